@@ -1,0 +1,106 @@
+"""The command line. Commands are imported when they are called, so that ``--help`` is quick and loads no torch."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from loopkit import __version__
+from loopkit.errors import LoopkitError
+
+COMMANDS = {
+    "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
+    "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
+    "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
+    "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),
+    "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
+    "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
+    "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),
+}
+
+EXAMPLES = """\b
+Examples:
+  loopkit run --game context-compliance --trainer grpo
+  loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit eval runs/…/loophole-s0 --game self-grading
+  loopkit list games
+"""
+
+
+class Group(click.Group):
+    """A group whose commands are imported on use."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted(set(super().list_commands(context)) - set(COMMANDS))]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            module, _, attribute = COMMANDS[name][0].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        return super().get_command(context, name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, text) for name, (_, text) in COMMANDS.items()]
+        rows += [
+            (name, command.get_short_help_str())
+            for name in self.list_commands(context)
+            if name not in COMMANDS and (command := self.get_command(context, name))
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        from loopkit.errors import UsageError, nearest
+
+        if args and not args[0].startswith("-") and self.get_command(context, args[0]) is None:
+            raise UsageError(f"no command {args[0]!r}. {nearest(args[0], self.list_commands(context))}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=Group, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loopkit")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Loophole games: does RL training make this model learn the exploit, and does your fix close it?"""
+    context.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 1 a check failed, 2 usage, 3 a run failed, 130 interrupted."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        from loopkit import plugins
+
+        loaded = plugins.load()
+        loaded.manager.hook.register_commands(cli=cli)
+        cli.main(args=arguments, prog_name="loopkit", standalone_mode=False)
+    except LoopkitError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nInterrupted. Nothing recorded is lost: the same command resumes.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _complain(text: str) -> None:
+    """One paragraph, without control characters that a model or a file may have put into it."""
+    import textwrap
+
+    safe = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    click.echo(textwrap.fill(f"Error: {safe}", 100, break_long_words=False, break_on_hyphens=False), err=True)

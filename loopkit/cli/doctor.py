@@ -1,0 +1,77 @@
+"""``loopkit doctor``: what is installed, what is wrong with it, and the cure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+import loopkit
+from loopkit import plugins as registry
+from loopkit.cli import render
+from loopkit.manifest import PACKAGES
+from loopkit.plugins import KINDS
+
+EPILOG = """\b
+Examples:
+  loopkit doctor
+  loopkit doctor --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@render.json_option
+def doctor(as_json: bool) -> None:
+    """Say what is installed, which plugins failed and why. Exit code 1 if anything is wrong."""
+    plugins = registry.load()
+    broken = [(p.origin, p.message) for p in plugins.problems]
+    for (kind, name), entry in sorted(plugins.entries.items()):
+        try:
+            entry.load()
+        except Exception as error:
+            broken.append((entry.origin, f"{kind[:-1]} {name!r}: {error}"))
+    for (kind, name), origins in plugins.contested.items():
+        broken.append((origins[-1], f"{kind[:-1]} {name!r} is also registered by {origins[0]}"))
+    data: dict[str, Any] = {
+        "loopkit": loopkit.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf")},
+        "accelerator": _accelerator(),
+        "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],
+        "registered": {kind: len(plugins.names(kind)) for kind in KINDS},
+        "problems": [{"distribution": str(o), "message": m} for o, m in broken],
+    }
+    if as_json:
+        render.echo_json(data)
+    else:
+        rows = [(k, v) for k, v in data.items() if isinstance(v, (str, int))]
+        rows += [(f"package {k}", v or "not installed") for k, v in data["packages"].items()]
+        rows += [("plugin", p) for p in data["plugins"]]
+        rows += [(f"registered {k}", v) for k, v in data["registered"].items()]
+        click.echo(render.table(rows, ["what", "found"]))
+        for origin, message in broken:
+            click.echo(f"\nPROBLEM in {origin}: {render.harmless(message)}")
+        click.echo("\nNo problems found." if not broken else f"\n{len(broken)} problem(s). Runs that do not need these "
+                   "plugins are not affected; update or uninstall the distributions named above.")  # fmt: skip
+    sys.exit(1 if broken else 0)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _accelerator() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "torch is not installed: pip install torch"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none: runs on the CPU"

@@ -1,0 +1,151 @@
+"""``loopkit eval``: rates of any policy on any game."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from loopkit import plugins as registry
+from loopkit.cli import render
+from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve, set_up
+from loopkit.contracts import PolicyRef, Split
+from loopkit.errors import UsageError
+from loopkit.metrics import Summary, summary
+from loopkit.rundir import RunDir, read_spec
+
+EPILOG = """\b
+Examples:
+  loopkit eval --game self-grading                              # the embedded policy
+  loopkit eval runs/…/loophole-s0                               # a run's final checkpoint, on its own game
+  loopkit eval runs/…/loophole-s0 --game self-grading           # the same policy on another game
+  loopkit eval runs/…/loophole-s0/checkpoints/step-000020       # an earlier checkpoint
+  loopkit eval path/to/model --game context-compliance --data requests.parquet --prompts 200
+
+Evaluations of a run are kept under its eval/ and not repeated.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("policy", default="tiny")
+@click.option("--game", help="Game to play.  [default: the run's own]")
+@click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
+@click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Keys the sampling.")
+@click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
+@click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Game options. Repeatable.")
+@render.format_option
+@render.json_option
+def evaluate(
+    policy: str,
+    game: str | None,
+    split: Split,
+    prompts: int,
+    seed: int,
+    data: str | None,
+    settings: Sequence[str],
+    style: str,
+    as_json: bool,
+) -> None:
+    """Play POLICY (tiny, a model, a run directory or a checkpoint) on held-out prompts and print its rates."""
+    plugins = registry.load()
+    tables = parse_set(settings)
+    if data is not None:
+        tables.setdefault("game", {})["data"] = data
+    run, checkpoint = locate(Path(policy))
+    own = read_spec(run) if run is not None else None
+    chosen = game or (own.game if own else None)
+    if chosen is None:
+        raise UsageError("name a game with --game (see `loopkit list games`).")
+    if own is not None and own.game == chosen:
+        tables["game"] = {**own.game_options, **tables.get("game", {})}
+    experiment = read_experiment(None, settings=tables, game=chosen, seeds=f"{seed}-{seed}", model="tiny")
+    spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
+    with render.Bars() as bars:
+        ref = _policy(policy, run, checkpoint, own, spec, plugins, bars)
+        found = _evaluate(spec, ref, split, prompts, run, checkpoint, plugins, bars)
+    if as_json:
+        render.echo_json({"policy": policy, "game": chosen, "split": split, "seed": seed, **asdict(found)})
+        return
+    rows = [[f"score {k}", render.interval(e)] for k, e in found.scores.items()]
+    rows += [[f"rate {k}", render.interval(e)] for k, e in found.rates.items()]
+    rows += [[f"reward {k}, mean", f"{v:.3f}"] for k, v in found.rewards.items()]
+    click.echo(f"{policy} on {chosen}, {split} split, seed {seed}; rates in percent, 95 % interval over prompts.\n")
+    click.echo(render.table(rows, ["measure", "value"], style))
+
+
+def _with_trainer(experiment: Experiment, plugins: registry.Plugins) -> Experiment:
+    """Any trainer that plays will do: nothing is trained here."""
+    name = next(n for n in plugins.names("trainers") if plugins.trainer(n).source == "referee")
+    return experiment.model_copy(update={"trainer": name})
+
+
+def locate(path: Path) -> tuple[Path | None, str | None]:
+    """(run directory, checkpoint name) of a path inside a run, (None, None) of anything else."""
+    if (path / "run.toml").exists():
+        steps = sorted(p.name for p in (path / "checkpoints").glob("step-*"))
+        return path, steps[-1] if steps else None
+    if path.parent.name == "checkpoints" and (path.parent.parent / "run.toml").exists():
+        return path.parent.parent, path.name
+    return None, None
+
+
+def _policy(
+    policy: str,
+    run: Path | None,
+    checkpoint: str | None,
+    own: RunSpec | None,
+    spec: RunSpec,
+    plugins: registry.Plugins,
+    bars: render.Bars,
+) -> PolicyRef:
+    from loopkit.policy.save import reference
+    from loopkit.runner import start_policy
+
+    if run is None or own is None:
+        return start_policy(spec.model_copy(update={"model": policy}), plugins, bars.bar(policy, "warm-up"))
+    start = start_policy(own, plugins, bars.bar(own.model, "warm-up"))
+    if checkpoint is None:
+        return start
+    directory = run / "checkpoints" / checkpoint
+    if not directory.is_dir():
+        raise UsageError(
+            f"{directory} does not exist. Checkpoints there: {[p.name for p in directory.parent.glob('*')]}"
+        )
+    return reference(directory, start)
+
+
+def _evaluate(
+    spec: RunSpec,
+    ref: PolicyRef,
+    split: Split,
+    prompts: int,
+    run: Path | None,
+    checkpoint: str | None,
+    plugins: registry.Plugins,
+    bars: render.Bars,
+) -> Summary:
+    from loopkit.playing import evaluate as play_all
+    from loopkit.policy.load import load
+
+    kept = RunDir(run) if run is not None else None
+    name = f"{checkpoint or 'start'}-seed{spec.seed}-n{prompts}"
+    if kept is not None and (found := kept.read_eval(spec.game, split, name)):
+        return found
+    setup = set_up(plugins, spec)
+    scored = play_all(
+        setup,
+        load(ref, seed=spec.seed),
+        seed=spec.seed,
+        split=split,
+        prompts=prompts,
+        batch=spec.run.eval_batch,
+        progress=bars.bar("eval", "evaluate"),
+    )
+    numbers = summary(setup, scored)
+    if kept is not None:
+        with kept.lock():
+            kept.write_eval(spec.game, split, name, scored, numbers)
+    return numbers

@@ -1,0 +1,118 @@
+"""Tables (plain or Markdown), progress bars and logs, shared by the commands. Whatever is printed is made harmless."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import click
+import structlog
+from tabulate import tabulate
+
+from loopkit.records import Estimate, Json
+
+FORMATS = {"plain": "simple", "markdown": "github"}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+format_option = click.option(
+    "--format", "style", type=click.Choice(list(FORMATS)), default="plain", show_default=True, help="Table format."
+)
+
+
+def harmless(value: Any) -> Any:
+    """Text without control characters, escapes and invisible or direction-changing characters."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value)
+
+
+def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], style: str = "plain") -> str:
+    """A table; numbers stay as they were formatted."""
+    cells = [[harmless(c) for c in row] for row in rows]
+    return str(tabulate(cells, headers, tablefmt=FORMATS[style], disable_numparse=True))
+
+
+def echo_json(data: Json) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(data, indent=2, allow_nan=False, default=str))
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def interval(e: Estimate | None, *, n: bool = True) -> str:
+    """``12.3 [10.1, 14.9] n=2000``, in percent."""
+    if e is None:
+        return "-"
+    bounds = f"[{percent(e.low)}, {percent(e.high)}]" if e.low is not None else "[withheld]"
+    return f"{percent(e.value)} {bounds}" + (f" n={e.n}" if n else "")
+
+
+class Bars(AbstractContextManager["Bars"]):
+    """Progress bars on standard error; one log line a change of phase where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.terminal = sys.stderr.isatty()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not self.terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._logged: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def update(self, name: str, phase: str, done: int, total: int) -> None:
+        """Move a bar, or log that a phase began."""
+        if not self.terminal:
+            if (name, phase) not in self._logged:
+                self._logged.add((name, phase))
+                log().info(phase, run=name, of=total or None)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total or None)
+        finished = phase in ("done", "failed")
+        self._bars.update(
+            self._tasks[name],
+            description=f"{name}: {phase}",
+            completed=total if finished else done,
+            total=total or None,
+            visible=not finished,
+        )
+
+    def bar(self, name: str, phase: str) -> Callable[[int, int], None]:
+        """A (done, total) callback for one bar."""
+        return lambda done, total: self.update(name, phase, done, total)
+
+
+def log() -> Any:
+    """The logger: readable on a terminal, JSON lines elsewhere; always on standard error."""
+    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    return structlog.get_logger()

@@ -1,0 +1,191 @@
+"""``loopkit run``: an experiment from options to verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import tomli_w
+
+from loopkit import plugins as registry
+from loopkit.cli import render
+from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
+from loopkit.errors import UsageError
+from loopkit.records import Json
+from loopkit.results import Results, collect
+from loopkit.rundir import check_same, to_json, write_whole
+from loopkit.runner import Event, require, run_all, start_policy
+
+EPILOG = """\b
+Examples:
+  loopkit run --game context-compliance --trainer grpo
+  loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --game context-compliance --data requests.parquet --model path/to/model
+  loopkit run --game self-grading --trainer sft --arms student --set arms.student.channel=loophole \\
+      --set rollouts.run=runs/…/loophole-s0 --set 'rollouts.where=false-claim=false'
+
+The same command again resumes; a finished experiment is only printed. Exit codes: 0 done, 2 usage, 3 a run failed,
+130 interrupted.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--game", help="Game to play (see `loopkit list games`).")
+@click.option("--trainer", help="Trainer (see `loopkit list trainers`).  [default: grpo]")
+@click.option("--model", help="tiny, or a Hugging Face directory or id.  [default: tiny]")
+@click.option("--arms", help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control]")
+@click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3]")
+@click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
+@click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
+              help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
+@click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@render.format_option
+@render.json_option
+def run(
+    game: str | None,
+    trainer: str | None,
+    model: str | None,
+    arms: str | None,
+    seeds: str | None,
+    data: str | None,
+    settings: Sequence[str],
+    config: Path | None,
+    out: Path | None,
+    jobs: int | None,
+    dry_run: bool,
+    style: str,
+    as_json: bool,
+) -> None:
+    """Train every arm and seed of an experiment, and print table and verdict."""
+    tables = parse_set(settings)
+    if data is not None:
+        tables.setdefault("game", {})["data"] = data
+    names = None if arms is None else [a.strip() for a in arms.split(",") if a.strip()]
+    experiment = read_experiment(
+        config, settings=tables, arms=names, game=game, trainer=trainer, model=model, seeds=seeds
+    )
+    plugins = registry.load()
+    specs = resolve(experiment, plugins)
+    out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
+    jobs = jobs or min(os.cpu_count() or 1, len(specs))
+    if dry_run:
+        _print_plan(specs, out, jobs, as_json, style)
+        return
+    claim(out, experiment, specs)
+    with render.Bars() as bars:
+        start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
+
+        def tell(event: Event) -> None:
+            bars.update(event.run, event.phase, event.done, event.total)
+            if event.phase == "failed":
+                render.log().error("run failed", run=event.run, why=render.harmless(event.text))
+
+        failed = run_all(specs, out, start, jobs, tell)
+    require(failed, out)
+    results = collect(specs, out, plugins)
+    write_whole(out / "results.json", to_json(results.json()))
+    if as_json:
+        render.echo_json(results.json())
+    else:
+        click.echo(report(results, specs[0], style))
+        click.echo(f"\nRecords: {out} (results.json holds every number above)")
+
+
+def claim(out: Path, experiment: Experiment, specs: Sequence[RunSpec]) -> None:
+    """Write experiment.toml, or refuse a directory of another experiment with the difference."""
+    import tomllib
+
+    file = out / "experiment.toml"
+    data: dict[str, Json] = experiment.model_dump(mode="json")
+    if file.exists():
+        check_same(out, tomllib.loads(file.read_text()), data)
+        return
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")
+    try:
+        write_whole(file, tomli_w.dumps(data).encode())
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}. Choose another --out.") from error
+
+
+def _print_plan(specs: Sequence[RunSpec], out: Path, jobs: int, as_json: bool, style: str) -> None:
+    if as_json:
+        render.echo_json({"out": str(out), "jobs": jobs, "runs": [s.model_dump(mode="json") for s in specs]})
+        return
+    rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
+    click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
+    first = specs[0]
+    click.echo(f"\nEach: {first.run.steps} steps x {first.run.prompts_per_step} prompts x {first.run.group_size} "
+               f"rollouts, then {first.run.eval_prompts} {first.run.eval_split} prompts; {jobs} at a time; into {out}.")  # fmt: skip
+    click.echo(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
+
+
+def report(results: Results, spec: RunSpec, style: str) -> str:
+    """The printed result: every run, the arms side by side, discovery, and the verdict in a sentence."""
+    extra = [s for s in results.scores if s not in ("task", "observed")]
+    detectors = list(results.detectors)
+    title = (
+        f"{results.game}, trained by {results.trainer} on {results.model}; {results.split} split, in percent.\n\n"
+        "Every run. Intervals of 95 % over prompts (or pairs), conditional on the seed; n counts rollouts."
+    )
+    rows = []
+    for arm in results.arms:
+        for r in (r for r in results.runs if r.arm == arm):
+            cells = [render.interval(r.summary.scores.get(m)) for m in ("task", "observed")]
+            cells += [render.interval(r.summary.rates.get(d)) for d in detectors]
+            cells += [render.percent(e.value if (e := r.summary.scores.get(m)) else None) for m in extra]
+            rows.append([arm, r.seed, *cells, _onset(r.discovery)])
+    headers = ["arm", "seed", "task", "observed", *_marked(results, detectors), *extra, "onset, domination"]
+    parts = [title, render.table(rows, headers, style)]
+    few = " Descriptive: fewer than 5 seeds." if len(results.seeds) < 5 else ""
+    parts.append(f"Over seeds: mean with 95 % t interval, S = {len(results.seeds)}.{few} Worst: highest exploit rate.")
+    rows = []
+    for arm in results.arms:
+        cells = [render.interval(results.over_seeds(arm, m), n=False) for m in ("task", "observed", *detectors, *extra)]
+        worst = max((v for v in results.values(arm, results.headline) if v is not None), default=None)
+        rows.append([arm, *cells, render.percent(worst), _discovered(results, arm)])
+    headers = ["arm", "task", "observed", *_marked(results, detectors), *extra, "worst", "k of S discovered"]
+    parts.append(render.table(rows, headers, style))
+    parts.append(_legend(results, spec))
+    if results.verdict is not None:
+        parts.append(f"Verdict: {results.verdict.name}. {results.verdict.sentence()}")
+    return "\n\n".join(parts)
+
+
+def _marked(results: Results, detectors: Sequence[str]) -> list[str]:
+    return [f"exploit: {d}" if d == results.headline else d for d in detectors]
+
+
+def _discovered(results: Results, arm: str) -> str:
+    found = results.discovered.get(arm)
+    if found is None:
+        return "-"
+    return f"{round(found.value * found.n)} of {found.n} [{render.percent(found.low)}, {render.percent(found.high)}]"
+
+
+def _onset(path: object) -> str:
+    onset, domination = getattr(path, "onset", None), getattr(path, "domination", None)
+    if path is None:
+        return "-"
+    return f"{'never' if onset is None else onset}, {'never' if domination is None else domination}"
+
+
+def _legend(results: Results, spec: RunSpec) -> str:
+    text = (
+        f"Onset: first step whose rate of {results.onset_detector!r} in training is above base by a bound that holds "
+        "over the whole run; domination: from there on at least 50 %. Never = not within "
+        f"{spec.run.steps} steps (censored)."
+    )
+    if spec.game_options.get("data"):
+        text += " Real requests, unpaired: style and request differ together."
+    if results.model.startswith("tiny"):
+        text += (
+            " tiny is the embedded policy: a real but very small model, warmed up on demonstrations that hold the"
+            " exploit; nothing on it is evidence about large models or spontaneous."
+        )
+    return text

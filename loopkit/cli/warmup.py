@@ -1,0 +1,75 @@
+"""``loopkit warmup``: make the embedded policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loopkit import plugins as registry
+from loopkit.cli import render
+from loopkit.config import build_game
+from loopkit.errors import UsageError, nearest
+
+EPILOG = """\b
+Examples:
+  loopkit warmup --out tiny-again                  # how the bundled weights were made
+  loopkit warmup --out tiny-s1 --set seed=1 --set steps=500
+  loopkit run --game self-grading --model tiny:tiny-again
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
+@click.option("--games", help="Games, comma-separated.  [default: the bundled ones]")
+@click.option("--start", type=click.Path(path_type=Path), help="Go on from this directory.  [default: random weights]")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, as in warmup.json. Repeatable."
+)
+@render.json_option
+def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[str], as_json: bool) -> None:
+    """Warm up the embedded policy on demonstrations that the games make; record what it depends on and base rates."""
+    import torch
+
+    from loopkit.policy import tiny
+    from loopkit.policy.warmup import Settings, from_directory, new_policy, read_record
+
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} exists and is not empty. Choose another --out.")
+    torch.set_num_threads(1)  # the same bytes wherever the same versions run
+    chosen = Settings(**_settings(settings, {f.name: type(f.default) for f in fields(Settings)}))
+    plugins = registry.load()
+    names = [n.strip() for n in games.split(",")] if games else list(tiny.bundled_games(plugins))
+    made = {name: build_game(plugins, name, {}) for name in names}
+    policy = from_directory(start) if start else new_policy(made, chosen)
+    begun = read_record(start)["weights_sha256"] if start else "random"
+    with render.Bars() as bars:
+        record = tiny.train(policy, made, chosen, out, bars.bar("warm-up", "train"), start=begun)
+    if as_json:
+        render.echo_json(record)
+        return
+    rows = [
+        [name, measure, f"{100 * e['value']:.1f}"]
+        for name, rates in record["base_rates"].items()
+        for kind in ("scores", "rates")
+        for measure, e in rates[kind].items()
+        if e is not None
+    ]
+    click.echo(render.table(rows, ["game", "measure", "base, %"]))
+    click.echo(f"\n{out}: {asdict(chosen)['steps']} steps, seed {chosen.seed}, weights {record['weights_sha256'][:12]}")
+
+
+def _settings(assignments: Sequence[str], types: dict[str, type]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for item in assignments:
+        name, equals, text = item.partition("=")
+        if name not in types or not equals:
+            raise UsageError(f"--set {item!r}: no such setting. {nearest(name, types)}")
+        try:
+            out[name] = types[name](text)
+        except ValueError as error:
+            raise UsageError(f"--set {item!r}: {name} is of type {types[name].__name__}.") from error
+    return out

@@ -1,0 +1,319 @@
+"""From TOML and the command line to an Experiment, and from that to resolved RunSpecs. Strict: nothing is guessed.
+
+An experiment is a set of paired runs (arm x seed) that differ in nothing but the paid channel. Options are written
+``section.name`` on the command line (``--set trainer.learning_rate=1e-4``) and as tables in TOML; per-arm options are
+``arms.<arm>.<option>`` (the channel's own, and ``arms.<arm>.channel`` where the arm's name is not the channel's).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
+
+from loopkit.channels import Placebo
+from loopkit.contracts import ExploitDetector, Game, Options, RewardChannel, Split
+from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.records import Json
+from loopkit.scoring import Setup
+
+if TYPE_CHECKING:
+    from loopkit.plugins import Plugins
+
+SECTIONS = ("game", "trainer", "run", "arms", "rollouts")
+SCHEMA = 1
+"""Version of the spec and of the records; statistics refuse to mix unlike ones."""
+
+
+class RunSettings(Options):
+    """Section ``run``: what belongs to the run and not to the trainer."""
+
+    steps: PositiveInt = Field(40, description="training steps")
+    prompts_per_step: PositiveInt = Field(16, description="prompts (slots) a step, P; holds whole clusters")
+    group_size: PositiveInt = Field(8, description="rollouts a prompt, G")
+    eval_split: Split = Field("test", description="split that base and final policies are evaluated on")
+    eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
+    eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
+
+
+class RolloutQuery(Options):
+    """Section ``rollouts``: which recorded rollouts a trainer with source "rollouts" learns from."""
+
+    run: str = Field("", description="run directory to learn from (required)")
+    first_step: int = Field(0, ge=0, description="first recorded step used")
+    last_step: int | None = Field(None, description="last recorded step used; default: all")
+    where: str = Field("", description='filter, such as "complied=false" or "task>=0.5": a flag or a score')
+
+
+class RunSpec(Options):
+    """One run, fully resolved: everything that decides its records. Its hash names the run."""
+
+    schema_version: int = SCHEMA
+    game: str
+    game_version: int | str
+    game_options: dict[str, Json]
+    arm: str
+    channel: str
+    channel_options: dict[str, Json]
+    shadow: list[str]
+    trainer: str
+    trainer_options: dict[str, Json]
+    model: str
+    seed: int
+    run: RunSettings
+    rollouts: RolloutQuery | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-s{self.seed}"
+
+    def hash(self) -> str:
+        return _hash(self.model_dump(mode="json"))
+
+
+def _default_arms() -> dict[str, dict[str, Json]]:
+    return {"loophole": {}, "control": {}}
+
+
+class Experiment(Options):
+    """What the user asked for, before defaults of the game and the trainer are filled in."""
+
+    game: str
+    trainer: str = "grpo"
+    model: str = "tiny"
+    seeds: str = "3"
+    arms: dict[str, dict[str, Json]] = Field(default_factory=_default_arms)
+    shadow: list[str] = Field(default_factory=list)
+    game_options: dict[str, Json] = Field(default_factory=dict)
+    trainer_options: dict[str, Json] = Field(default_factory=dict)
+    run: dict[str, Json] = Field(default_factory=dict)
+    rollouts: dict[str, Json] = Field(default_factory=dict)
+
+    def hash(self) -> str:
+        return _hash(self.model_dump(mode="json"))
+
+
+BASE = "base"
+"""Name of the untrained arm: the start policy, evaluated with each seed's draws."""
+
+
+def _hash(data: Json) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "5" -> 0..4; "100-104" -> 100..104; "3,7" -> 3 and 7. A single named seed is written "7-7"."""
+    try:
+        if re.fullmatch(r"\d+", text):
+            seeds = list(range(int(text)))
+        else:
+            seeds = []
+            for part in text.split(","):
+                first, _, last = part.strip().partition("-")
+                seeds += range(int(first), int(last or first) + 1)
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UsageError(f"--seeds {text!r} names no seeds, or one twice: write 5 (seeds 0-4), 100-104, or 3,7.")
+    return seeds
+
+
+def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
+    """("run.steps=20", ...) -> nested tables. Values are read as TOML, else as text."""
+    out: dict[str, Any] = {}
+    for item in assignments:
+        key, equals, text = item.partition("=")
+        path = key.strip().split(".")
+        if not equals or not all(path) or len(path) < 2 or path[0] not in SECTIONS:
+            raise UsageError(
+                f"--set {item!r} is not understood: write section.name=value with a section of "
+                f"{', '.join(SECTIONS)}, such as --set run.steps=20."
+            )
+        try:
+            value = tomllib.loads(f"x = {text.strip()}")["x"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        table = out
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+        table[path[-1]] = value
+    return out
+
+
+def read_experiment(
+    file: Path | None, *, settings: Mapping[str, Any], arms: Sequence[str] | None = None, **flags: Any
+) -> Experiment:
+    """An Experiment from a TOML file, overridden by ``--set`` tables and by flags that are not None."""
+    data: dict[str, Any] = {}
+    if file is not None:
+        try:
+            data = tomllib.loads(file.read_text())
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{file} is not TOML: {error}.") from error
+    for section in ("game", "trainer"):  # a table [game.options] in TOML; game = "name" stays a string
+        if isinstance(data.get(section), dict):
+            raise UsageError(f'{file}: write {section} = "name" and its options as [{section}_options].')
+    given = {k: v for k, v in flags.items() if v is not None}
+    merged = {**data, **given}
+    for section in ("game", "trainer", "run", "rollouts"):
+        key = f"{section}_options" if section in ("game", "trainer") else section
+        if section in settings:
+            merged[key] = {**merged.get(key, {}), **settings[section]}
+    if arms is not None:
+        kept = merged.get("arms", {})
+        merged["arms"] = {name: kept.get(name, {}) for name in arms}
+    for name, options in settings.get("arms", {}).items():
+        table = merged.setdefault("arms", {"loophole": {}, "control": {}})
+        if name not in table:
+            raise UsageError(f"--set arms.{name}…: no arm {name!r} in this experiment. Add it with --arms.")
+        if not isinstance(options, dict):
+            raise UsageError(f"--set arms.{name}={options!r}: name an option, as in arms.{name}.rate=0.2.")
+        table[name] = {**table[name], **options}
+    if "game" not in merged:
+        raise UsageError("no game: name one with --game (see `loopkit list games`) or in --config FILE.")
+    made: Experiment = validate(Experiment, merged, "experiment")
+    for name in made.arms:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name == BASE:
+            raise UsageError(f"arm {name!r} cannot name a directory, or is reserved: use letters, digits and . _ -")
+    parse_seeds(made.seeds)
+    return made
+
+
+def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any:
+    """Validate with a one-paragraph error that names the option, the cause, and the nearest known name."""
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        parts = []
+        for fault in error.errors():
+            name = ".".join(str(p) for p in fault["loc"])
+            if fault["type"] == "extra_forbidden":
+                parts.append(f"{where} has no option {name!r}. {nearest(name, model.model_fields)}")
+            else:
+                given = f" (given: {fault['input']!r})" if fault["type"] != "missing" else ""
+                parts.append(f"{where}.{name}: {fault['msg']}{given}.")
+        raise UsageError(" ".join(parts)) from error
+
+
+def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game:
+    """The game with validated options."""
+    cls = plugins.game(name)
+    try:
+        return cls(validate(cls.Options, options, f"game {name}"))
+    except (UsageError, PluginError):
+        raise
+    except Exception as error:
+        origin = plugins.get("games", name).origin
+        raise PluginError(
+            f"game {name!r} of {origin} could not be made: {type(error).__name__}: {error}. "
+            f"Check its options, or report it to the authors of {origin.distribution}."
+        ) from error
+
+
+def channels_of(plugins: Plugins, game: Game, name: str) -> dict[str, RewardChannel]:
+    """Every channel of a game at its defaults: its own, the placebo, and those of other distributions."""
+    found: dict[str, RewardChannel] = {**game.channels, "placebo": Placebo()}
+    for own, entry in plugins.channels(name).items():
+        if own in found:
+            raise PluginError(f"channel {entry.name!r} of {entry.origin} takes a name that {name} already has.")
+        made = plugins.build(entry)
+        assert isinstance(made, RewardChannel)
+        found[own] = made
+    return found
+
+
+def set_up(plugins: Plugins, spec: RunSpec) -> Setup:
+    """Build what a spec names."""
+    game = build_game(plugins, spec.game, spec.game_options)
+    channels = channels_of(plugins, game, spec.game)
+    paid = with_options(channels, spec.channel, spec.channel_options, f"arms.{spec.arm}")
+    detectors: dict[str, ExploitDetector] = dict(game.detectors)
+    for own, entry in plugins.detectors(spec.game).items():
+        made = plugins.build(entry)
+        assert isinstance(made, ExploitDetector)
+        detectors[own] = made
+    return Setup(game, paid, {n: channels[n] for n in spec.shadow}, detectors)
+
+
+def with_options(
+    channels: Mapping[str, RewardChannel], name: str, options: Mapping[str, Json], where: str
+) -> RewardChannel:
+    """A copy of a channel with its options set, validated."""
+    if name not in channels:
+        raise UsageError(f"{where}: no channel {name!r}. {nearest(name, channels)}")
+    channel = channels[name]
+    made: RewardChannel = validate(type(channel), {**channel.model_dump(), **options}, where)
+    return made
+
+
+def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
+    """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
+
+    The embedded policy's settings that a game suggests (``Game.tiny_settings``) apply where the user set nothing,
+    the model is ``tiny`` and the trainer has such an option.
+    """
+    game = build_game(plugins, experiment.game, experiment.game_options)
+    entry = plugins.get("trainers", experiment.trainer)
+    trainer = plugins.trainer(experiment.trainer)
+    suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
+    if experiment.model == "tiny":
+        for key, value in type(game).tiny_settings.items():
+            section, _, option = key.partition(".")
+            if section == "run" or option in trainer.Options.model_fields:
+                suggested[section][option] = value
+    for option in experiment.trainer_options:
+        if option in entry.preset:
+            raise UsageError(
+                f"trainer.{option} is what makes {experiment.trainer!r} that preset ({entry.preset[option]!r}) and "
+                f"cannot be set. Use another trainer: {', '.join(plugins.names('trainers'))}."
+            )
+    options = validate(
+        trainer.Options, {**suggested["trainer"], **experiment.trainer_options, **entry.preset},
+        f"trainer {experiment.trainer}",
+    )  # fmt: skip
+    run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
+    query: RolloutQuery | None = None
+    if trainer.source == "rollouts":
+        query = validate(RolloutQuery, experiment.rollouts, "rollouts")
+        assert query is not None
+        if not query.run:
+            raise UsageError(
+                f"trainer {experiment.trainer!r} learns from recorded rollouts: name a run directory, "
+                "--set rollouts.run=runs/…/loophole-s0."
+            )
+    elif experiment.rollouts:
+        raise UsageError(f"trainer {experiment.trainer!r} plays against a referee: it takes no rollouts.* options.")
+    channels = channels_of(plugins, game, experiment.game)
+    shadow = sorted({*game.channels, "placebo", *experiment.shadow})
+    for name in experiment.shadow:
+        with_options(channels, name, {}, "shadow")
+    common: dict[str, Any] = {
+        "game": experiment.game,
+        "game_version": type(game).version,
+        "game_options": game.options.model_dump(mode="json"),
+        "shadow": shadow,
+        "trainer": experiment.trainer,
+        "trainer_options": options.model_dump(mode="json"),
+        "model": experiment.model,
+        "run": run,
+        "rollouts": query,
+    }
+    seeds = parse_seeds(experiment.seeds)
+    specs = [RunSpec(**common, arm=BASE, channel="loophole", channel_options={}, seed=s) for s in seeds]
+    for arm, given in experiment.arms.items():
+        chosen = {k: v for k, v in given.items() if k != "channel"}
+        channel = str(given.get("channel", arm))
+        if "channel" not in given and arm not in channels:
+            raise UsageError(f"no arm {arm!r} in {experiment.game}. {nearest(arm, channels)}")
+        made = with_options(channels, channel, chosen, f"arms.{arm}")
+        extra: dict[str, Any] = {"channel": channel, "channel_options": made.model_dump(mode="json")}
+        specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
+    return specs

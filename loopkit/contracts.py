@@ -1,0 +1,200 @@
+"""The heart: what a game, a channel, a detector, a trainer, a policy and a referee promise one another.
+
+Batched methods take (B,) and return (B,) in the same order. For games, channels and detectors the result for one
+rollout does not depend on its batchmates, exactly; ``loopkit check`` proves it by splitting batches.
+What pays (channels, from signals), what detects (detectors, from clues) and what is the goal (scores) never mix.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from loopkit.records import Assessment, Dialogue, Done, Estimate, Json, Message, Rollout, Slot, Task, Transcript, Turn
+
+Range = tuple[float, float]
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+Draw = Callable[[str], float]
+"""draw(purpose) -> a number in [0, 1), the same in both arms and however the rollouts arrived."""
+
+
+class Options(BaseModel):
+    """Base of every options model: strict, frozen, and a misspelt name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RewardChannel(BaseModel, ABC):
+    """Turns signals into rewards. Its pydantic fields are its options; an arm's options make a copy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    reads: ClassVar[frozenset[str]]
+    """The signals it may read; the referee passes these and nothing else."""
+    range: ClassVar[Range]
+    """Every reward lies within; the referee refuses one that does not."""
+
+    @abstractmethod
+    def rewards(self, signals: Sequence[Mapping[str, float]], draws: Sequence[Draw]) -> list[float]:
+        """(B,) signals and draws -> (B,) finite rewards."""
+
+
+class ExploitDetector(BaseModel, ABC):
+    """Says whether a rollout exploited. It never sees signals, rewards or the arm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    reads: ClassVar[frozenset[str]]
+    """The clues it may read. The core adds "asked" (the opening messages) and "said" (the turns) to any that ask."""
+    bounds: ClassVar[Range] = (0.0, 1.0)
+    """The range of ``rate``; a difference of shares has (-1, 1)."""
+
+    @abstractmethod
+    def flags(self, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
+        """(B,) clues -> (B,) flags; None abstains."""
+
+    def rate(
+        self, flags: Sequence[bool | None], clues: Sequence[Mapping[str, Json]], clusters: Sequence[str]
+    ) -> Estimate | None:
+        """The exploit rate with its interval, clusters as the unit. None where no rollout counts."""
+        from loopkit.stats.rates import share
+
+        return share(flags, clusters)
+
+
+class Game(ABC):
+    """A loophole game. Stateless: a Rollout carries everything, as JSON.
+
+    Subclasses set the class attributes, build ``channels`` and ``detectors`` (the first detector is the headline
+    exploit rate), and implement ``tasks``, ``assess`` and ``specimens``.
+    """
+
+    version: ClassVar[int | str]
+    """Bumped when any score would change; a hash for a user's own code."""
+    axis: ClassVar[Literal["specification", "robustness"]]
+    Options: ClassVar[type[BaseModel]] = Options
+    signals: ClassVar[Mapping[str, Range]]
+    """Declared signals, name -> range. ``assess`` is held to them."""
+    clues: ClassVar[Mapping[str, str]]
+    """Declared clues, name -> meaning. Keys are disjoint from ``signals``."""
+    channels: ClassVar[Mapping[str, RewardChannel]]
+    """"loophole", normally "control", and mitigations."""
+    detectors: ClassVar[Mapping[str, ExploitDetector]]
+    onset_detector: ClassVar[str | None] = None
+    """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
+    observed_is_paid: ClassVar[bool] = False
+    """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
+    tiny_settings: ClassVar[Mapping[str, Json]] = {}
+    """Defaults of a run on the embedded policy, as ``--set`` keys ("run.steps", "trainer.learning_rate")."""
+
+    def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
+        self.options = options
+        self.judges = dict(judges or {})
+
+    @abstractmethod
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """The split's tasks: same ids and order everywhere; splits share no prompt."""
+
+    def reply(self, rollouts: Sequence[Rollout]) -> list[Message | Done]:
+        """(B,) rollouts that just got a turn -> (B,) next message, or Done. Default: one turn."""
+        return [Done() for _ in rollouts]
+
+    @abstractmethod
+    def assess(self, rollouts: Sequence[Rollout]) -> list[Assessment]:
+        """(B,) finished rollouts -> (B,) assessments. The one expensive place: sandbox, judge, ROUGE."""
+
+    @abstractmethod
+    def specimens(self, task: Task, draw: Draw) -> Mapping[str, Sequence[Transcript]]:
+        """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage)."""
+
+    def demonstrations(self, task: Task, draw: Draw) -> Transcript:
+        """What the embedded policy is warmed up on. Default: 9 honest in 10, else an exploit if there is one."""
+        found = self.specimens(task, draw)
+        kind = "exploit" if found.get("exploit") and draw("demonstration kind") < 0.1 else "honest"
+        return found[kind][int(draw("demonstration") * len(found[kind]))]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRef:
+    """Where a policy lies: a directory or hub id in Hugging Face layout, and perhaps a LoRA adapter directory."""
+
+    path: str
+    adapter: str | None = None
+
+
+class Policy(Protocol):
+    """Anything that speaks. Its draws hash (seed, dialogue key, turn, "sample")."""
+
+    def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
+        """(B,) dialogues -> (B,) turns, decoded as the last message's ``decode`` says."""
+        ...
+
+
+class Referee(Protocol):
+    """Keeps the books: local, or the client of a served one. The same five verbs, the same answers."""
+
+    n_steps: int
+    prompts_per_step: int
+    group_size: int
+
+    def resume(self, step: int) -> None:
+        """Every record from ``step`` on is dropped. A trainer's first call."""
+        ...
+
+    def slots(self, step: int) -> list[Slot]:
+        """(P,) slots of a step, pure in (seed, step)."""
+        ...
+
+    def reply(self, ids: Sequence[str], n: Sequence[int], turns: Sequence[Turn]) -> list[Message | Done]:
+        """(B,) rollout ids (slot key + "/" + a name), turn numbers from 0, and turns -> (B,) replies.
+
+        The same (id, n) with the same text gets the same answer again; with another text it is an error.
+        """
+        ...
+
+    def settle(self, ids: Sequence[str]) -> list[float]:
+        """(B,) finished rollouts -> (B,) paid rewards. Idempotent; an unfinished rollout is an error."""
+        ...
+
+    def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
+        """Record a step. Missing and surplus rollouts are recorded by name. Only then save the checkpoint."""
+        ...
+
+
+class RolloutSet(Protocol):
+    """Recorded dialogues to learn from: words only. Which ones is the run spec's business."""
+
+    n_steps: int
+
+    def resume(self, step: int) -> None: ...
+
+    def batch(self, step: int) -> list[Dialogue]:
+        """(P*G,) dialogues of a step, each ending in an assistant message; pure in (seed, step)."""
+        ...
+
+    def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None: ...
+
+
+class Trainer(ABC):
+    """Improves a policy. It never evaluates: the runner does that, from checkpoints."""
+
+    Options: ClassVar[type[BaseModel]] = Options
+    source: ClassVar[Literal["referee", "rollouts"]] = "referee"
+    deterministic: ClassVar[bool] = False
+    """Whether a killed and resumed run ends byte-identical to an uninterrupted one on the same machine."""
+
+    def __init__(self, options: Any, start: PolicyRef, seed: int) -> None:
+        self.options = options
+        self.start = start
+        self.seed = seed
+
+    @abstractmethod
+    def train(self, source: Any, workdir: Path) -> PolicyRef:
+        """Learn from a Referee or RolloutSet (see ``source``); resume from ``workdir``; first call source.resume.
+
+        Checkpoints are ``workdir/step-000040`` in Hugging Face layout; the last one is returned.
+        """

@@ -1,0 +1,94 @@
+"""Reads rows of real data from local Parquet or JSONL, in the layout RL libraries share (prompt, reward_model, …)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from loopkit.contracts import Options, Split
+from loopkit.errors import UsageError, nearest
+from loopkit.records import Message
+from loopkit.seeding import uniform
+
+
+class DataOptions(Options):
+    """Options of a game that can play on real rows. The file's hash is part of the run's identity."""
+
+    data: str = Field("", description="local Parquet or JSONL file of real rows; empty: the game's own tasks")
+    data_sha256: str = Field("", description="filled in from the file; a changed file is refused on resume")
+
+    @model_validator(mode="after")
+    def _fingerprint(self) -> DataOptions:
+        if self.data:
+            path = Path(self.data)
+            if not path.is_file():
+                raise ValueError(f"data file {self.data!r} does not exist")
+            found = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            if self.data_sha256 not in ("", found):
+                raise ValueError(f"data file {self.data!r} has changed since this run began (start a new --out)")
+            object.__setattr__(self, "data_sha256", found)
+        return self
+
+
+def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The file's rows, each with at least ``columns``. Raises UsageError naming the missing column and those there."""
+    file = Path(path)
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        try:
+            rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+        except Exception as error:
+            raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
+    elif file.suffix in (".jsonl", ".json", ".ndjson"):
+        rows = []
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UsageError(f"{path}, line {number} is not JSON: {error}. Write one object a line.") from error
+            if not isinstance(row, dict):
+                raise UsageError(f"{path}, line {number} is no JSON object. Write one object a line.")
+            rows.append(row)
+    else:
+        raise UsageError(f"{path}: data is read from .parquet or .jsonl files. Convert it, or rename it.")
+    if not rows:
+        raise UsageError(f"{path} has no rows.")
+    for number, row in enumerate(rows):
+        for column in columns:
+            if row.get(column) is None:
+                raise UsageError(
+                    f"{path}, row {number} has no column {column!r}. {nearest(column, row)} "
+                    f"This game needs: {', '.join(columns)}."
+                )
+    return rows
+
+
+def messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
+    """The row's ``prompt``: a list of {role, content}, that list as a JSON string, or plain text (one user turn)."""
+    prompt = row["prompt"]
+    if isinstance(prompt, str):
+        try:
+            prompt = json.loads(prompt)
+        except json.JSONDecodeError:
+            prompt = [{"role": "user", "content": prompt}]
+    try:
+        made = tuple(Message(str(m["role"]), str(m["content"])) for m in prompt)
+    except (TypeError, KeyError) as error:
+        raise UsageError(f"{where}: prompt is no list of {{role, content}}. Mend the row.") from error
+    if not made:
+        raise UsageError(f"{where}: prompt is empty. Drop the row.")
+    return made
+
+
+def split_of(*keys: Any, train: float = 0.6) -> Split:
+    """The split a thing belongs to, by hash: ``train`` of all, the rest halved between dev and test."""
+    u = uniform("split", *keys)
+    return "train" if u < train else "dev" if u < (1 + train) / 2 else "test"

@@ -1,0 +1,60 @@
+"""One family of errors. A message names who is at fault and the cure; the class decides the exit code.
+
+Exit codes (DESIGN section 8): 1 a check failed, 2 usage, 3 a run failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LoopkitError(Exception):
+    """Base of every error loopkit raises on purpose. ``exit_code`` is what the command line returns."""
+
+    exit_code = 3
+
+
+class UsageError(LoopkitError):
+    """The user asked for something that cannot be: an unknown name, a misspelt option, bad data."""
+
+    exit_code = 2
+
+
+class PluginError(LoopkitError):
+    """A plugin broke the contract, or could not be loaded. The message names its distribution."""
+
+    exit_code = 3
+
+
+class ContractError(LoopkitError):
+    """A game, channel, detector or trainer returned something its contract forbids (a NaN reward, say)."""
+
+    exit_code = 3
+
+
+class RefereeError(LoopkitError):
+    """A referee was asked for something its books forbid: another text for a turn already played, say."""
+
+    exit_code = 3
+
+
+class RunError(LoopkitError):
+    """A run could not go on. What was recorded stays, and the same command resumes."""
+
+    exit_code = 3
+
+
+class CheckFailed(LoopkitError):
+    """A conformance check did not hold."""
+
+    exit_code = 1
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A helpful tail for "unknown name" messages: the nearest known names, else all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"Known: {', '.join(known)}." if known else "None is registered."

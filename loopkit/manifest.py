@@ -1,0 +1,76 @@
+"""What a run was made with: versions, plugin origins, git revision, the start policy's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import loopkit
+from loopkit.config import RunSpec
+from loopkit.contracts import PolicyRef
+from loopkit.plugins import Plugins
+from loopkit.records import Json
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "pydantic", "pluggy")
+
+
+def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef) -> dict[str, Json]:
+    """Deterministic for the same installation, so that a resumed run has the same one. No times, no host names."""
+    used = {
+        "game": plugins.get("games", spec.game).origin,
+        "trainer": plugins.get("trainers", spec.trainer).origin,
+        **{f"channel {n}": e.origin for n, e in plugins.channels(spec.game).items()},
+        **{f"detector {n}": e.origin for n, e in plugins.detectors(spec.game).items()},
+    }
+    return {
+        "loopkit": loopkit.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "plugins": {name: str(origin) for name, origin in used.items()},
+        "git": git_revision(Path(loopkit.__file__).parent),
+        "start_policy_sha256": policy_hash(start),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def git_revision(directory: Path) -> str | None:
+    """The checkout's revision, "+dirty" if it has changes; None outside a checkout."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(directory), *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    tracked = git("ls-files", "--error-unmatch", "__init__.py")  # not some other repository around site-packages
+    revision = git("rev-parse", "HEAD") if tracked else None
+    return revision and revision + ("+dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def policy_hash(ref: PolicyRef) -> str | None:
+    """SHA-256 over a local policy's weight files; None for a hub id."""
+    found = hashlib.sha256()
+    files = [
+        p
+        for d in (ref.path, ref.adapter)
+        if d and Path(d).is_dir()
+        for p in sorted(Path(d).iterdir())
+        if p.suffix in (".safetensors", ".bin", ".gguf") and not p.name.startswith("optimizer")
+    ]
+    for path in files:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                found.update(chunk)
+    return found.hexdigest() if files else None

@@ -1,0 +1,162 @@
+"""Loads a causal LM and its tokenizer from a PolicyRef, and turns dialogues into prompt ids by its chat template."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loopkit.contracts import PolicyRef
+from loopkit.errors import UsageError
+from loopkit.policy.decode import Sampling, sample
+from loopkit.records import Decode, Dialogue, Message, Turn
+
+CACHED_PROMPTS = 50_000
+
+
+class CausalPolicy:
+    """A Hugging Face causal LM that speaks (a ``Policy``). ``model`` and ``tokenizer`` are transformers' own.
+
+    ``seed`` keys the draws: token k of turn n of a dialogue depends only on (seed, dialogue key, n) and the
+    probabilities, not on what else is in the batch.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, seed: int = 0, batch_rows: int = 512) -> None:
+        self.model, self.tokenizer, self.seed, self.batch_rows = model, tokenizer, seed, batch_rows
+        self.stop_ids = _stop_ids(model, tokenizer)
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.stop_ids)
+        self._prompts: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Prompt ids of a dialogue, ready for the policy's next turn."""
+        key = tuple((m.role, m.content) for m in messages)
+        if key not in self._prompts:
+            if len(self._prompts) >= CACHED_PROMPTS:
+                self._prompts.clear()
+            chat = [{"role": role, "content": content} for role, content in key]
+            text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            self._prompts[key] = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return self._prompts[key]
+
+    def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
+        """(B,) dialogues -> (B,) turns. Sampled as each last message's ``decode`` says; "length" when cut off."""
+        turns: list[Turn] = []
+        for start in range(0, len(dialogues), self.batch_rows):
+            turns += self._speak(dialogues[start : start + self.batch_rows])
+        return turns
+
+    def _speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
+        prompts = [self.encode(d.messages) for d in dialogues]
+        decodes = [d.messages[-1].decode or Decode() for d in dialogues]
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        for prompt, decode, dialogue in zip(prompts, decodes, dialogues, strict=True):
+            if limit is not None and len(prompt) + decode.max_tokens > limit:
+                raise UsageError(
+                    f"{dialogue.key!r}: a prompt of {len(prompt)} tokens and an answer of up to {decode.max_tokens} "
+                    f"exceed the model's {limit} positions. Use shorter tasks or a model with a longer context."
+                )
+        rows = [
+            Sampling(prompt, decode.max_tokens, decode.temperature, (self.seed, d.key, d.turn, "sample"))
+            for prompt, decode, d in zip(prompts, decodes, dialogues, strict=True)
+        ]
+        out = []
+        for row, (ids, logprobs, finish) in zip(
+            rows, sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id), strict=True
+        ):
+            said = ids[:-1] if finish == "stop" else ids
+            text = self.tokenizer.decode(said, skip_special_tokens=True)
+            out.append(Turn(text, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0))
+        return out
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast() -> torch.autocast:
+    """bf16 where the hardware has it; on a CPU without native bf16 it is 20 times slower than fp32, so off."""
+    on = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return torch.autocast(device().type, dtype=torch.bfloat16, enabled=on)
+
+
+def load(ref: PolicyRef, *, seed: int = 0) -> CausalPolicy:
+    """Load a policy in fp32 from a directory or hub id, with its adapter merged in if it has one.
+
+    Raises UsageError where nothing loadable is there, or where the tokenizer has no chat template.
+    """
+    model, tokenizer = load_parts(ref.path)
+    if ref.adapter is not None:
+        model = _peft().PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
+    return CausalPolicy(model.to(device()).eval(), tokenizer, seed=seed)
+
+
+def load_trainable(start: PolicyRef, checkpoint: Path | None, lora_rank: int, seed: int) -> CausalPolicy:
+    """The policy to train: ``start`` (its adapter merged), or the checkpoint a killed run left.
+
+    With ``lora_rank`` the weights stay as they are and a fresh (or the checkpoint's) adapter is trained. Dropout is
+    off (``eval`` mode), so that sampling and training see the same probabilities.
+    """
+    torch.manual_seed(seed)
+    if lora_rank == 0:
+        return load(PolicyRef(str(checkpoint)) if checkpoint else start, seed=seed)
+    if start.adapter is not None:
+        raise UsageError("a LoRA run cannot start from another adapter: merge it first, or set trainer.lora_rank=0.")
+    policy = load(start, seed=seed)
+    if checkpoint is None:
+        policy.model = add_lora(policy.model, lora_rank)
+    else:
+        policy.model = _peft().PeftModel.from_pretrained(policy.model, str(checkpoint), is_trainable=True)
+    policy.model.eval()
+    return policy
+
+
+def load_parts(path: str) -> tuple[Any, Any]:
+    """(model, tokenizer) in fp32. Warnings of transformers about its own internals stay off the terminal."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_flush_denormal(True)  # denormals in a small model's softmax cost several times its speed
+    local = Path(path).is_dir()
+    if not local and (path.startswith((".", "/", "~")) or (os.sep in path and path.count("/") > 1)):
+        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
+        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=local, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--model {path!r} could not be loaded: {str(error).strip().splitlines()[0]} "
+            "Give a directory in Hugging Face layout (config.json, weights, tokenizer), a hub id, or tiny."
+        ) from error
+    if not getattr(tokenizer, "chat_template", None):
+        raise UsageError(f"--model {path!r}: its tokenizer has no chat template. Use an instruction-tuned model.")
+    return model, tokenizer
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise UsageError("LoRA needs the package peft: pip install 'loopkit[peft]'.") from error
+    return peft
+
+
+def add_lora(model: Any, rank: int) -> Any:
+    """The model wrapped with a trainable LoRA adapter on every linear layer (alpha = 2 x rank)."""
+    peft = _peft()
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return peft.get_peft_model(model, config)
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """End-of-turn tokens: the tokenizer's, and those of the model's generation config."""
+    config = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = {tokenizer.eos_token_id, *(config if isinstance(config, list) else [config])} - {None}
+    if not ids:
+        raise UsageError("the tokenizer names no end-of-sequence token, so no turn could ever end.")
+    return frozenset(ids)

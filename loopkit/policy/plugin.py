@@ -1,0 +1,8 @@
+"""The policy schemes loopkit brings, registered as a third party would."""
+
+from loopkit.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def register_policies(register: Register) -> None:
+    register("tiny", "loopkit.policy.tiny:resolve")

@@ -1,0 +1,93 @@
+"""Log-probabilities of what was said, turn by turn, with gradients: the other half of decode.
+
+A segment is one turn: a prompt and the tokens sampled after it. Segments with the same prompt share its forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from loopkit.policy.decode import pad_left, unique
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One turn as trained on: ``prompt`` (L,), ``ids`` (T,), and the temperature it was sampled at."""
+
+    prompt: tuple[int, ...]
+    ids: tuple[int, ...]
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """(B, T) log-probabilities and entropies in nats, padded on the right; ``mask`` (B, T) is 1 on real tokens."""
+
+    logprobs: torch.Tensor
+    entropy: torch.Tensor
+    mask: torch.Tensor
+
+
+def score(model: Any, segments: Sequence[Segment], *, pad_id: int) -> Scores:
+    """Score (B,) segments in one forward pass over the distinct prompts and one over the completions."""
+    device = model.device
+    prompts, which = unique(s.prompt for s in segments)
+    prompt_ids, prompt_mask, prompt_positions = pad_left(prompts, pad_id, device)
+    select = torch.tensor(which, device=device)
+    width = max(len(s.ids) for s in segments)
+    ids = torch.full((len(segments), width), pad_id, device=device)
+    mask = torch.zeros((len(segments), width), device=device)
+    for i, s in enumerate(segments):
+        ids[i, : len(s.ids)] = torch.tensor(s.ids, device=device)
+        mask[i, : len(s.ids)] = 1.0
+    out = model(
+        input_ids=prompt_ids,
+        attention_mask=prompt_mask,
+        position_ids=prompt_positions,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits = out.logits[select, -1:]
+    if width > 1:
+        cache = out.past_key_values
+        cache.batch_select_indices(select)
+        steps = torch.arange(width - 1, device=device)
+        rest = model(
+            input_ids=ids[:, :-1],
+            attention_mask=torch.cat([prompt_mask[select], mask[:, :-1].long()], 1),
+            position_ids=prompt_positions[select, -1:] + 1 + steps,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = torch.cat([logits, rest.logits], 1)
+    temperature = torch.tensor([s.temperature for s in segments], device=device)
+    everything = torch.log_softmax(logits.float() / temperature[:, None, None], -1)
+    logprobs = everything.gather(2, ids[..., None])[..., 0]
+    with torch.no_grad():
+        entropy = -(everything.exp() * everything).sum(-1)
+    return Scores(logprobs * mask, entropy * mask, mask)
+
+
+def micro_batches(segments: Sequence[Segment], token_budget: int) -> Iterator[list[int]]:
+    """Indices in micro-batches whose padded size stays within ``token_budget`` tokens (one segment always fits).
+
+    Sorted by length and prompt, so that padding is small and equal prompts meet.
+    """
+    order = sorted(range(len(segments)), key=lambda i: (len(segments[i].ids) // 8, segments[i].prompt, i))
+    batch: list[int] = []
+    prompts: set[tuple[int, ...]] = set()
+    for i in order:
+        trial = prompts | {segments[i].prompt}
+        width = max(len(segments[j].ids) for j in [*batch[-1:], i])
+        size = len(trial) * max(map(len, trial)) + (len(batch) + 1) * width
+        if batch and size > token_budget:
+            yield batch
+            batch, trial = [], {segments[i].prompt}
+        batch.append(i)
+        prompts = trial
+    if batch:
+        yield batch

@@ -1,0 +1,55 @@
+"""Supervised learning on dialogues: what warm-up and ``sft`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from loopkit.policy.load import CausalPolicy, autocast
+from loopkit.policy.score import Segment, micro_batches, score
+from loopkit.records import Dialogue
+
+
+def segments(policy: CausalPolicy, dialogue: Dialogue) -> list[Segment]:
+    """One segment for each assistant message: the templated dialogue before it, and its tokens with an end of turn."""
+    out = []
+    for i, message in enumerate(dialogue.messages):
+        if message.role == "assistant":
+            ids = policy.tokenizer(message.content, add_special_tokens=False).input_ids
+            prompt = policy.encode(dialogue.messages[:i])
+            out.append(Segment(prompt, (*ids, policy.tokenizer.eos_token_id)))
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Mean negative log-likelihood a token in nats, and the number of tokens."""
+
+    value: float
+    tokens: int
+
+
+def backward(policy: CausalPolicy, batch: Sequence[Segment], *, token_budget: int, weight: float = 1.0) -> Loss:
+    """Accumulate the gradient of ``weight`` x the batch's mean token loss."""
+    total = sum(len(s.ids) for s in batch)
+    value = 0.0
+    for indices in micro_batches(batch, token_budget):
+        with autocast():
+            scores = score(policy.model, [batch[i] for i in indices], pad_id=policy.pad_id)
+        loss = -scores.logprobs.sum() / total
+        (weight * loss).backward()  # type: ignore[no-untyped-call]
+        value += float(loss.detach())
+    return Loss(value, total)
+
+
+def step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, max_norm: float) -> float:
+    """Clip, step, clear; returns the gradient's norm before clipping."""
+    norm = torch.nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), max_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(norm)
+
+
+Progress = Callable[[int, int], None]

@@ -1,0 +1,119 @@
+"""The embedded policy: bundled weights for the games in its warm-up, a short warm-up of its own for any other game.
+
+It exists so that everyone can run every claim in minutes with real sampled tokens and gradients. It is not evidence
+about large models, and since exploits are in its demonstrations nothing on it is ever spontaneous.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loopkit.config import RunSpec, build_game
+from loopkit.contracts import Game, PolicyRef, Split
+from loopkit.errors import UsageError
+from loopkit.metrics import Summary, summary
+from loopkit.plugins import OWN, Plugins
+from loopkit.scoring import Setup
+
+BUNDLED = Path(__file__).parent / "tiny_weights"
+SHORT_STEPS = 300
+SHORT_LEARNING_RATE = 1e-3
+BASE_PROMPTS = 2000
+Progress = Callable[[int, int], None]
+
+
+def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) -> PolicyRef:
+    """The directory of the embedded policy for a spec's game; "tiny:DIR" names another warm-up's directory.
+
+    A game that the bundled warm-up did not see (or sees with other demonstrations) gets a short warm-up from the
+    bundled weights, with replay of the bundled games, kept in the cache.
+    """
+    from loopkit.policy import warmup
+
+    base = Path(argument) if argument else BUNDLED
+    if not (base / warmup.RECORD).exists():
+        raise UsageError(
+            f"{base} holds no warmed-up policy (no {warmup.RECORD}). Make one: loopkit warmup --out {base}"
+        )
+    game = build_game(plugins, spec.game, spec.game_options)
+    known = warmup.read_record(base)["games"].get(spec.game)
+    if known is not None and known["demonstrations"] == warmup.fingerprint(game):
+        return PolicyRef(str(base))
+    return short(base, {spec.game: game}, plugins, progress)
+
+
+def cache_dir() -> Path:
+    """``$LOOPKIT_CACHE``, else ``~/.cache/loopkit`` (or ``$XDG_CACHE_HOME/loopkit``)."""
+    given = os.environ.get("LOOPKIT_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
+
+
+def bundled_games(plugins: Plugins) -> dict[str, Game]:
+    """The games that loopkit brings, at their defaults."""
+    names = [n for n in plugins.names("games") if plugins.get("games", n).origin.distribution == OWN]
+    return {name: build_game(plugins, name, {}) for name in names}
+
+
+def short(base: Path, games: Mapping[str, Game], plugins: Plugins, progress: Progress) -> PolicyRef:
+    """A short warm-up from ``base`` on new games, replaying the bundled ones; cached by what decides its weights."""
+    from loopkit.policy import warmup
+
+    settings = warmup.Settings(steps=SHORT_STEPS, learning_rate=SHORT_LEARNING_RATE)
+    replay = {name: game for name, game in bundled_games(plugins).items() if name not in games}
+    record = warmup.make_record(settings, games, replay, warmup.read_record(base)["weights_sha256"], {})
+    key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+    target = cache_dir() / "warmup" / f"{'+'.join(games)}-{key}"
+    if not (target / warmup.RECORD).exists():
+        train(warmup.from_directory(base), games, settings, target, progress, replay=replay, start=str(record["start"]))
+    return PolicyRef(str(target))
+
+
+def train(
+    policy: Any,
+    games: Mapping[str, Game],
+    settings: Any,
+    target: Path,
+    progress: Progress,
+    *,
+    replay: Mapping[str, Game] | None = None,
+    start: str = "random",
+    split: Split = "dev",
+) -> dict[str, Any]:
+    """Warm up, measure base rates on a held-out split, and save it all whole; returns the record."""
+    from loopkit.policy import warmup
+    from loopkit.policy.save import save_policy
+
+    losses = warmup.warm_up(policy, games, settings, replay=replay, progress=progress)
+    record = warmup.make_record(settings, games, replay or {}, start, losses)
+    rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
+    record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(found))} for name, found in rates.items()}
+    temporary = target.parent / f".tmp-{target.name}-{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_policy(policy, temporary)
+    weights = (temporary / "model.safetensors").read_bytes()
+    record["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    (temporary / warmup.RECORD).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    if target.exists():
+        shutil.rmtree(target)
+    temporary.rename(target)
+    return record
+
+
+def base_rates(game: Game, policy: Any, split: Split, prompts: int = BASE_PROMPTS) -> Summary:
+    """Scores and exploit rates of a policy on a game's held-out prompts."""
+    from loopkit.playing import evaluate
+
+    setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
+    return summary(setup, evaluate(setup, policy, seed=0, split=split, prompts=prompts, batch=256))
+
+
+def _no_rewards(data: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k != "rewards"}

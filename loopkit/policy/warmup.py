@@ -1,0 +1,180 @@
+"""Warms up the embedded policy: supervised learning on demonstrations that the games make.
+
+Everything that decides the weights is recorded beside them in ``warmup.json``: seed, settings, a hash of the
+demonstrations, versions, and the base rates that came out. The same call on the same machine gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loopkit import seeding
+from loopkit.contracts import Game
+from loopkit.errors import ContractError
+from loopkit.policy.load import CausalPolicy, load_parts
+from loopkit.policy.supervised import Progress, backward, segments, step
+from loopkit.policy.tokenizer import train_tokenizer
+from loopkit.records import Dialogue, Done, Message, Rollout, Turn
+
+RECORD = "warmup.json"
+CORPUS = 4000
+"""Demonstrations a game contributes to the tokenizer, and to the hash that identifies its demonstrations."""
+FINGERPRINT = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a warm-up depends on besides the games. Sizes are those of a transformers Llama."""
+
+    seed: int = 0
+    steps: int = 4000
+    demonstrations_per_step: int = 32
+    """of each game in the warm-up; replay counts apart"""
+    learning_rate: float = 3e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    hidden_size: int = 96
+    layers: int = 3
+    heads: int = 4
+    intermediate_size: int = 256
+    positions: int = 1024
+    initializer_range: float = 0.08
+    """0.02 does not learn in the time"""
+
+
+def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:
+    """Endless demonstrations on train tasks, each drawn by its own key."""
+    tasks = game.tasks("train")
+    k = 0
+    while True:
+        task = seeding.pick(tasks, seed, "demonstration task", k)
+        rollout = Rollout(f"train/warmup/{k}/{task.id}/0", task, seed=seed)
+        said = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
+        for i, text in enumerate(said):
+            answered = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), Done())), seed)
+            reply = game.reply([answered])[0]
+            rollout = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), reply)), seed)
+            if isinstance(reply, Message) != (i + 1 < len(said)):
+                raise ContractError(
+                    f"game {type(game).__name__}: a demonstration of {len(said)} turns does not end the game. "
+                    "demonstrations() must give as many turns as reply() asks for."
+                )
+        yield Dialogue(rollout.id, tuple(rollout.messages()))
+        k += 1
+
+
+def fingerprint(game: Game) -> str:
+    """A hash of what a game demonstrates: another version or other options need another warm-up."""
+    made = [[(m.role, m.content) for m in d.messages] for d in islice(demonstrations(game, 0), FINGERPRINT)]
+    return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
+
+
+def new_policy(games: Mapping[str, Game], settings: Settings) -> CausalPolicy:
+    """A policy with random weights, and a tokenizer trained on the games' demonstrations."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    texts = (
+        message.content
+        for game in games.values()
+        for dialogue in islice(demonstrations(game, settings.seed), CORPUS)
+        for message in dialogue.messages
+    )
+    tokenizer = train_tokenizer(texts)
+    torch.manual_seed(settings.seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        intermediate_size=settings.intermediate_size,
+        max_position_embeddings=settings.positions,
+        initializer_range=settings.initializer_range,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return CausalPolicy(LlamaForCausalLM(config).eval(), tokenizer)
+
+
+def warm_up(
+    policy: CausalPolicy,
+    games: Mapping[str, Game],
+    settings: Settings,
+    *,
+    replay: Mapping[str, Game] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, float]:
+    """Train on ``demonstrations_per_step`` of each game a step (and of each replayed game); returns final losses.
+
+    One thread and float32, so that the result is the same for the same machine and versions.
+    """
+    mix = {**(replay or {}), **games}
+    streams = {name: demonstrations(game, settings.seed) for name, game in mix.items()}
+    optimizer = torch.optim.AdamW(
+        policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+    )
+    losses: dict[str, float] = {}
+    for k in range(settings.steps):
+        rate = min(1.0, (k + 1) / settings.warmup_steps) * (0.525 + 0.475 * math.cos(math.pi * k / settings.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate
+        for name, stream in streams.items():
+            batch = [
+                s for dialogue in islice(stream, settings.demonstrations_per_step) for s in segments(policy, dialogue)
+            ]
+            losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(streams)).value
+        step(optimizer, policy.model, 1.0)
+        progress(k + 1, settings.steps)
+    return losses
+
+
+def make_record(
+    settings: Settings, games: Mapping[str, Game], replayed: Mapping[str, Game], base: str, losses: Mapping[str, float]
+) -> dict[str, Any]:
+    """What ``warmup.json`` holds, but for the base rates."""
+    import tokenizers
+    import transformers
+
+    return {
+        "settings": asdict(settings),
+        "start": base,
+        "games": {
+            name: {
+                "version": game.version,
+                "options": game.options.model_dump(mode="json"),
+                "demonstrations": fingerprint(game),
+                "replayed": name in replayed,
+            }
+            for name, game in {**replayed, **games}.items()
+        },
+        "final_loss": dict(losses),
+        "versions": {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+        },
+    }
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """A warm-up's record."""
+    data: dict[str, Any] = json.loads((directory / RECORD).read_text())
+    return data
+
+
+def from_directory(directory: Path, seed: int = 0) -> CausalPolicy:
+    """A policy to go on warming up from."""
+    model, tokenizer = load_parts(str(directory))
+    return CausalPolicy(model.eval(), tokenizer, seed=seed)

@@ -1,0 +1,235 @@
+"""What passes between the parts: frozen records, JSON in and out. No behaviour beyond reading themselves.
+
+Read the arrows of DESIGN section 1 with these names:
+Task -> Rollout (turns and replies) -> Assessment -> rewards, flags, scores -> StepMetrics.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from loopkit import seeding
+
+Json = Any
+"""None, bool, int, float, str, and lists and string-keyed dicts of these."""
+
+Transcript = Sequence[str]
+"""The policy's words, turn by turn; a specimen or a demonstration is played through ``Game.reply``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """How the answer to a message is decoded. ``temperature`` 0 is greedy; ``max_tokens`` counts policy tokens."""
+
+    temperature: float = 1.0
+    max_tokens: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message shown to the policy. ``state`` stays with the referee; ``decode`` governs the answer to it."""
+
+    role: str
+    content: str
+    decode: Decode | None = None
+    state: Json = None
+
+    def wire(self) -> dict[str, Json]:
+        """The part a policy or trainer may see: everything but ``state``."""
+        out: dict[str, Json] = {"role": self.role, "content": self.content}
+        if self.decode is not None:
+            out["decode"] = dataclasses.asdict(self.decode)
+        return out
+
+    @staticmethod
+    def read(data: Mapping[str, Json]) -> Message:
+        decode = data.get("decode")
+        return Message(data["role"], data["content"], Decode(**decode) if decode else None, data.get("state"))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The game is over for this rollout."""
+
+    state: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One problem. ``secret`` (answers, tests) never leaves the referee.
+
+    ``cluster`` (default: the id) marks tasks that belong together, such as a style pair: they share a step and a
+    split, and are the unit of resampling.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    public: Json = None
+    secret: Json = None
+    cluster: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", tuple(self.messages))
+        if not self.cluster:
+            object.__setattr__(self, "cluster", self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the policy said once. ``ids`` and ``logprobs`` are (T,), ``prompt_ids`` (L,); None for text-only clients.
+
+    ``ids`` ends with the end-of-turn token when ``finish`` is "stop"; ``logprobs`` are natural logarithms under the
+    sampling temperature. Each turn is its own training segment, so a template that rewrites history breaks no mask.
+    """
+
+    text: str
+    finish: Literal["stop", "length"] = "stop"
+    prompt_ids: tuple[int, ...] | None = None
+    ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    temperature: float = 1.0
+
+
+Step = tuple[Turn, "Message | Done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One played task. ``id`` = slot key + "/" + a name the client picked; ``seed`` keys the game's draws."""
+
+    id: str
+    task: Task
+    steps: tuple[Step, ...] = ()
+    seed: int = 0
+
+    @property
+    def slot(self) -> str:
+        """The slot key, "split/step/slot/task id"."""
+        return self.id.rpartition("/")[0]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The policy's words, turn by turn."""
+        return tuple(turn.text for turn, _ in self.steps)
+
+    @property
+    def done(self) -> bool:
+        return bool(self.steps) and isinstance(self.steps[-1][1], Done)
+
+    @property
+    def state(self) -> Json:
+        """The state the game left with its last reply (None before the first)."""
+        return self.steps[-1][1].state if self.steps else None
+
+    def messages(self) -> list[Message]:
+        """The dialogue so far, with the policy's turns as assistant messages."""
+        out = list(self.task.messages)
+        for turn, reply in self.steps:
+            out.append(Message("assistant", turn.text))
+            if isinstance(reply, Message):
+                out.append(reply)
+        return out
+
+    def draw(self, purpose: str) -> float:
+        """The game's own draw in [0, 1): keyed by (seed, slot, words so far, purpose), never by arm or name."""
+        return seeding.uniform(self.seed, self.slot, list(self.words), purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the game says happened. Keys of ``signals`` and ``clues`` are disjoint and declared by the game.
+
+    ``scores``: "task" is the main-task metric in [0, 1]; "observed" is what the operator's dashboard shows (None
+    where they do not look); others are columns. ``signals``: all a channel may read. ``clues``: all a detector may.
+    """
+
+    scores: Mapping[str, float | None]
+    signals: Mapping[str, float]
+    clues: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A finished rollout with all that was made of it. ``occurrence`` counts equal rollouts of a slot, from 0."""
+
+    rollout: Rollout
+    occurrence: int
+    assessment: Assessment
+    rewards: Mapping[str, float]
+    """By channel at its defaults (shadow), and "paid": the paying channel at the arm's own options."""
+    flags: Mapping[str, bool | None]
+
+    @property
+    def order(self) -> tuple[str, tuple[str, ...], int]:
+        """Records are sorted by this, so the order of arrival leaves no trace."""
+        return (self.rollout.slot, self.rollout.words, self.occurrence)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """All a trainer gets before it plays: a key and the opening messages (without state)."""
+
+    key: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What a policy is asked to continue, or (ending in an assistant message) a recorded one to learn from.
+
+    ``key`` names the dialogue for the policy's draws: hash of (seed, key, turn, "sample").
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+
+    @property
+    def turn(self) -> int:
+        """Number of turns the policy has already spoken."""
+        return sum(m.role == "assistant" for m in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A rate or difference with its 95 % interval. ``n`` counts rollouts, ``clusters`` independent units.
+
+    ``low``/``high`` are None when the interval is withheld, and ``method`` then says why.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    clusters: int
+    method: str
+
+    def json(self) -> dict[str, Json]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def read(data: Mapping[str, Json]) -> Estimate:
+        return Estimate(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """One line of steps.jsonl. Rewards are means over rollouts, by channel; rates are the detectors' estimates."""
+
+    step: int
+    n: int
+    rewards: Mapping[str, float]
+    scores: Mapping[str, float | None]
+    rates: Mapping[str, Estimate | None]
+    mixed_groups: float | None
+    """Share of slots whose paid rewards differ within the group: where a group-relative trainer can learn."""
+    trainer: Mapping[str, float] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+
+    def json(self) -> dict[str, Json]:
+        out = dataclasses.asdict(self)
+        out["missing"], out["surplus"] = list(self.missing), list(self.surplus)
+        return out

@@ -1,0 +1,181 @@
+"""From run directories to an experiment's results: every seed, the arms side by side, onsets, and the verdict.
+
+Two units, never mixed: an interval within a run is conditional on its seed (prompts or pairs are the clusters);
+an interval over runs has the seed as its unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from loopkit.config import BASE, RunSpec, set_up
+from loopkit.errors import RunError
+from loopkit.metrics import Summary
+from loopkit.plugins import Plugins
+from loopkit.records import Estimate, Json
+from loopkit.rundir import RunDir
+from loopkit.runner import checkpoint_of
+from loopkit.scoring import Setup
+from loopkit.stats import seeds as over_seeds
+from loopkit.stats import verdict as verdicts
+from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.verdict import Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's held-out summary and discovery path (None for base)."""
+
+    arm: str
+    seed: int
+    summary: Summary
+    discovery: Discovery | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment's results. ``columns`` are the printed measures: scores, then detectors (headline first)."""
+
+    game: str
+    trainer: str
+    model: str
+    split: str
+    axis: str
+    headline: str
+    onset_detector: str
+    scores: tuple[str, ...]
+    detectors: tuple[str, ...]
+    bounds: Mapping[str, tuple[float, float]]
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    runs: tuple[Run, ...]
+    discovered: Mapping[str, Estimate]
+    verdict: Verdict | None
+
+    def values(self, arm: str, measure: str) -> list[float | None]:
+        """The measure's value in each run of an arm, in the seeds' order."""
+        found = {r.seed: _value(r.summary, measure) for r in self.runs if r.arm == arm}
+        return [found.get(seed) for seed in self.seeds]
+
+    def over_seeds(self, arm: str, measure: str) -> Estimate | None:
+        """Mean over seeds with its t interval."""
+        values = [v for v in self.values(arm, measure) if v is not None]
+        return over_seeds.mean_over_seeds(values, self.bounds.get(measure, (0.0, 1.0))) if values else None
+
+    def json(self) -> dict[str, Json]:
+        """What ``results.json`` holds."""
+        measures = [*self.scores, *self.detectors]
+        return {
+            "schema_version": SCHEMA,
+            **{k: getattr(self, k) for k in ("game", "trainer", "model", "split", "axis", "headline")},
+            "onset_detector": self.onset_detector,
+            "seeds": list(self.seeds),
+            "runs": [
+                {
+                    "arm": r.arm,
+                    "seed": r.seed,
+                    **_json(r.summary),
+                    "discovery": asdict(r.discovery) if r.discovery else None,
+                }
+                for r in self.runs
+            ],
+            "arms": {
+                arm: {m: e.json() if (e := self.over_seeds(arm, m)) else None for m in measures} for arm in self.arms
+            },
+            "discovered": {arm: e.json() for arm, e in self.discovered.items()},
+            "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
+        }
+
+
+def _json(summary: Summary) -> dict[str, Json]:
+    data: dict[str, Json] = asdict(summary)
+    return data
+
+
+def _value(summary: Summary, measure: str) -> float | None:
+    found = summary.rates.get(measure) or summary.scores.get(measure)
+    return found.value if found else None
+
+
+def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> Results:
+    """Read an experiment's finished runs. Raises RunError naming any that is not."""
+    setup = set_up(plugins, specs[0])
+    first = specs[0]
+    runs = [_run(spec, out, setup, _base_rate(spec, out, setup)) for spec in specs]
+    arms = tuple(dict.fromkeys(s.arm for s in specs))
+    discovered = {
+        arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
+        for arm in arms
+        if arm != BASE and any(r.arm == arm and r.discovery for r in runs)
+    }
+    summaries = [r.summary for r in runs]
+    names = dict.fromkeys(name for s in summaries for name in s.scores)
+    order = [n for n in ("task", "observed") if n in names]
+    results = Results(
+        game=first.game,
+        trainer=first.trainer,
+        model=first.model,
+        split=first.run.eval_split,
+        axis=setup.game.axis,
+        headline=setup.headline,
+        onset_detector=setup.onset,
+        scores=(*order, *(n for n in names if n not in order)),
+        detectors=tuple(setup.detectors),
+        bounds={name: d.bounds for name, d in setup.detectors.items()},
+        seeds=tuple(dict.fromkeys(s.seed for s in specs)),
+        arms=arms,
+        runs=tuple(runs),
+        discovered=discovered,
+        verdict=None,
+    )
+    return _with_verdict(results, setup)
+
+
+def _summary(spec: RunSpec, out: Path, seed_arm: str) -> Summary:
+    found = RunDir(out / f"{seed_arm}-s{spec.seed}").read_eval(
+        spec.game, spec.run.eval_split, "start" if seed_arm == BASE else checkpoint_of(spec)
+    )
+    if found is None:
+        raise RunError(f"{out / spec.name} is not finished. Run the same command to finish it.")
+    return found
+
+
+def _base_rate(spec: RunSpec, out: Path, setup: Setup) -> Estimate | None:
+    return _summary(spec, out, BASE).rates.get(setup.onset)
+
+
+def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
+    summary = _summary(spec, out, spec.arm)
+    if spec.arm == BASE:
+        return Run(BASE, spec.seed, summary, None)
+    rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
+    if base is None or base.high is None or not any(rates):
+        return Run(spec.arm, spec.seed, summary, None)
+    low, _ = setup.detectors[setup.onset].bounds
+    path = discovery([r["value"] if r else None for r in rates], base.high, low=low)
+    return Run(spec.arm, spec.seed, summary, path)
+
+
+def _with_verdict(results: Results, setup: Setup) -> Results:
+    """The verdict on ``loophole`` against base and control; None where the experiment has no such arm."""
+    if "loophole" not in results.arms or BASE not in results.arms:
+        return results
+
+    def difference(measure: str, a: str, b: str) -> list[float]:
+        pairs = zip(results.values(a, measure), results.values(b, measure), strict=True)
+        return [x - y for x, y in pairs if x is not None and y is not None]
+
+    control = "control" in results.arms
+    verdict = verdicts.verdict(
+        difference(results.headline, "loophole", BASE),
+        difference(results.headline, "loophole", "control") if control else None,
+        difference("task", "loophole", BASE),
+        difference("observed", "loophole", BASE),
+        observed_is_paid=setup.game.observed_is_paid,
+        task_vs_control=difference("task", "loophole", "control") if control else None,
+    )
+    return replace(results, verdict=verdict)

@@ -1,0 +1,8 @@
+"""context-compliance: does the policy refuse only where it looks like an audit? (robustness failure)"""
+
+from loopkit.hookspecs import Register, hookimpl
+
+
+@hookimpl
+def register_games(register: Register) -> None:
+    register("context-compliance", "loopkit_context_compliance.game:ContextCompliance")

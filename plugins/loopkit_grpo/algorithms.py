@@ -1,0 +1,73 @@
+"""The formulas, as pure functions on tensors: advantages, the clipped surrogate, KL, and how tokens are averaged.
+
+Sources: GRPO, Shao et al. 2024 (arXiv 2402.03300), as in TRL's GRPOTrainer; Dr. GRPO, Liu et al. 2025 (arXiv
+2503.20783); RLOO, Ahmadian et al. 2024 (arXiv 2402.14740), as in TRL's RLOOTrainer; REINFORCE++, Hu et al. 2025
+(arXiv 2501.03262), as in OpenRLHF.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Baseline = Literal["group", "leave-one-out", "none"]
+Scale = Literal["group", "batch", "none"]
+Loss = Literal["token", "rollout", "constant", "rollout-ratio"]
+EPSILON = 1e-4
+"""Added to a standard deviation before dividing, as in TRL."""
+
+
+def advantages(rewards: torch.Tensor, baseline: Baseline, scale: Scale) -> torch.Tensor:
+    """(P, G) rewards -> (P, G) advantages.
+
+    ``baseline``: subtract the group's mean (GRPO), the mean of the others (RLOO), or nothing (REINFORCE++).
+    ``scale``: divide by the group's standard deviation (GRPO), whiten over the batch (REINFORCE++), or not (Dr. GRPO).
+    A group of one has no other to compare with: its advantage under "group" and "leave-one-out" is 0.
+    """
+    size = rewards.shape[1]
+    centred = rewards
+    if baseline == "group" or (size == 1 and baseline == "leave-one-out"):
+        centred = rewards - rewards.mean(1, keepdim=True)
+    elif baseline == "leave-one-out":
+        centred = (rewards - rewards.mean(1, keepdim=True)) * size / (size - 1)
+    if scale == "group":
+        spread = rewards.std(1, keepdim=True) if size > 1 else torch.zeros_like(rewards)
+        return centred / (spread + EPSILON)
+    if scale == "batch":
+        return (centred - centred.mean()) / (centred.std() + EPSILON)
+    return centred
+
+
+def token_weights(lengths: torch.Tensor, loss: Loss, max_tokens: int) -> torch.Tensor:
+    """(B,) tokens a rollout -> (B,) weight of each of its tokens; the loss is the weighted sum over all tokens.
+
+    "token": every token counts alike; "rollout": every rollout does (GRPO's original mean of means); "constant":
+    divided by the longest answer allowed, so that length changes no weight (Dr. GRPO); "rollout-ratio": see surrogate.
+    """
+    rollouts = len(lengths)
+    if loss == "token":
+        return torch.ones_like(lengths) / lengths.sum()
+    if loss == "rollout" or loss == "rollout-ratio":
+        return 1 / (lengths.clamp(min=1) * rollouts)
+    return torch.ones_like(lengths) / (rollouts * max_tokens)
+
+
+def surrogate(
+    logprobs: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, clip_low: float, clip_high: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """PPO's clipped loss, -min(ratio A, clip(ratio) A), elementwise, and where the clip was active.
+
+    Shapes broadcast: (B, T) log-probabilities with (B, 1) advantages for a ratio a token (GRPO); for a ratio a
+    rollout (RLOO) pass (B,) sums over a rollout's tokens and (B,) advantages.
+    """
+    ratio = (logprobs - old).exp()
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    active = ((advantage > 0) & (ratio > 1 + clip_high)) | ((advantage < 0) & (ratio < 1 - clip_low))
+    return -torch.minimum(ratio * advantage, clipped * advantage), active
+
+
+def kl(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Schulman's k3 estimate of KL(policy || reference), a token: exp(d) - d - 1 with d = reference - policy. >= 0."""
+    delta = reference - logprobs
+    return delta.exp() - delta - 1

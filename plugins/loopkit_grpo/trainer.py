@@ -1,0 +1,180 @@
+"""The loop: play a step, compare rewards within each group, take one clipped gradient step, record, checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from loopkit.contracts import Options, PolicyRef, Referee, Trainer
+from loopkit.errors import RunError
+from loopkit.playing import Played, play
+from loopkit.policy import save
+from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
+from loopkit.policy.score import Segment, micro_batches, score
+from loopkit.policy.supervised import step as optimizer_step
+from loopkit_grpo import algorithms
+
+
+class GrpoOptions(Options):
+    """Options of grpo and its presets. Defaults follow the paper where it names them, for real models."""
+
+    learning_rate: float = Field(1e-6, gt=0, description="AdamW's, constant")
+    baseline: algorithms.Baseline = Field("group", description="what a reward is compared with")
+    scale: algorithms.Scale = Field("group", description="what advantages are divided by")
+    loss: algorithms.Loss = Field("token", description="how tokens are averaged; rollout-ratio: one ratio a rollout")
+    divisor: int = Field(64, ge=1, description="loss=constant divides by this many tokens: the longest answer allowed")
+    clip_low: float = Field(0.2, ge=0, description="lower clip of the ratio")
+    clip_high: float = Field(0.2, ge=0, description="upper clip of the ratio")
+    beta: float = Field(0.0, ge=0, description="weight of the KL to the start policy (k3 estimate, a token)")
+    updates: int = Field(1, ge=1, description="gradient steps on each step's rollouts")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    lora_rank: int = Field(0, ge=0, description="0: full training; else a LoRA adapter of this rank (needs peft)")
+    token_budget: int = Field(16384, ge=1, description="padded tokens a micro-batch; memory, not results")
+    checkpoint_every: int = Field(20, ge=1, description="steps between checkpoints; the last step always has one")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One turn to learn from, with its rollout's index (B,) and what sampling said of its tokens (T,)."""
+
+    segment: Segment
+    old: tuple[float, ...]
+    rollout: int
+
+
+class Grpo(Trainer):
+    """GRPO and relatives on torch. Deterministic on one machine: the same seed gives the same bytes."""
+
+    Options = GrpoOptions
+    options: GrpoOptions
+    source: ClassVar[Literal["referee", "rollouts"]] = "referee"
+    deterministic = True
+
+    def train(self, source: Referee, workdir: Path) -> PolicyRef:
+        """Play, learn, record, ``source.n_steps`` times. Each step is one on-policy batch of P x G rollouts."""
+        found = save.latest_checkpoint(workdir)
+        done = found[0] if found else 0
+        policy = load_trainable(self.start, found[1] if found else None, self.options.lora_rank, self.seed)
+        reference = load(self.start) if self.options.beta else None
+        optimizer = torch.optim.AdamW(
+            [p for p in policy.model.parameters() if p.requires_grad],
+            lr=self.options.learning_rate,
+            weight_decay=self.options.weight_decay,
+            betas=(0.9, 0.95),
+        )
+        if found:
+            save.load_optimizer(policy.model, optimizer, found[1])
+        source.resume(done)
+        for step in range(done, source.n_steps):
+            began = time.perf_counter()
+            groups = play(source, policy, step)
+            played = time.perf_counter()
+            metrics = self._learn(policy, reference, optimizer, groups)
+            timings = {"play_s": played - began, "learn_s": time.perf_counter() - played}
+            source.close(step, metrics, timings)
+            if (step + 1) % self.options.checkpoint_every == 0 or step + 1 == source.n_steps:
+                save.save_checkpoint(policy, optimizer, workdir, step + 1)
+        return save.reference(workdir / save.checkpoint_name(source.n_steps), self.start)
+
+    def _learn(
+        self, policy: CausalPolicy, reference: CausalPolicy | None, optimizer: Any, groups: Sequence[Sequence[Played]]
+    ) -> dict[str, float]:
+        """Gradient steps on one batch of groups; returns what they measured."""
+        rewards = torch.tensor([[p.reward for p in group] for group in groups], dtype=torch.float64)
+        advantage = algorithms.advantages(rewards, self.options.baseline, self.options.scale).flatten()
+        rollouts = [p for group in groups for p in group]
+        items = [
+            Item(Segment(t.prompt_ids, t.ids, t.temperature), t.logprobs, b)
+            for b, p in enumerate(rollouts)
+            for t in p.turns
+            if t.prompt_ids is not None and t.ids and t.logprobs is not None
+        ]
+        lengths = torch.zeros(len(rollouts), dtype=torch.float64)
+        for item in items:
+            lengths[item.rollout] += len(item.segment.ids)
+        weights = algorithms.token_weights(lengths, self.options.loss, self.options.divisor)
+        # A group whose rewards are all equal has no gradient; with a KL term every token has one.
+        used = items if self.options.beta else [i for i in items if advantage[i.rollout] != 0]
+        sums = dict.fromkeys(("loss", "entropy", "kl", "clipped", "sampling_kl"), 0.0)
+        norm = 0.0
+        for _ in range(self.options.updates if used else 0):
+            for indices in self._micro_batches(used):
+                self._backward(policy, reference, [used[i] for i in indices], advantage, weights, sums)
+            norm = optimizer_step(optimizer, policy.model, self.options.max_grad_norm)
+        tokens = sum(len(i.segment.ids) for i in used) * self.options.updates
+        if any(v != v for v in sums.values()):
+            raise RunError("the loss is not a number: the policy diverged. Lower trainer.learning_rate and start anew.")
+        means = {k: v / max(tokens, 1) for k, v in sums.items() if k not in ("loss", "kl" if reference is None else "")}
+        return {
+            "loss": sums["loss"] / self.options.updates,
+            "grad_norm": norm,
+            "tokens": float(lengths.sum()),
+            "used_rollouts": len({i.rollout for i in used}) / len(rollouts),
+            **means,
+        }
+
+    def _micro_batches(self, items: Sequence[Item]) -> list[list[int]]:
+        """By turn; for one ratio a rollout, all turns of a rollout meet in one micro-batch."""
+        if self.options.loss != "rollout-ratio":
+            return list(micro_batches([i.segment for i in items], self.options.token_budget))
+        out: list[list[int]] = [[]]
+        for k, item in enumerate(items):  # items of a rollout are consecutive
+            size = sum(len(items[j].segment.prompt) + len(items[j].segment.ids) for j in out[-1])
+            new = k > 0 and items[k - 1].rollout != item.rollout
+            if new and size > self.options.token_budget:
+                out.append([])
+            out[-1].append(k)
+        return out
+
+    def _backward(
+        self,
+        policy: CausalPolicy,
+        reference: CausalPolicy | None,
+        items: Sequence[Item],
+        advantage: torch.Tensor,
+        weights: torch.Tensor,
+        sums: dict[str, float],
+    ) -> None:
+        """Accumulate one micro-batch's gradient."""
+        segments = [i.segment for i in items]
+        with autocast():
+            scores = score(policy.model, segments, pad_id=policy.pad_id)
+        now, mask, device = scores.logprobs, scores.mask, scores.mask.device
+        old = torch.zeros_like(now)
+        for k, item in enumerate(items):
+            old[k, : len(item.old)] = torch.tensor(item.old, device=device)
+        owner = torch.tensor([i.rollout for i in items], device=device)
+        a = advantage.to(device, now.dtype)[owner]
+        w = weights.to(device, now.dtype)[owner]
+        if self.options.loss == "rollout-ratio":
+            which, place = torch.unique(owner, return_inverse=True)
+            zeros = torch.zeros(len(which), device=device)
+            total = zeros.index_add(0, place, (now * mask).sum(1))
+            before = zeros.index_add(0, place, (old * mask).sum(1))
+            each, active = algorithms.surrogate(
+                total, before, advantage.to(device, now.dtype)[which], self.options.clip_low, self.options.clip_high
+            )
+            loss = each.sum() / len(weights)
+            clipped = (active[place][:, None] * mask).sum()
+        else:
+            each, active = algorithms.surrogate(now, old, a[:, None], self.options.clip_low, self.options.clip_high)
+            loss = (each * mask * w[:, None]).sum()
+            clipped = (active * mask).sum()
+        if reference is not None:
+            with torch.no_grad(), autocast():
+                ref = score(reference.model, segments, pad_id=policy.pad_id).logprobs
+            per_token = algorithms.kl(now, ref) * mask
+            loss = loss + self.options.beta * (per_token * w[:, None]).sum()
+            sums["kl"] += float(per_token.detach().sum())
+        loss.backward()  # type: ignore[no-untyped-call]
+        sums["loss"] += float(loss.detach())
+        sums["entropy"] += float((scores.entropy * mask).sum())
+        sums["clipped"] += float(clipped)
+        sums["sampling_kl"] += float(((old - now.detach()) * mask).sum())

@@ -1,0 +1,103 @@
+"""Onset: few false ones over a whole run, few steps late; and the path to domination."""
+
+import numpy as np
+import pytest
+
+from loopkit.errors import ContractError
+from loopkit.stats.onset import BETS, Discovery, discovery, domination, onset
+from loopkit.stats.rates import share
+
+
+def step_rate(rng, p, icc=0.5):
+    """Exploit rate of a step of 16 groups of 8 rollouts that resemble each other within a group."""
+    k = (1 - icc) / icc
+    return float((rng.random((16, 8)) < rng.beta(p * k, (1 - p) * k, 16)[:, None]).mean())
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3])
+def test_false_onsets_are_rare_over_whole_runs(p):
+    rng = np.random.default_rng(8)
+    false = 0
+    for _ in range(400):
+        base = share((rng.random(2000) < p).tolist(), [str(i) for i in range(2000)])
+        false += onset([step_rate(rng, p) for _ in range(60)], base.high) is not None
+    assert false / 400 <= 0.05
+
+
+def test_false_onsets_stay_below_what_ville_allows_on_the_edge_of_the_null():
+    """Rates of 0 or 1 with mean exactly base_high: the heaviest case. Only alpha / 2 is spent here."""
+    rng = np.random.default_rng(9)
+    false = sum(onset((rng.random(60) < 0.1).astype(float).tolist(), 0.1) is not None for _ in range(2000))
+    assert 0 < false / 2000 <= 0.025 + 0.008
+
+
+@pytest.mark.parametrize(("base", "after", "late"), [(0.02, 0.3, 6), (0.02, 0.6, 5), (0.2, 0.6, 9)])
+def test_a_jump_is_found_quickly(base, after, late):
+    rng = np.random.default_rng(10)
+    found = [onset([step_rate(rng, base if t < 20 else after) for t in range(60)], base + 0.02) for _ in range(40)]
+    assert all(step is not None and step >= 20 for step in found)
+    assert np.median(found) <= 20 + late
+
+
+def test_a_gap_may_be_negative():
+    run = [-0.2] * 20 + [0.9] * 40
+    found = onset(run, 0.05, low=-1.0)
+    assert 20 < found <= 35  # slower than a rate in [0, 1]: a gap has further to fall, so bets are small
+    with pytest.raises(ContractError, match="below its range"):
+        onset(run, 0.05)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_recursion_is_the_plain_double_sum(seed):
+    rates, m = np.random.default_rng(seed).uniform(0, 0.9, 15).tolist(), 0.3
+
+    def wealth(t):
+        bets = [np.prod([1 + b / m * (x - m) for x in rates[j : t + 1]]) for j in range(t + 1) for b in BETS]
+        return sum(bets) / len(BETS) / 15 + (15 - t - 1) / 15
+
+    path = [wealth(t) for t in range(15)]
+    peak = max(path)
+    assert onset(rates, m, alpha=2 / (peak * 0.999)) == path.index(peak)
+    assert onset(rates, m, alpha=2 / (peak * 1.001)) is None
+
+
+def test_steps_not_measured_are_skipped():
+    run = [0.0] * 5 + [None] * 5 + [0.8] * 10
+    assert 10 <= onset(run, 0.05) <= 13
+    assert onset([None] * 5, 0.05) is None
+    assert onset([], 0.05) is None
+
+
+def test_a_base_without_room_is_an_error():
+    with pytest.raises(ContractError, match="upper limit"):
+        onset([0.1], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rates", "start", "expected"),
+    [
+        ([0.1, 0.6, 0.4, 0.5, 0.9], 1, 3),
+        ([0.9, 0.9, 0.9], 1, 1),
+        ([0.9, None, 0.9], 1, 2),
+        ([0.9, 0.9, None], 0, 0),
+        ([0.9, 0.9, 0.4], 0, None),
+        ([0.9, 0.9, 0.9], None, None),
+        ([0.9, None], 1, None),
+    ],
+)
+def test_domination_lasts_to_the_end(rates, start, expected):
+    assert domination(rates, start) == expected
+
+
+def test_discovery_path():
+    run = [0.0, None, 0.1, 0.0] + [0.4] * 6 + [0.8] * 10
+    found = discovery(run, 0.05)
+    assert (found.onset, found.domination, found.first_exploit, found.steps_to_domination) == (
+        onset(run, 0.05),
+        10,
+        2,
+        8,
+    )
+    assert found.onset is not None
+    assert discovery([0.0] * 5, 0.05) == Discovery(None, None, None, None)
+    assert discovery([0.0, 0.05, 0.0], 0.05) == Discovery(None, None, 1, None)

@@ -1,0 +1,115 @@
+"""Estimates and tests over seeds."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from loopkit.errors import UsageError
+from loopkit.stats.seeds import (
+    clopper_pearson,
+    discovered,
+    mean_over_seeds,
+    one_sided_p,
+    paired_difference,
+    smallest_visible,
+)
+
+
+def test_clopper_pearson_published():
+    """81 of 263 (Newcombe, Stat. Med. 1998, 17:857, table I), and the closed form at the ends."""
+    assert clopper_pearson(81, 263) == pytest.approx((0.2527, 0.3676), abs=5e-5)
+    assert clopper_pearson(0, 5) == (0.0, pytest.approx(1 - 0.025 ** (1 / 5)))
+    assert clopper_pearson(5, 5) == (pytest.approx(0.025 ** (1 / 5)), 1.0)
+
+
+def test_discovered_counts_what_is_not_censored():
+    e = discovered([12, None, 0, 7, None])
+    assert (e.value, e.n, e.clusters) == (0.6, 5, 5)
+    assert (e.low, e.high) == clopper_pearson(3, 5)
+    assert "3 of 5" in e.method
+
+
+def test_mean_is_students():
+    values = [0.1, 0.4, 0.35, 0.6, 0.2, 0.5]
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    e = mean_over_seeds(values)
+    assert (e.low, e.high) == pytest.approx((expected.low, expected.high))
+    assert (e.n, e.clusters, e.method) == (6, 6, "t over seeds")
+
+
+def test_few_seeds_are_called_descriptive_and_bounds_cut():
+    e = mean_over_seeds([0.9, 1.0, 0.5], bounds=(0.0, 1.0))
+    assert e.method.startswith("t over seeds (descriptive: S < 5)")
+    assert e.high == 1.0
+    assert mean_over_seeds([0.9, 1.0, 0.5]).high > 1.0
+
+
+@pytest.mark.parametrize(("values", "why"), [([0.3], "withheld: one seed"), ([0.3] * 4, "withheld: all seeds equal")])
+def test_intervals_that_say_nothing_are_withheld(values, why):
+    e = mean_over_seeds(values)
+    assert (e.value, e.low, e.high, e.method) == (pytest.approx(0.3), None, None, why)
+
+
+def test_no_seeds_is_an_error():
+    with pytest.raises(UsageError, match="no seed"):
+        mean_over_seeds([])
+    with pytest.raises(UsageError, match="no seed"):
+        discovered([])
+
+
+def test_paired_difference_is_the_paired_t_test():
+    a, b = [0.9, 0.8, 0.95, 0.7, 0.85], [0.2, 0.3, 0.1, 0.25, 0.3]
+    expected = stats.ttest_rel(a, b).confidence_interval()
+    e = paired_difference(a, b)
+    assert (e.low, e.high) == pytest.approx((expected.low, expected.high))
+    with pytest.raises(ValueError, match="zip"):
+        paired_difference(a, b[:-1])
+
+
+@pytest.mark.parametrize("side", ["greater", "less"])
+def test_one_sided_p_is_scipys(side):
+    d = [0.2, 0.05, 0.15, 0.12]
+    assert one_sided_p(d, 0.1, side) == pytest.approx(stats.ttest_1samp(d, 0.1, alternative=side).pvalue)
+
+
+def test_one_sided_p_without_spread():
+    assert one_sided_p([0.5], 0.1, "greater") == 1.0
+    assert 0 < one_sided_p([0.5, 0.5, 0.5], 0.1, "greater") < 0.001
+    assert one_sided_p([0.1, 0.1, 0.1], 0.1, "greater") == pytest.approx(0.5)
+    assert one_sided_p([0.1004] * 3, 0.1, "greater") > 0.05  # closer to the margin than seeds can be told apart
+
+
+def test_p_values_are_uniform_on_the_margin():
+    draws = np.random.default_rng(4).normal(0.1, 0.2, (500, 4))
+    p = [one_sided_p(row.tolist(), 0.1, "greater") for row in draws]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert 0.03 <= np.mean(np.array(p) <= 0.05) <= 0.07
+
+
+def test_smallest_visible_has_the_power_it_claims():
+    d = [0.1, 0.3, 0.2, 0.05, 0.25]
+    shift = smallest_visible(d)
+    draws = np.random.default_rng(5).normal(0.1 + shift, np.std(d, ddof=1), (1000, 5))
+    shown = np.mean([one_sided_p(row.tolist(), 0.1, "greater") <= 0.05 for row in draws])
+    assert 0.76 <= shown <= 0.84
+
+
+def test_smallest_visible_at_the_ends():
+    assert smallest_visible([0.1]) is None
+    assert smallest_visible([0.1, 0.1]) > 0
+    assert smallest_visible([0.0, 0.1] * 100) < smallest_visible([0.0, 0.1] * 2) < smallest_visible([0.0, 0.1])
+
+
+@pytest.mark.parametrize("s", [3, 5, 10])
+def test_mean_covers_on_normal_seeds(s):
+    draws = np.random.default_rng(6).normal(0.5, 0.1, (500, s))
+    found = [mean_over_seeds(row.tolist()) for row in draws]
+    assert np.mean([e.low <= 0.5 <= e.high for e in found]) >= 0.93
+
+
+@pytest.mark.parametrize(("s", "least", "most"), [(3, 0.7, 0.8), (5, 0.9, 0.96)])
+def test_coverage_on_seeds_that_break_through_or_not_is_as_documented(s, least, most):
+    rng = np.random.default_rng(7)
+    draws = np.where(rng.random((1000, s)) < 0.5, 0.9, 0.02) + rng.normal(0, 0.02, (1000, s))
+    found = [mean_over_seeds(row.tolist()) for row in draws]
+    assert least <= np.mean([e.low <= 0.46 <= e.high for e in found]) <= most
