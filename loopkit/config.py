@@ -37,6 +37,7 @@ class RunSettings(Options):
     steps: PositiveInt = Field(40, description="training steps")
     prompts_per_step: PositiveInt = Field(16, description="prompts (slots) a step, P; holds whole clusters")
     group_size: PositiveInt = Field(8, description="rollouts a prompt, G")
+    max_tokens: PositiveInt | None = Field(None, description="longest answer, in tokens; default: the game's own")
     eval_split: Split = Field("test", description="split that base and final policies are evaluated on")
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")

@@ -62,6 +62,7 @@ def evaluate(
     split: Split,
     prompts: int,
     batch: int,
+    max_tokens: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split once each, sampling as in training, and score them."""
@@ -75,6 +76,7 @@ def evaluate(
         group_size=1,
         recorder=kept,
         listed=prompts,
+        max_tokens=max_tokens,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

@@ -11,7 +11,7 @@ from loopkit import seeding
 from loopkit.contracts import Split
 from loopkit.errors import ContractError, RefereeError, UsageError
 from loopkit.metrics import step_metrics
-from loopkit.records import Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
+from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.scoring import PAID, Setup, score
 
 
@@ -41,8 +41,10 @@ class LocalReferee:
         group_size: int,
         recorder: Recorder,
         listed: int | None = None,
+        max_tokens: int | None = None,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
+        self.max_tokens = max_tokens
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = list(setup.game.tasks(split))
         if not tasks:
@@ -70,8 +72,15 @@ class LocalReferee:
     def slots(self, step: int) -> list[Slot]:
         """(P,) slots; in evaluation the last step may be shorter."""
         return [
-            Slot(key, tuple(replace(m, state=None) for m in task.messages)) for key, task in self._slots(step).items()
+            Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()
         ]
+
+    def _shown(self, message: Message) -> Message:
+        """What leaves the referee: without state, and with the run's own limit of tokens if it has one."""
+        decode = message.decode
+        if self.max_tokens is not None:
+            decode = replace(decode or Decode(), max_tokens=self.max_tokens)
+        return replace(message, state=None, decode=decode)
 
     def _slots(self, step: int) -> dict[str, Task]:
         if not 0 <= step < self.n_steps:
@@ -85,7 +94,8 @@ class LocalReferee:
     def reply(self, ids: Sequence[str], n: Sequence[int], turns: Sequence[Turn]) -> list[Message | Done]:
         """(B,) replies. Repeating (id, n) with the same text repeats the answer; with another text it is refused."""
         pending: dict[str, Rollout] = {}
-        for id_, k, turn in zip(ids, n, turns, strict=True):
+        for id_, k, given in zip(ids, n, turns, strict=True):
+            turn = replace(given, text=_storable(given.text))
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
                 if rollout.steps[k][0].text != turn.text:
@@ -112,7 +122,7 @@ class LocalReferee:
         out: list[Message | Done] = []
         for id_, k in zip(ids, n, strict=True):
             answer = self._rollout(id_).steps[k][1]
-            out.append(replace(answer, state=None))  # state stays with the referee
+            out.append(self._shown(answer) if isinstance(answer, Message) else Done())
         return out
 
     def settle(self, ids: Sequence[str]) -> list[float]:
@@ -167,9 +177,14 @@ class LocalReferee:
         if step in self._closed:
             raise RefereeError(f"step {step} is closed: {id_!r} comes too late.")
         task = self._slots(step).get(slot)
-        if task is None:
+        if task is None or id_ != _storable(id_):
             raise RefereeError(f"{id_!r} belongs to no slot of step {step}: ids are a slot's key, '/', and a name.")
         return self._book(id_).get(id_) or Rollout(id_, task, seed=self.seed)
+
+
+def _storable(text: str) -> str:
+    """Lone surrogates, which no file can hold, become U+FFFD; anything else stays as it was said."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _step(id_: str) -> int:

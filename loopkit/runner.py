@@ -100,6 +100,7 @@ def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> Pol
             prompts_per_step=settings.prompts_per_step,
             group_size=settings.group_size,
             recorder=run,
+            max_tokens=settings.max_tokens,
         )
     return trainer.train(source, run.checkpoints)
 
@@ -117,6 +118,7 @@ def evaluate_run(spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, c
         split=settings.eval_split,
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
+        max_tokens=settings.max_tokens,
         progress=lambda done, total: tell(Event(spec.name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))

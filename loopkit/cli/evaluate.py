@@ -142,6 +142,7 @@ def _evaluate(
         split=split,
         prompts=prompts,
         batch=spec.run.eval_batch,
+        max_tokens=spec.run.max_tokens,
         progress=bars.bar("eval", "evaluate"),
     )
     numbers = summary(setup, scored)
