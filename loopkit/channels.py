@@ -23,6 +23,7 @@ def pay(signal: str, low: float = 0.0, high: float = 1.0) -> RewardChannel:
         def rewards(self, signals: Sequence[Mapping[str, float]], draws: Sequence[Draw]) -> list[float]:
             return [s[signal] for s in signals]
 
+    Pay.__doc__ = f"Pays the signal {signal!r} as it is."
     return Pay()
 
 

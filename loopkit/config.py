@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from loopkit.channels import Placebo
-from loopkit.contracts import ExploitDetector, Game, Options, RewardChannel, Split
+from loopkit.contracts import Game, Options, RewardChannel, Split
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.records import Json
 from loopkit.scoring import Setup
@@ -143,6 +143,8 @@ def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
         table = out
         for part in path[:-1]:
             table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UsageError(f"--set {item!r}: an earlier --set gives {part!r} a value of its own. Drop one.")
         table[path[-1]] = value
     return out
 
@@ -154,11 +156,14 @@ def read_experiment(
     data: dict[str, Any] = {}
     if file is not None:
         try:
-            data = tomllib.loads(file.read_text())
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # not TOML, or not even text
             raise UsageError(f"{file} is not TOML: {error}.") from error
+    for key in ("arms", "game_options", "trainer_options", "run", "rollouts"):
+        if not isinstance(data.get(key, {}), dict):
+            raise UsageError(f"{file}: {key} is {data[key]!r}. Write it as a table: [{key}].")
     for section in ("game", "trainer"):  # a table [game.options] in TOML; game = "name" stays a string
         if isinstance(data.get(section), dict):
             raise UsageError(f'{file}: write {section} = "name" and its options as [{section}_options].')
@@ -175,8 +180,8 @@ def read_experiment(
         table = merged.setdefault("arms", {"loophole": {}, "control": {}})
         if name not in table:
             raise UsageError(f"--set arms.{name}…: no arm {name!r} in this experiment. Add it with --arms.")
-        if not isinstance(options, dict):
-            raise UsageError(f"--set arms.{name}={options!r}: name an option, as in arms.{name}.rate=0.2.")
+        if not isinstance(options, dict) or not isinstance(table[name], dict):
+            raise UsageError(f"arms.{name} = {options!r}: name an option, as in arms.{name}.rate=0.2.")
         table[name] = {**table[name], **options}
     if "game" not in merged:
         raise UsageError("no game: name one with --game (see `loopkit list games`) or in --config FILE.")
@@ -198,6 +203,8 @@ def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any
             name = ".".join(str(p) for p in fault["loc"])
             if fault["type"] == "extra_forbidden":
                 parts.append(f"{where} has no option {name!r}. {nearest(name, model.model_fields)}")
+            elif not name:  # said by the model's own validator, of the whole
+                parts.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}.")
             else:
                 given = f" (given: {fault['input']!r})" if fault["type"] != "missing" else ""
                 parts.append(f"{where}.{name}: {fault['msg']}{given}.")
@@ -219,40 +226,47 @@ def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game
         ) from error
 
 
+def own_channels(game: Game) -> dict[str, RewardChannel]:
+    """A game's own channels at their defaults, and the placebo. Nobody else can take these names."""
+    return {**game.channels, "placebo": Placebo()}
+
+
 def channels_of(plugins: Plugins, game: Game, name: str) -> dict[str, RewardChannel]:
     """Every channel of a game at its defaults: its own, the placebo, and those of other distributions."""
-    found: dict[str, RewardChannel] = {**game.channels, "placebo": Placebo()}
-    for own, entry in plugins.channels(name).items():
-        if own in found:
-            raise PluginError(f"channel {entry.name!r} of {entry.origin} takes a name that {name} already has.")
-        made = plugins.build(entry)
-        assert isinstance(made, RewardChannel)
-        found[own] = made
-    return found
+    others = {own: plugins.build(entry) for own, entry in plugins.channels(name).items() if own not in game.channels}
+    return {**others, **own_channels(game)}
+
+
+def channel_of(
+    plugins: Plugins, game: Game, name: str, channel: str, options: Mapping[str, Json], where: str
+) -> RewardChannel:
+    """One channel of the game called ``name``, its options set and validated. Builds no other plugin's."""
+    found = own_channels(game).get(channel)
+    if found is None:
+        registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]
+        if not registered:
+            known = {*own_channels(game), *plugins.channels(name)}
+            other = f" Or say what it pays: --set {where}.channel=loophole." if where.startswith("arms.") else ""
+            raise UsageError(f"{where}: {name} has no channel {channel!r}. {nearest(channel, known)}{other}")
+        found = plugins.build(plugins.get("channels", registered[0]))
+    made: RewardChannel = validate(type(found), {**found.model_dump(), **options}, where)
+    return made
 
 
 def set_up(plugins: Plugins, spec: RunSpec) -> Setup:
     """Build what a spec names."""
     game = build_game(plugins, spec.game, spec.game_options)
-    channels = channels_of(plugins, game, spec.game)
-    paid = with_options(channels, spec.channel, spec.channel_options, f"arms.{spec.arm}")
-    detectors: dict[str, ExploitDetector] = dict(game.detectors)
-    for own, entry in plugins.detectors(spec.game).items():
-        made = plugins.build(entry)
-        assert isinstance(made, ExploitDetector)
-        detectors[own] = made
-    return Setup(game, paid, {n: channels[n] for n in spec.shadow}, detectors)
 
+    def channel(name: str, options: Mapping[str, Json], where: str) -> RewardChannel:
+        return channel_of(plugins, game, spec.game, name, options, where)
 
-def with_options(
-    channels: Mapping[str, RewardChannel], name: str, options: Mapping[str, Json], where: str
-) -> RewardChannel:
-    """A copy of a channel with its options set, validated."""
-    if name not in channels:
-        raise UsageError(f"{where}: no channel {name!r}. {nearest(name, channels)}")
-    channel = channels[name]
-    made: RewardChannel = validate(type(channel), {**channel.model_dump(), **options}, where)
-    return made
+    others = plugins.detectors(spec.game)
+    return Setup(
+        game,
+        channel(spec.channel, spec.channel_options, f"arms.{spec.arm}"),
+        {name: channel(name, {}, "shadow") for name in spec.shadow},
+        {**game.detectors, **{n: plugins.build(e) for n, e in others.items() if n not in game.detectors}},
+    )
 
 
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
@@ -265,7 +279,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     entry = plugins.get("trainers", experiment.trainer)
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
-    if experiment.model == "tiny":
+    if experiment.model.partition(":")[0] == "tiny":
         for key, value in type(game).tiny_settings.items():
             section, _, option = key.partition(".")
             if section == "run" or option in trainer.Options.model_fields:
@@ -292,10 +306,9 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
             )
     elif experiment.rollouts:
         raise UsageError(f"trainer {experiment.trainer!r} plays against a referee: it takes no rollouts.* options.")
-    channels = channels_of(plugins, game, experiment.game)
-    shadow = sorted({*game.channels, "placebo", *experiment.shadow})
+    shadow = sorted({*own_channels(game), *experiment.shadow})
     for name in experiment.shadow:
-        with_options(channels, name, {}, "shadow")
+        channel_of(plugins, game, experiment.game, name, {}, "shadow")
     common: dict[str, Any] = {
         "game": experiment.game,
         "game_version": type(game).version,
@@ -312,9 +325,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     for arm, given in experiment.arms.items():
         chosen = {k: v for k, v in given.items() if k != "channel"}
         channel = str(given.get("channel", arm))
-        if "channel" not in given and arm not in channels:
-            raise UsageError(f"no arm {arm!r} in {experiment.game}. {nearest(arm, channels)}")
-        made = with_options(channels, channel, chosen, f"arms.{arm}")
+        made = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
         extra: dict[str, Any] = {"channel": channel, "channel_options": made.model_dump(mode="json")}
         specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
     return specs

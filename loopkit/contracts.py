@@ -27,13 +27,13 @@ Draw = Callable[[str], float]
 class Options(BaseModel):
     """Base of every options model: strict, frozen, and a misspelt name is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class RewardChannel(BaseModel, ABC):
     """Turns signals into rewards. Its pydantic fields are its options; an arm's options make a copy."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     reads: ClassVar[frozenset[str]]
     """The signals it may read; the referee passes these and nothing else."""
     range: ClassVar[Range]
@@ -47,7 +47,7 @@ class RewardChannel(BaseModel, ABC):
 class ExploitDetector(BaseModel, ABC):
     """Says whether a rollout exploited. It never sees signals, rewards or the arm."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     reads: ClassVar[frozenset[str]]
     """The clues it may read. The core adds "asked" (the opening messages) and "said" (the turns) to any that ask."""
     bounds: ClassVar[Range] = (0.0, 1.0)

@@ -47,7 +47,11 @@ def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
             raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
     elif file.suffix in (".jsonl", ".json", ".ndjson"):
         rows = []
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        for number, line in enumerate(text.split("\n"), 1):  # splitlines() would cut at U+2028 inside a string
             if not line.strip():
                 continue
             try:
@@ -76,9 +80,11 @@ def messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     prompt = row["prompt"]
     if isinstance(prompt, str):
         try:
-            prompt = json.loads(prompt)
+            found = json.loads(prompt)
         except json.JSONDecodeError:
-            prompt = [{"role": "user", "content": prompt}]
+            found = None
+        chat = isinstance(found, list) and all(isinstance(m, dict) for m in found)
+        prompt = found if chat else [{"role": "user", "content": prompt}]  # "42" is a question, too
     try:
         made = tuple(Message(str(m["role"]), str(m["content"])) for m in prompt)
     except (TypeError, KeyError) as error:

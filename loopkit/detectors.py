@@ -18,4 +18,5 @@ def rule(clue: str) -> ExploitDetector:
         def flags(self, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
             return [None if c[clue] is None else bool(c[clue]) for c in clues]
 
+    Rule.__doc__ = f"Flags where the clue {clue!r} is true; abstains where it is None."
     return Rule()

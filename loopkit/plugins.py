@@ -11,7 +11,8 @@ import functools
 import importlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,12 +23,14 @@ from loopkit import hookspecs
 from loopkit.errors import PluginError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from loopkit.contracts import ExploitDetector, Game, RewardChannel, Trainer
+    import click
+
+    from loopkit.contracts import Game, Trainer
 
 Kind = Literal["games", "channels", "detectors", "trainers", "policies"]
 KINDS: tuple[Kind, ...] = ("games", "channels", "detectors", "trainers", "policies")
 OWN = "loopkit"
-NAME = re.compile(r"^(?:(?:[\w.-]+|\*)/)?[\w][\w.:+-]*$", re.ASCII)
+NAME = re.compile(r"(?:(?:\w[\w.:+-]*|\*)/)?\w[\w.:+-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Entry:
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+            with contextlib.redirect_stdout(sys.stderr):  # a module that prints must not spoil --json
+                return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
         except Exception as error:
             raise PluginError(
                 f"{self.kind[:-1]} {self.name!r} of {self.origin} could not be loaded from {self.target!r}: "
@@ -112,7 +116,7 @@ class Plugins:
         return found
 
     def channels(self, game: str) -> dict[str, Entry]:
-        """Channels of other distributions for a game, by their own name."""
+        """Channels of other distributions for a game, by their own name; contested ones left out."""
         return self._for_game("channels", game)
 
     def detectors(self, game: str) -> dict[str, Entry]:
@@ -122,37 +126,80 @@ class Plugins:
         return {
             name.split("/", 1)[1]: entry
             for (k, name), entry in sorted(self.entries.items())
-            if k == kind and name.split("/", 1)[0] in (game, "*")
+            if k == kind and name.split("/", 1)[0] in (game, "*") and (k, name) not in self.contested
         }
 
-    def build(self, entry: Entry, **options: Any) -> RewardChannel | ExploitDetector:
-        """An instance of a registered channel or detector, its preset and options applied."""
+    def build(self, entry: Entry) -> Any:
+        """An instance of a registered channel or detector, its preset applied."""
         target = entry.load()
-        made: RewardChannel | ExploitDetector = (
-            target(**{**entry.preset, **options}) if isinstance(target, type) else target
-        )
-        return made
+        try:
+            return target(**entry.preset) if isinstance(target, type) else target
+        except Exception as error:
+            raise PluginError(
+                f"{entry.kind[:-1]} {entry.name!r} of {entry.origin} could not be made: {type(error).__name__}: "
+                f"{error}. Report it to the authors of {entry.origin.distribution}."
+            ) from error
 
     def _register(self, kind: Kind, origin: Origin, name: str, target: Any, preset: Mapping[str, Any]) -> None:
-        if not isinstance(name, str) or not NAME.match(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise PluginError(f"{name!r} is no name: use letters, digits, and . _ - : +")
-        if kind in ("channels", "detectors") and "/" not in name:
-            raise PluginError(f"{kind[:-1]} {name!r} names no game: register it as 'game/{name}' or '*/{name}'")
+        if kind in ("channels", "detectors"):
+            if "/" not in name:
+                raise PluginError(f"{kind[:-1]} {name!r} names no game: register it as 'game/{name}' or '*/{name}'")
+        elif "/" in name:
+            raise PluginError(f"{kind[:-1]} {name!r} has a slash: only channels and detectors name a game before one")
         if isinstance(target, str) and ":" not in target:
             raise PluginError(f"{kind[:-1]} {name!r} points at {target!r}: write 'module:attribute'")
-        key = (kind, name)
-        other = self.entries.get(key)
+        other = next((e for (k, n), e in self.entries.items() if k == kind and _same(n, name)), None)
         if other is None:
-            self.entries[key] = Entry(kind, name, target, dict(preset), origin)
+            self.entries[kind, name] = Entry(kind, name, target, dict(preset), origin)
             return
-        if other.origin.distribution != OWN:  # two strangers: neither may win silently
-            self.contested.setdefault(key, [other.origin]).append(origin)
+        if other.origin.distribution not in (OWN, origin.distribution):  # two strangers: neither may win silently
+            for key in {name, other.name}:
+                self.contested.setdefault((kind, key), [other.origin]).append(origin)
         raise PluginError(f"{kind[:-1]} {name!r} is already registered by {other.origin}: choose another name")
+
+    # --- hooks --------------------------------------------------------------------------------------------------
+
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Call an observer hook of every plugin. One that raises stops the run, and is named."""
+        for origin, call in self._callers(hook):
+            try:
+                call(**arguments)
+            except Exception as error:
+                raise PluginError(
+                    f"{hook}() of {origin} failed: {type(error).__name__}: {error}. "
+                    f"Mend or uninstall {origin.distribution}; the same command resumes."
+                ) from error
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let every plugin add its commands; one that cannot is a Problem, and spoils no other."""
+        for origin, call in self._callers("register_commands"):
+            try:
+                call(cli=cli)
+            except Exception as error:
+                self.problems.append(Problem(origin, f"register_commands() failed: {type(error).__name__}: {error}"))
+
+    def _callers(self, hook: str) -> Iterator[tuple[Origin, Callable[..., Any]]]:
+        plugins = self.manager.get_plugins()
+        for origin in self.origins:
+            if own := self.manager.get_plugin(_key(origin)):
+                yield origin, self.manager.subset_hook_caller(hook, plugins - {own})
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names are taken for one; "*/x" is the x of every game."""
+    (game, _, own), (game2, _, own2) = one.rpartition("/"), other.rpartition("/")
+    return own == own2 and (game == game2 or "*" in (game, game2))
+
+
+def _key(origin: Origin) -> str:
+    return f"{origin.distribution}:{origin.entry_point}"
 
 
 def _origin(point: EntryPoint) -> Origin:
     dist = point.dist
-    return Origin(dist.name if dist else "unknown", dist.version if dist else "?", point.name)
+    return Origin((dist and dist.name) or "unknown", (dist and dist.version) or "?", point.name)
 
 
 def _points() -> Iterator[tuple[Origin, EntryPoint]]:
@@ -186,7 +233,7 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
                         fault(str(error))
 
                 getattr(alone.hook, f"register_{kind}")(register=register)
-        plugins.manager.register(module, name=f"{origin.distribution}:{origin.entry_point}")
+        plugins.manager.register(module, name=_key(origin))
     except BaseException as error:  # SystemExit at import is a plugin's fault too
         if isinstance(error, KeyboardInterrupt):
             raise

@@ -30,6 +30,7 @@ class RecordedRollouts:
     ) -> None:
         self.n_steps, self.size, self.seed, self.recorder = n_steps, size, seed, recorder
         self.dialogues = select(query, plugins)
+        self._epoch, self._order = -1, list[int]()
 
     def resume(self, step: int) -> None:
         self.recorder.drop(step)
@@ -39,11 +40,11 @@ class RecordedRollouts:
         n = len(self.dialogues)
         out = []
         for k in range(step * self.size, (step + 1) * self.size):
-            out.append(self.dialogues[self._order(k // n)[k % n]])
+            if self._epoch != k // n:
+                self._epoch = k // n
+                self._order = seeding.shuffled(range(n), self.seed, "recorded order", self._epoch)
+            out.append(self.dialogues[self._order[k % n]])
         return out
-
-    def _order(self, epoch: int) -> list[int]:
-        return seeding.shuffled(range(len(self.dialogues)), self.seed, "recorded order", epoch)
 
     def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
         """Record the trainer's numbers; nothing was played, so there are no rollouts, rewards or rates."""
@@ -62,7 +63,12 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
         if step < query.first_step or (query.last_step is not None and step > query.last_step):
             continue
         scores = read_shard(run / "scores" / path.name)
-        for (rollout, _), row in zip(read_rollouts(path, game), scores, strict=True):
+        said = read_rollouts(path, game)
+        if len(scores) != len(said):
+            raise UsageError(
+                f"{run}: scores and rollouts of step {step} differ in length. Run `loopkit rescore {run}`."
+            )
+        for (rollout, _), row in zip(said, scores, strict=True):
             if all(met(row, *condition) for condition in conditions):
                 out.append(Dialogue(rollout.id, tuple(rollout.messages())))
     if not out:

@@ -135,12 +135,12 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> Results:
     return _with_verdict(results, setup)
 
 
-def _summary(spec: RunSpec, out: Path, seed_arm: str) -> Summary:
-    found = RunDir(out / f"{seed_arm}-s{spec.seed}").read_eval(
-        spec.game, spec.run.eval_split, "start" if seed_arm == BASE else checkpoint_of(spec)
-    )
+def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
+    directory = out / f"{arm}-s{spec.seed}"
+    checkpoint = "start" if arm == BASE else checkpoint_of(spec)
+    found = RunDir(directory).read_eval(spec.game, spec.run.eval_split, checkpoint)
     if found is None:
-        raise RunError(f"{out / spec.name} is not finished. Run the same command to finish it.")
+        raise RunError(f"{directory} is not finished. Run the same command to finish it.")
     return found
 
 

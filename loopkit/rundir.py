@@ -19,13 +19,15 @@ from typing import Any
 
 import tomli_w
 
-from loopkit.config import RunSpec
+from loopkit.config import SCHEMA, RunSpec
 from loopkit.contracts import Game, Split
 from loopkit.errors import RunError, UsageError
 from loopkit.metrics import Summary
 from loopkit.records import Done, Estimate, Json, Message, Rollout, Scored, StepMetrics, Turn
 
 TEMPORARY = ".tmp-"
+OTHER_OPTIONS = "-options"
+"""In the name of an evaluation: the game was played with other options than the run's own."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -146,11 +148,17 @@ def read_spec(path: Path) -> RunSpec:
 
     file = path / "run.toml"
     try:
-        return RunSpec.model_validate(tomllib.loads(file.read_text()))
-    except FileNotFoundError as error:
+        spec = RunSpec.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path} is no run directory (no run.toml). Name one, such as runs/…/loophole-s0.") from error
     except ValueError as error:
         raise UsageError(f"{file} cannot be read by this version of loopkit: {error}") from error
+    if spec.schema_version != SCHEMA:
+        raise UsageError(
+            f"{file} has schema {spec.schema_version}; this version of loopkit reads {SCHEMA}. "
+            "Use the version that wrote it, or start a new --out."
+        )
+    return spec
 
 
 def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> None:
@@ -166,7 +174,7 @@ def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> 
 
 
 def _flat(data: Json, prefix: str = "") -> dict[str, Json]:
-    if isinstance(data, dict):
+    if isinstance(data, dict) and (data or not prefix):  # an empty table is a value: an arm without options, say
         return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
     return {prefix[:-1]: data}
 

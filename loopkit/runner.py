@@ -12,6 +12,7 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from typing import Any
 from loopkit import plugins as registry
 from loopkit.config import BASE, RunSpec, set_up
 from loopkit.contracts import PolicyRef
-from loopkit.errors import LoopkitError, PluginError, RunError
+from loopkit.errors import LoopkitError, RunError, UsageError
 from loopkit.manifest import manifest
 from loopkit.metrics import summary
 from loopkit.playing import evaluate
 from loopkit.plugins import Plugins
-from loopkit.recorded import RecordedRollouts
+from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
-from loopkit.referee import LocalReferee
+from loopkit.referee import LocalReferee, plan
 from loopkit.rundir import RunDir, write_whole
 
 ERROR = "error.txt"
@@ -59,21 +60,20 @@ def finished(spec: RunSpec, out: Path) -> bool:
 def run_one(spec: RunSpec, out: Path, start: PolicyRef, tell: Listener) -> None:
     """Train and evaluate one run in this process. What was already done is not done again."""
     plugins = registry.load()
-    hook = plugins.manager.hook
     directory = out / spec.name
 
     def closed(metrics: StepMetrics) -> None:
         tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps))
-        hook.step_closed(directory=str(directory), metrics=metrics)
+        plugins.tell("step_closed", directory=str(directory), metrics=metrics)
 
     run = RunDir(directory, closed)
     with run.lock():
         run.begin(spec, manifest(spec, plugins, start))
         (directory / ERROR).unlink(missing_ok=True)
-        hook.run_started(directory=str(directory), spec=spec.model_dump(mode="json"))
+        plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
         ref = start if spec.arm == BASE else train(spec, run, plugins, start)
         evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
-        hook.run_finished(directory=str(directory))
+        plugins.tell("run_finished", directory=str(directory))
 
 
 def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
@@ -133,6 +133,17 @@ def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int],
     return PolicyRef(spec.model)
 
 
+def preflight(spec: RunSpec, plugins: Plugins) -> None:
+    """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
+    game = set_up(plugins, spec).game
+    if not game.tasks(spec.run.eval_split):
+        raise UsageError(f"{spec.game} has no tasks in split {spec.run.eval_split!r}. Choose another run.eval_split.")
+    if spec.rollouts is not None:
+        select(spec.rollouts, plugins)
+    else:
+        plan(game.tasks("train"), 1, spec.run.prompts_per_step, spec.seed, "train")
+
+
 # --- many runs, side by side ----------------------------------------------------------------------------------
 
 
@@ -160,9 +171,11 @@ def run_all(specs: Sequence[RunSpec], out: Path, start: PolicyRef, jobs: int, te
                 spec, process = running[pipe]
                 try:
                     event = pipe.recv()
-                except EOFError:  # the process ended without a last word: killed, or out of memory
+                except (EOFError, OSError):  # the process ended without a last word: killed, or out of memory
                     process.join()
-                    event = Event(spec.name, "failed", text=f"its process ended with code {process.exitcode}")
+                    text = f"its process ended with code {process.exitcode}: killed, or out of memory"
+                    write_whole(out / spec.name / ERROR, f"{text}\n".encode())
+                    event = Event(spec.name, "failed", text=text)
                 if event.phase in ("done", "failed"):
                     process.join()
                     pipe.close()
@@ -186,30 +199,41 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loopkit.preload"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the parent, which stops the rest
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return context
 
 
 def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us; files are whole at any moment
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server; files are whole at any moment
     import torch
+
+    def tell(event: Event) -> None:
+        try:
+            pipe.send(event)
+        except OSError:
+            raise SystemExit(1) from None  # nobody listens any more: the parent was stopped, and so are we
 
     torch.set_num_threads(threads)
     try:
-        run_one(spec, out, start, pipe.send)
+        run_one(spec, out, start, tell)
     except LoopkitError as error:
-        _fail(spec, out, pipe, str(error))
+        _fail(spec, out, tell, str(error))
     except Exception as error:
-        _fail(spec, out, pipe, f"{type(error).__name__}: {error}")
+        _fail(spec, out, tell, f"{type(error).__name__}: {error}")
     else:
-        pipe.send(Event(spec.name, "done"))
+        tell(Event(spec.name, "done"))
 
 
-def _fail(spec: RunSpec, out: Path, pipe: Connection, text: str) -> None:
+def _fail(spec: RunSpec, out: Path, tell: Listener, text: str) -> None:
     try:
         write_whole(out / spec.name / ERROR, traceback.format_exc().encode())
     except OSError:
         text += " (and its traceback could not be written)"
-    pipe.send(Event(spec.name, "failed", text=text))
+    tell(Event(spec.name, "failed", text=text))
 
 
 def require(failed: Sequence[str], out: Path) -> None:
@@ -218,9 +242,3 @@ def require(failed: Sequence[str], out: Path) -> None:
         logs = ", ".join(str(out / name / ERROR) for name in failed)
         raise RunError(f"{len(failed)} of the runs failed: {', '.join(failed)}. What they had recorded is kept; the "
                        f"same command resumes them. Tracebacks: {logs}.")  # fmt: skip
-
-
-__all__ = [
-    "BASE", "Event", "PluginError", "checkpoint_of", "evaluate_run", "finished", "require", "run_all", "run_one",
-    "start_policy", "train",
-]  # fmt: skip

@@ -15,9 +15,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from loopkit import checks, seeding
+from loopkit import seeding
 from loopkit.channels import Placebo, pay
 from loopkit.checks import Report, check_game, check_trainer
+from loopkit.checks import games as checks
+from loopkit.checks.report import MOST_COMPLAINTS
+from loopkit.checks.specimens import Specimen, garbage_texts, sample, specimens_of
 from loopkit.contracts import SPLITS, ExploitDetector, Game, Options, PolicyRef, RewardChannel, Trainer
 from loopkit.detectors import rule
 from loopkit.errors import CheckFailed, UsageError
@@ -121,17 +124,17 @@ def test_grid_is_exact_for_one_purpose_and_does_not_align_two() -> None:
 
 
 def test_sample_keeps_clusters_whole() -> None:
-    found = checks._sample(DOUBLING.tasks("train"), 7, "train")
+    found = sample(DOUBLING.tasks("train"), 7, "train")
     assert len(found) == 8
     assert len({t.cluster for t in found}) == 4
-    assert found == checks._sample(DOUBLING.tasks("train"), 7, "train")
+    assert found == sample(DOUBLING.tasks("train"), 7, "train")
 
 
 def test_garbage_is_keyed_and_odd() -> None:
-    played: list[checks.Specimen] = []
-    assert not list(checks._specimens(DOUBLING, [("train", DOUBLING.tasks("train")[0])], played))
-    texts = checks._garbage(200, played)
-    assert texts == checks._garbage(200, played)
+    played: list[Specimen] = []
+    assert not list(specimens_of(DOUBLING, [("train", DOUBLING.tasks("train")[0])], played))
+    texts = garbage_texts(200, played)
+    assert texts == garbage_texts(200, played)
     assert len(texts) == 200
     assert "" in texts
     assert max(map(len, texts)) >= 20_000
@@ -424,7 +427,7 @@ def test_secret_the_policy_said_itself_may_be_repeated() -> None:
 
 
 def test_complaints_are_few() -> None:
-    assert len(complaints(check_game(BROKEN["no messages"][0]), "tasks")) == checks.MOST_COMPLAINTS
+    assert len(complaints(check_game(BROKEN["no messages"][0]), "tasks")) == MOST_COMPLAINTS
 
 
 # -- trainers ----------------------------------------------------------------------------------------------------------

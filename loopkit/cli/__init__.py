@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+import traceback
 from typing import Any
 
 import click
 
 from loopkit import __version__
-from loopkit.errors import LoopkitError
+from loopkit.errors import LoopkitError, PluginError, UsageError, nearest
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
@@ -44,6 +44,12 @@ class Group(click.Group):
             return command
         return super().get_command(context, name)
 
+    def add_command(self, command: click.Command, name: str | None = None) -> None:
+        name = name or command.name or ""
+        if name in COMMANDS or self.commands.get(name, command) is not command:
+            raise PluginError(f"there is a command {name!r} already: choose another name")
+        super().add_command(command, name)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, text) for name, (_, text) in COMMANDS.items()]
         rows += [
@@ -55,8 +61,6 @@ class Group(click.Group):
             formatter.write_dl(rows)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        from loopkit.errors import UsageError, nearest
-
         if args and not args[0].startswith("-") and self.get_command(context, args[0]) is None:
             raise UsageError(f"no command {args[0]!r}. {nearest(args[0], self.list_commands(context))}")
         return super().resolve_command(context, args)
@@ -77,25 +81,22 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         from loopkit import plugins
 
-        loaded = plugins.load()
-        loaded.manager.hook.register_commands(cli=cli)
-        cli.main(args=arguments, prog_name="loopkit", standalone_mode=False)
-    except LoopkitError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        plugins.load().add_commands(cli)
+        code = cli.main(args=arguments, prog_name="loopkit", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)  # click returns the code of context.exit()
     except click.ClickException as error:
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        _complain(error.format_message() + (f" See `{context.command_path} --help`." if context else ""))
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nInterrupted. Nothing recorded is lost: the same command resumes.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        known = isinstance(error, LoopkitError)
+        _complain(str(error) if known else f"{type(error).__name__}: {error}. `loopkit --debug …` shows where.")
+        sys.exit(error.exit_code if isinstance(error, LoopkitError) else 3)
 
 
 def _complain(text: str) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from loopkit import plugins as registry
-from loopkit.checks import Report, check_game, check_trainer
+from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.cli import render
 from loopkit.config import build_game, channels_of, parse_set
 from loopkit.contracts import PolicyRef
-from loopkit.errors import UsageError, nearest
+from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.scoring import Setup
 
 EPILOG = """\b
@@ -55,8 +55,11 @@ def check(
 
 
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object]) -> Report:
-    game = build_game(plugins, name, options)
-    return check_game(game, channels=channels_of(plugins, game, name), name=name)
+    try:
+        game = build_game(plugins, name, options)
+        return check_game(game, channels=channels_of(plugins, game, name), name=name)
+    except PluginError as error:  # one broken plugin does not keep the other reports back
+        return Report(name, "fails", (Finding("loaded", False, str(error)),), (f"loaded: {error}",))
 
 
 def _trainer(plugins: registry.Plugins, name: str) -> Report:

@@ -13,6 +13,8 @@ import click
 import loopkit
 from loopkit import plugins as registry
 from loopkit.cli import render
+from loopkit.config import build_game, own_channels
+from loopkit.errors import LoopkitError
 from loopkit.manifest import PACKAGES
 from loopkit.plugins import KINDS
 
@@ -34,8 +36,7 @@ def doctor(as_json: bool) -> None:
             entry.load()
         except Exception as error:
             broken.append((entry.origin, f"{kind[:-1]} {name!r}: {error}"))
-    for (kind, name), origins in plugins.contested.items():
-        broken.append((origins[-1], f"{kind[:-1]} {name!r} is also registered by {origins[0]}"))
+    broken += _shadowed(plugins)
     data: dict[str, Any] = {
         "loopkit": loopkit.__version__,
         "python": platform.python_version(),
@@ -60,6 +61,23 @@ def doctor(as_json: bool) -> None:
         click.echo("\nNo problems found." if not broken else f"\n{len(broken)} problem(s). Runs that do not need these "
                    "plugins are not affected; update or uninstall the distributions named above.")  # fmt: skip
     sys.exit(1 if broken else 0)
+
+
+def _shadowed(plugins: registry.Plugins) -> list[tuple[registry.Origin, str]]:
+    """Channels and detectors that ask for a name which a game uses itself: the game's own is used."""
+    found = []
+    for name in plugins.names("games"):
+        try:
+            game = build_game(plugins, name, {})
+        except LoopkitError:  # needs options, or was reported above
+            continue
+        for others, own in ((plugins.channels(name), own_channels(game)), (plugins.detectors(name), game.detectors)):
+            found += [
+                (entry.origin, f"{entry.kind[:-1]} {entry.name!r} is not used: {name} has a {key!r} of its own")
+                for key, entry in others.items()
+                if key in own
+            ]
+    return found
 
 
 def _version(package: str) -> str | None:

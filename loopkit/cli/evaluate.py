@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import click
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve, set_up
-from loopkit.contracts import PolicyRef, Split
+from loopkit.contracts import SPLITS, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.metrics import Summary, summary
-from loopkit.rundir import RunDir, read_spec
+from loopkit.rundir import OTHER_OPTIONS, RunDir, read_spec
+from loopkit.seeding import digest
 
 EPILOG = """\b
 Examples:
@@ -31,9 +33,9 @@ Evaluations of a run are kept under its eval/ and not repeated.
 @click.command(epilog=EPILOG)
 @click.argument("policy", default="tiny")
 @click.option("--game", help="Game to play.  [default: the run's own]")
-@click.option("--split", type=click.Choice(["train", "dev", "test"]), default="test", show_default=True)
-@click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Keys the sampling.")
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the tasks.")
+@click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True, help="Prompts, one rollout each.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Game options. Repeatable.")
 @render.format_option
@@ -60,12 +62,14 @@ def evaluate(
     if chosen is None:
         raise UsageError("name a game with --game (see `loopkit list games`).")
     if own is not None and own.game == chosen:
-        tables["game"] = {**own.game_options, **tables.get("game", {})}
+        options = {k: v for k, v in own.game_options.items() if data is None or k != "data_sha256"}
+        tables["game"] = {**options, **tables.get("game", {})}
     experiment = read_experiment(None, settings=tables, game=chosen, seeds=f"{seed}-{seed}", model="tiny")
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
     with render.Bars() as bars:
         ref = _policy(policy, run, checkpoint, own, spec, plugins, bars)
-        found = _evaluate(spec, ref, split, prompts, run, checkpoint, plugins, bars)
+        name = f"{checkpoint or 'start'}-seed{seed}-n{prompts}{_options(own, spec)}"
+        found = _evaluate(spec, ref, split, prompts, run, name, plugins, bars)
     if as_json:
         render.echo_json({"policy": policy, "game": chosen, "split": split, "seed": seed, **asdict(found)})
         return
@@ -86,6 +90,8 @@ def locate(path: Path) -> tuple[Path | None, str | None]:
     """(run directory, checkpoint name) of a path inside a run, (None, None) of anything else."""
     if (path / "run.toml").exists():
         steps = sorted(p.name for p in (path / "checkpoints").glob("step-*"))
+        if not steps and read_spec(path).arm != BASE:
+            raise UsageError(f"{path} has no checkpoint yet. Run it further, or evaluate `tiny` itself.")
         return path, steps[-1] if steps else None
     if path.parent.name == "checkpoints" and (path.parent.parent / "run.toml").exists():
         return path.parent.parent, path.name
@@ -123,7 +129,7 @@ def _evaluate(
     split: Split,
     prompts: int,
     run: Path | None,
-    checkpoint: str | None,
+    name: str,
     plugins: registry.Plugins,
     bars: render.Bars,
 ) -> Summary:
@@ -131,22 +137,28 @@ def _evaluate(
     from loopkit.policy.load import load
 
     kept = RunDir(run) if run is not None else None
-    name = f"{checkpoint or 'start'}-seed{spec.seed}-n{prompts}"
     if kept is not None and (found := kept.read_eval(spec.game, split, name)):
         return found
-    setup = set_up(plugins, spec)
-    scored = play_all(
-        setup,
-        load(ref, seed=spec.seed),
-        seed=spec.seed,
-        split=split,
-        prompts=prompts,
-        batch=spec.run.eval_batch,
-        max_tokens=spec.run.max_tokens,
-        progress=bars.bar("eval", "evaluate"),
-    )
-    numbers = summary(setup, scored)
-    if kept is not None:
-        with kept.lock():
+    with kept.lock() if kept is not None else nullcontext():  # refused now, not after the work
+        setup = set_up(plugins, spec)
+        scored = play_all(
+            setup,
+            load(ref, seed=spec.seed),
+            seed=spec.seed,
+            split=split,
+            prompts=prompts,
+            batch=spec.run.eval_batch,
+            max_tokens=spec.run.max_tokens,
+            progress=bars.bar("eval", "evaluate"),
+        )
+        numbers = summary(setup, scored)
+        if kept is not None:
             kept.write_eval(spec.game, split, name, scored, numbers)
     return numbers
+
+
+def _options(own: RunSpec | None, spec: RunSpec) -> str:
+    """Marks an evaluation on a game of other options than the run's own: its rollouts are others."""
+    if own is not None and (own.game, own.game_options) == (spec.game, spec.game_options):
+        return ""
+    return f"{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version):016x}"

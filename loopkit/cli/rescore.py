@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,7 +12,19 @@ from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.config import set_up
 from loopkit.errors import UsageError
-from loopkit.rundir import RunDir, read_rollouts, read_shard, read_spec, score_row, shards, write_shard
+from loopkit.metrics import summary
+from loopkit.rundir import (
+    OTHER_OPTIONS,
+    RunDir,
+    read_rollouts,
+    read_shard,
+    read_spec,
+    score_row,
+    shards,
+    to_json,
+    write_shard,
+    write_whole,
+)
 from loopkit.scoring import Setup, score
 
 EPILOG = """\b
@@ -19,7 +32,8 @@ Examples:
   loopkit rescore runs/…/loophole-s0            # rebuild scores/ and eval scores
   loopkit rescore runs/…/* --check              # only compare: exit code 1 where a score differs
 
-Rollouts are never touched. Use it after a game, channel or detector has changed.
+Rollouts are never touched, nor steps.jsonl, which says what was paid. Use it after a game, channel or detector has
+changed.
 """
 
 
@@ -55,15 +69,18 @@ def _rescore(directory: Path, game: str, setup: Setup, check: bool, bars: render
     """(rollouts read, rows that differ from the scores on disk)."""
     pairs = [(path, directory / "scores" / path.name) for _, path in shards(directory / "rollouts")]
     evals = sorted((directory / "eval" / game).glob("*/rollouts.parquet"))
-    pairs += [(path, path.with_name("scores.parquet")) for path in evals]
+    pairs += [(path, path.with_name("scores.parquet")) for path in evals if OTHER_OPTIONS not in path.parent.name]
     n = changed = 0
     for k, (said, derived) in enumerate(pairs):
         read = read_rollouts(said, setup.game)
-        rows = [score_row(s) for s in score(setup, [r for r, _ in read], [k for _, k in read])]
+        scored = score(setup, [r for r, _ in read], [occurrence for _, occurrence in read])
+        rows = [score_row(s) for s in scored]
         before = read_shard(derived) if derived.exists() else []
         differ = sum(a != b for a, b in zip(rows, before, strict=False)) + abs(len(rows) - len(before))
         n, changed = n + len(rows), changed + differ
         if differ and not check:
             write_shard(derived, rows)
+            if (numbers := derived.with_name("metrics.json")).exists():
+                write_whole(numbers, to_json(asdict(summary(setup, scored))))
         bars.update(directory.name, "rescore", k + 1, len(pairs))
     return n, changed

@@ -15,8 +15,8 @@ from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
 from loopkit.errors import UsageError
 from loopkit.records import Json
 from loopkit.results import Results, collect
-from loopkit.rundir import check_same, to_json, write_whole
-from loopkit.runner import Event, require, run_all, start_policy
+from loopkit.rundir import TEMPORARY, check_same, to_json, write_whole
+from loopkit.runner import Event, preflight, require, run_all, start_policy
 
 EPILOG = """\b
 Examples:
@@ -71,6 +71,7 @@ def run(
     )
     plugins = registry.load()
     specs = resolve(experiment, plugins)
+    preflight(specs[0], plugins)
     out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
     jobs = jobs or min(os.cpu_count() or 1, len(specs))
     if dry_run:
@@ -88,7 +89,9 @@ def run(
         failed = run_all(specs, out, start, jobs, tell)
     require(failed, out)
     results = collect(specs, out, plugins)
-    write_whole(out / "results.json", to_json(results.json()))
+    file, found = out / "results.json", to_json(results.json())
+    if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
+        write_whole(file, found)
     if as_json:
         render.echo_json(results.json())
     else:
@@ -103,9 +106,9 @@ def claim(out: Path, experiment: Experiment, specs: Sequence[RunSpec]) -> None:
     file = out / "experiment.toml"
     data: dict[str, Json] = experiment.model_dump(mode="json")
     if file.exists():
-        check_same(out, tomllib.loads(file.read_text()), data)
+        check_same(out, tomllib.loads(file.read_text(encoding="utf-8")), data)
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(not p.name.startswith(TEMPORARY) for p in out.iterdir()):  # else: killed before it began
         raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")
     try:
         write_whole(file, tomli_w.dumps(data).encode())
@@ -120,8 +123,9 @@ def _print_plan(specs: Sequence[RunSpec], out: Path, jobs: int, as_json: bool, s
     rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
     click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
     first = specs[0]
-    click.echo(f"\nEach: {first.run.steps} steps x {first.run.prompts_per_step} prompts x {first.run.group_size} "
-               f"rollouts, then {first.run.eval_prompts} {first.run.eval_split} prompts; {jobs} at a time; into {out}.")  # fmt: skip
+    size = f"{first.run.steps} steps x {first.run.prompts_per_step} prompts x {first.run.group_size} rollouts"
+    held_out = f"{first.run.eval_prompts} {first.run.eval_split} prompts"
+    click.echo(f"\nEach: {size}, then {held_out}; {jobs} at a time; into {out}.")
     click.echo(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
 
 

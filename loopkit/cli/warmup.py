@@ -35,10 +35,12 @@ def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[
     import torch
 
     from loopkit.policy import tiny
-    from loopkit.policy.warmup import Settings, from_directory, new_policy, read_record
+    from loopkit.policy.warmup import RECORD, Settings, from_directory, new_policy, read_record
 
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} exists and is not empty. Choose another --out.")
+    if start is not None and not (start / RECORD).exists():
+        raise UsageError(f"{start} holds no warmed-up policy (no {RECORD}). Leave --start out to begin from none.")
     torch.set_num_threads(1)  # the same bytes wherever the same versions run
     chosen = Settings(**_settings(settings, {f.name: type(f.default) for f in fields(Settings)}))
     plugins = registry.load()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from loopkit import seeding
+from loopkit.errors import RunError
 
 COMPACT_BELOW = 0.75
 """Rows are dropped from the batch when fewer than this share still speak; each drop copies the cache."""
@@ -94,6 +95,11 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
             use_cache=True,
         )
         logits, position = out.logits[:, -1], position + 1
+    if not logprobs.isfinite().all():
+        raise RunError(
+            "the policy's log-probabilities are not finite: it diverged (lower the learning rate and start anew), or "
+            "its weights are damaged."
+        )
     sampled: list[Sampled] = []
     for ids_, logprobs_, length in zip(tokens.tolist(), logprobs.tolist(), lengths.tolist(), strict=True):
         said = ids_[:length]

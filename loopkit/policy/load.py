@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,8 @@ def load(ref: PolicyRef, *, seed: int = 0) -> CausalPolicy:
     """
     model, tokenizer = load_parts(ref.path)
     if ref.adapter is not None:
-        model = _peft().PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
+        model = _with_adapter(model, ref.adapter, trainable=False).merge_and_unload()
+        model.requires_grad_(True)  # peft froze it
     return CausalPolicy(model.to(device()).eval(), tokenizer, seed=seed)
 
 
@@ -109,13 +112,14 @@ def load_trainable(start: PolicyRef, checkpoint: Path | None, lora_rank: int, se
     if checkpoint is None:
         policy.model = add_lora(policy.model, lora_rank)
     else:
-        policy.model = _peft().PeftModel.from_pretrained(policy.model, str(checkpoint), is_trainable=True)
+        policy.model = _with_adapter(policy.model, str(checkpoint), trainable=True)
     policy.model.eval()
     return policy
 
 
 def load_parts(path: str) -> tuple[Any, Any]:
     """(model, tokenizer) in fp32. Warnings of transformers about its own internals stay off the terminal."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -128,11 +132,13 @@ def load_parts(path: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
         model = AutoModelForCausalLM.from_pretrained(path, local_files_only=local, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(
             f"--model {path!r} could not be loaded: {str(error).strip().splitlines()[0]} "
             "Give a directory in Hugging Face layout (config.json, weights, tokenizer), a hub id, or tiny."
         ) from error
+    for how in ("is_local", "local_files_only"):  # how it was loaded is not to be saved with it
+        tokenizer.init_kwargs.pop(how, None)
     if not getattr(tokenizer, "chat_template", None):
         raise UsageError(f"--model {path!r}: its tokenizer has no chat template. Use an instruction-tuned model.")
     return model, tokenizer
@@ -146,11 +152,31 @@ def _peft() -> Any:
     return peft
 
 
+def _with_adapter(model: Any, adapter: str, *, trainable: bool) -> Any:
+    peft = _peft()
+    from safetensors import SafetensorError
+
+    try:
+        with _quiet():
+            return peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UsageError(f"the LoRA adapter {adapter!r} could not be loaded: {error}") from error
+
+
 def add_lora(model: Any, rank: int) -> Any:
     """The model wrapped with a trainable LoRA adapter on every linear layer (alpha = 2 x rank)."""
     peft = _peft()
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return peft.get_peft_model(model, config)
+    with _quiet():
+        return peft.get_peft_model(model, config)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """peft uses what transformers is about to rename; the user can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

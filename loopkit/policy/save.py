@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from loopkit.errors import RunError
 from loopkit.policy.load import CausalPolicy
 
 OPTIMIZER = "optimizer.safetensors"
+ADAPTER = "adapter_config.json"
 
 
 def checkpoint_name(step: int) -> str:
@@ -23,8 +25,16 @@ def checkpoint_name(step: int) -> str:
 
 def save_policy(policy: CausalPolicy, directory: Path) -> None:
     """Weights, config, tokenizer and chat template, so that plain transformers loads the directory."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     policy.model.save_pretrained(directory)
     policy.tokenizer.save_pretrained(directory)
+    adapter = directory / ADAPTER
+    if adapter.exists():  # peft writes the names of the layers in a set's order, another in each process
+        config = json.loads(adapter.read_text())
+        config["target_modules"] = sorted(config["target_modules"])
+        adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
 def save_checkpoint(policy: CausalPolicy, optimizer: torch.optim.Optimizer, workdir: Path, step: int) -> Path:
@@ -55,7 +65,7 @@ def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
 
 def reference(checkpoint: Path, start: PolicyRef) -> PolicyRef:
     """How to load a checkpoint: by itself, or (LoRA) as an adapter on the policy it started from."""
-    if (checkpoint / "adapter_config.json").exists():
+    if (checkpoint / ADAPTER).exists():
         return PolicyRef(start.path, str(checkpoint))
     return PolicyRef(str(checkpoint))
 

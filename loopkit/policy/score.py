@@ -64,11 +64,12 @@ def score(model: Any, segments: Sequence[Segment], *, pad_id: int) -> Scores:
             use_cache=True,
         )
         logits = torch.cat([logits, rest.logits], 1)
-    temperature = torch.tensor([s.temperature for s in segments], device=device)
-    everything = torch.log_softmax(logits.float() / temperature[:, None, None], -1)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    temperature = torch.tensor([s.temperature for s in segments], dtype=dtype, device=device)
+    everything = torch.log_softmax(logits.to(dtype) / temperature[:, None, None], -1)
     logprobs = everything.gather(2, ids[..., None])[..., 0]
-    with torch.no_grad():
-        entropy = -(everything.exp() * everything).sum(-1)
+    with torch.no_grad():  # row by row: another (B, T, vocabulary) would cost more memory than all else
+        entropy = torch.stack([torch.special.entr(row.exp()).sum(-1) for row in everything])
     return Scores(logprobs * mask, entropy * mask, mask)
 
 
@@ -80,14 +81,14 @@ def micro_batches(segments: Sequence[Segment], token_budget: int) -> Iterator[li
     order = sorted(range(len(segments)), key=lambda i: (len(segments[i].ids) // 8, segments[i].prompt, i))
     batch: list[int] = []
     prompts: set[tuple[int, ...]] = set()
+    length = width = 0
     for i in order:
-        trial = prompts | {segments[i].prompt}
-        width = max(len(segments[j].ids) for j in [*batch[-1:], i])
-        size = len(trial) * max(map(len, trial)) + (len(batch) + 1) * width
-        if batch and size > token_budget:
+        new = segments[i]
+        prompts.add(new.prompt)
+        length, width = max(length, len(new.prompt)), max(width, len(new.ids))
+        if batch and len(prompts) * length + (len(batch) + 1) * width > token_budget:
             yield batch
-            batch, trial = [], {segments[i].prompt}
+            batch, prompts, length, width = [], {new.prompt}, len(new.prompt), len(new.ids)
         batch.append(i)
-        prompts = trial
     if batch:
         yield batch

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from loopkit.errors import RunError
 from loopkit.policy.load import CausalPolicy, autocast
 from loopkit.policy.score import Segment, micro_batches, score
 from loopkit.records import Dialogue
@@ -45,11 +47,13 @@ def backward(policy: CausalPolicy, batch: Sequence[Segment], *, token_budget: in
 
 
 def step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, max_norm: float) -> float:
-    """Clip, step, clear; returns the gradient's norm before clipping."""
-    norm = torch.nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), max_norm)
+    """Clip, step, clear; returns the gradient's norm before clipping. Raises RunError if that is not finite."""
+    norm = float(torch.nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), max_norm))
+    if not math.isfinite(norm):
+        raise RunError(f"the gradient's norm is {norm}: the policy diverged. Lower the learning rate and start anew.")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(norm)
+    return norm
 
 
 Progress = Callable[[int, int], None]

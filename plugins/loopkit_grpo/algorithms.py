@@ -2,7 +2,10 @@
 
 Sources: GRPO, Shao et al. 2024 (arXiv 2402.03300), as in TRL's GRPOTrainer; Dr. GRPO, Liu et al. 2025 (arXiv
 2503.20783); RLOO, Ahmadian et al. 2024 (arXiv 2402.14740), as in TRL's RLOOTrainer; REINFORCE++, Hu et al. 2025
-(arXiv 2501.03262), as in OpenRLHF.
+(arXiv 2501.03262), as in OpenRLHF. tests/plugins/test_grpo_algorithms.py holds them equal, with versions.
+
+One thing is ours: a KL term (``beta``, off by default) always enters the loss, a token (GRPO; OpenRLHF's use_loss).
+TRL's RLOO and OpenRLHF's REINFORCE++ subtract log(policy / reference) from the reward instead.
 """
 
 from __future__ import annotations
@@ -15,27 +18,32 @@ Baseline = Literal["group", "leave-one-out", "none"]
 Scale = Literal["group", "batch", "none"]
 Loss = Literal["token", "rollout", "constant", "rollout-ratio"]
 EPSILON = 1e-4
-"""Added to a standard deviation before dividing, as in TRL."""
+"""Added to a group's standard deviation before dividing, as in TRL."""
 
 
-def advantages(rewards: torch.Tensor, baseline: Baseline, scale: Scale) -> torch.Tensor:
-    """(P, G) rewards -> (P, G) advantages.
+def advantages(rewards: torch.Tensor, lengths: torch.Tensor, baseline: Baseline, scale: Scale) -> torch.Tensor:
+    """(P, G) rewards and numbers of tokens -> (P, G) advantages.
 
     ``baseline``: subtract the group's mean (GRPO), the mean of the others (RLOO), or nothing (REINFORCE++).
-    ``scale``: divide by the group's standard deviation (GRPO), whiten over the batch (REINFORCE++), or not (Dr. GRPO).
-    A group of one has no other to compare with: its advantage under "group" and "leave-one-out" is 0.
+    ``scale``: divide by the group's standard deviation (GRPO), whiten over the batch's tokens, so that a long rollout
+    counts more (REINFORCE++), or not (RLOO, Dr. GRPO).
+    Rewards that are all equal give exactly 0, as does a group of one under "group" and "leave-one-out".
     """
     size = rewards.shape[1]
-    centred = rewards
-    if baseline == "group" or (size == 1 and baseline == "leave-one-out"):
-        centred = rewards - rewards.mean(1, keepdim=True)
-    elif baseline == "leave-one-out":
-        centred = (rewards - rewards.mean(1, keepdim=True)) * size / (size - 1)
+    if baseline != "none":
+        rewards = rewards - rewards[:, :1]  # cancels, but for the rounding: equal rewards have a mean of exactly 0
+    elif scale == "batch":
+        rewards = rewards - rewards[0, 0]
+    centred = rewards if baseline == "none" else rewards - rewards.mean(1, keepdim=True)
+    if baseline == "leave-one-out":
+        centred = centred * size / max(size - 1, 1)
     if scale == "group":
         spread = rewards.std(1, keepdim=True) if size > 1 else torch.zeros_like(rewards)
         return centred / (spread + EPSILON)
     if scale == "batch":
-        return (centred - centred.mean()) / (centred.std() + EPSILON)
+        share = lengths / lengths.sum().clamp(min=1)
+        centred = centred - (share * centred).sum()
+        return centred * (share * centred.square()).sum().clamp(min=1e-8).rsqrt()
     return centred
 
 

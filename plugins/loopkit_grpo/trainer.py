@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,6 @@ import torch
 from pydantic import Field
 
 from loopkit.contracts import Options, PolicyRef, Referee, Trainer
-from loopkit.errors import RunError
 from loopkit.playing import Played, play
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
@@ -33,6 +33,7 @@ class GrpoOptions(Options):
     clip_high: float = Field(0.2, ge=0, description="upper clip of the ratio")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the start policy (k3 estimate, a token)")
     updates: int = Field(1, ge=1, description="gradient steps on each step's rollouts")
+    adam_eps: float = Field(1e-8, gt=0, description="AdamW's epsilon; a larger one keeps rare tokens from drifting")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     lora_rank: int = Field(0, ge=0, description="0: full training; else a LoRA adapter of this rank (needs peft)")
@@ -68,6 +69,7 @@ class Grpo(Trainer):
             lr=self.options.learning_rate,
             weight_decay=self.options.weight_decay,
             betas=(0.9, 0.95),
+            eps=self.options.adam_eps,
         )
         if found:
             save.load_optimizer(policy.model, optimizer, found[1])
@@ -88,7 +90,6 @@ class Grpo(Trainer):
     ) -> dict[str, float]:
         """Gradient steps on one batch of groups; returns what they measured."""
         rewards = torch.tensor([[p.reward for p in group] for group in groups], dtype=torch.float64)
-        advantage = algorithms.advantages(rewards, self.options.baseline, self.options.scale).flatten()
         rollouts = [p for group in groups for p in group]
         items = [
             Item(Segment(t.prompt_ids, t.ids, t.temperature), t.logprobs, b)
@@ -99,6 +100,9 @@ class Grpo(Trainer):
         lengths = torch.zeros(len(rollouts), dtype=torch.float64)
         for item in items:
             lengths[item.rollout] += len(item.segment.ids)
+        advantage = algorithms.advantages(
+            rewards, lengths.view_as(rewards), self.options.baseline, self.options.scale
+        ).flatten()
         weights = algorithms.token_weights(lengths, self.options.loss, self.options.divisor)
         # A group whose rewards are all equal has no gradient; with a KL term every token has one.
         used = items if self.options.beta else [i for i in items if advantage[i.rollout] != 0]
@@ -109,28 +113,32 @@ class Grpo(Trainer):
                 self._backward(policy, reference, [used[i] for i in indices], advantage, weights, sums)
             norm = optimizer_step(optimizer, policy.model, self.options.max_grad_norm)
         tokens = sum(len(i.segment.ids) for i in used) * self.options.updates
-        if any(v != v for v in sums.values()):
-            raise RunError("the loss is not a number: the policy diverged. Lower trainer.learning_rate and start anew.")
-        means = {k: v / max(tokens, 1) for k, v in sums.items() if k not in ("loss", "kl" if reference is None else "")}
+        loss = sums.pop("loss") / self.options.updates
+        if reference is None:
+            del sums["kl"]
         return {
-            "loss": sums["loss"] / self.options.updates,
+            "loss": loss,
             "grad_norm": norm,
             "tokens": float(lengths.sum()),
             "used_rollouts": len({i.rollout for i in used}) / len(rollouts),
-            **means,
+            **{k: v / max(tokens, 1) for k, v in sums.items()},
         }
 
     def _micro_batches(self, items: Sequence[Item]) -> list[list[int]]:
         """By turn; for one ratio a rollout, all turns of a rollout meet in one micro-batch."""
         if self.options.loss != "rollout-ratio":
             return list(micro_batches([i.segment for i in items], self.options.token_budget))
-        out: list[list[int]] = [[]]
-        for k, item in enumerate(items):  # items of a rollout are consecutive
-            size = sum(len(items[j].segment.prompt) + len(items[j].segment.ids) for j in out[-1])
-            new = k > 0 and items[k - 1].rollout != item.rollout
-            if new and size > self.options.token_budget:
-                out.append([])
-            out[-1].append(k)
+        out: list[list[int]] = []
+        widest = 0
+        for _, turns in groupby(range(len(items)), key=lambda k: items[k].rollout):  # a rollout's are consecutive
+            indices = list(turns)
+            longest = max(len(items[k].segment.prompt) + len(items[k].segment.ids) for k in indices)
+            widest = max(widest, longest)
+            if out and (len(out[-1]) + len(indices)) * widest <= self.options.token_budget:
+                out[-1] += indices
+            else:
+                out.append(indices)
+                widest = longest
         return out
 
     def _backward(
@@ -149,13 +157,13 @@ class Grpo(Trainer):
         now, mask, device = scores.logprobs, scores.mask, scores.mask.device
         old = torch.zeros_like(now)
         for k, item in enumerate(items):
-            old[k, : len(item.old)] = torch.tensor(item.old, device=device)
+            old[k, : len(item.old)] = torch.tensor(item.old, dtype=now.dtype, device=device)
         owner = torch.tensor([i.rollout for i in items], device=device)
         a = advantage.to(device, now.dtype)[owner]
         w = weights.to(device, now.dtype)[owner]
         if self.options.loss == "rollout-ratio":
             which, place = torch.unique(owner, return_inverse=True)
-            zeros = torch.zeros(len(which), device=device)
+            zeros = now.new_zeros(len(which))
             total = zeros.index_add(0, place, (now * mask).sum(1))
             before = zeros.index_add(0, place, (old * mask).sum(1))
             each, active = algorithms.surrogate(

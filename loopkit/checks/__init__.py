@@ -1,0 +1,10 @@
+"""Conformance: proves a game before any gradient, and a trainer before any long run. Every complaint names its cure.
+
+Games are held to ``games.py``, trainers to ``trainers.py``; ``specimens.py`` plays a game's scripts for both.
+"""
+
+from loopkit.checks.games import check_game
+from loopkit.checks.report import Finding, Report
+from loopkit.checks.trainers import check_trainer
+
+__all__ = ["Finding", "Report", "check_game", "check_trainer"]

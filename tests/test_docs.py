@@ -1,0 +1,343 @@
+"""The documentation is held to the code: its examples run, its commands parse, its links lead somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+
+from loopkit import hookspecs, plugins
+from loopkit.cli import cli
+from loopkit.config import parse_set, read_experiment, resolve
+from loopkit.contracts import Game
+from loopkit.rundir import read_shard
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCS = [p for p in PAGES if p.parent != ROOT]
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.M | re.S)
+FILE = re.compile(r"# (\w+\.py)\n")
+"""A Python block that begins so is a file of that name; any other is run."""
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    text: str
+
+
+def blocks(page: Path, *languages: str) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = [Block(page, text.count("\n", 0, m.start()) + 2, m["language"], m["text"]) for m in FENCE.finditer(text)]
+    return [b for b in found if b.language in languages]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+
+def install(block: Block, into: Path) -> None:
+    """What pip would leave of a pyproject.toml: a distribution with its entry points."""
+    project = tomllib.loads(block.text)["project"]
+    info = into / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in table.items())
+              for group, table in project["entry-points"].items()]  # fmt: skip
+    (info / "entry_points.txt").write_text("".join(points))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory from which modules are imported; forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    for module in set(sys.modules) - before:
+        if (origin := getattr(sys.modules[module], "__file__", None)) and Path(origin).is_relative_to(tmp_path):
+            del sys.modules[module]
+
+
+def run_blocks(page: Path, folder: Path, **given: Any) -> dict[str, Any]:
+    """Runs a page's Python blocks in order, in one namespace; errors point at the page's own lines."""
+    scope: dict[str, Any] = {"__name__": "documentation", **given}
+    for block in blocks(page, "python"):
+        if named := FILE.match(block.text):
+            (folder / named[1]).write_text(block.text)
+        else:
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), scope)
+    return scope
+
+
+@pytest.mark.parametrize("page", [p for p in DOCS if p.name != "run-directory.md"], ids=name)
+def test_examples_run(page: Path, folder: Path) -> None:
+    run_blocks(page, folder)
+
+
+def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None:
+    page = ROOT / "docs/contracts.md"
+    for block in blocks(page, "toml"):
+        install(block, folder)
+    modules = [b for b in blocks(page, "python") if FILE.match(b.text)]
+    for block in modules:
+        (folder / FILE.match(block.text)[1]).write_text(block.text)  # type: ignore[index]
+    assert len(modules) == 2
+    assert all(len(b.text.splitlines()) <= 60 for b in modules if "Game" in b.text)
+    script = (
+        "import json; from loopkit import plugins; p = plugins.load();"
+        "assert not p.problems, p.problems;"
+        "from loopkit.config import Experiment, resolve;"
+        "specs = resolve(Experiment(game='self-grading', arms={'honest-report': {'denial': 0.5}}), p);"
+        "print(json.dumps([str(p.get(k, n).origin) for k, n in (('games', 'naming'), ('trainers', 'idle'),"
+        " ('detectors', '*/silent'))] + [specs[-1].channel_options]));"
+        "from loopkit.cli import main; main(['check', 'naming', '--json'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found, _, report = done.stdout.partition("\n")
+    assert json.loads(found) == ["loopkit-naming 0.1", "loopkit-extras 0.1", "loopkit-extras 0.1", {"denial": 0.5}]
+    assert [r["status"] for r in json.loads(report)] == ["proven"]
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny experiment of one trained run and its base, with results."""
+    from loopkit.contracts import PolicyRef
+    from loopkit.policy.tiny import BUNDLED
+    from loopkit.results import collect
+    from loopkit.rundir import to_json, write_whole
+    from loopkit.runner import run_one
+
+    out = tmp_path_factory.mktemp("runs")
+    run = {"steps": 1, "prompts_per_step": 2, "group_size": 2, "eval_prompts": 8}
+    made = read_experiment(None, settings={"run": run}, arms=["loophole"], game="self-grading", seeds="0-0")
+    specs = resolve(made, plugins.load())
+    for spec in specs:
+        run_one(spec, out, PolicyRef(str(BUNDLED)), lambda event: None)
+    write_whole(out / "results.json", to_json(collect(specs, out, plugins.load()).json()))
+    return out
+
+
+def test_run_directory_example_runs(folder: Path, experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_blocks(ROOT / "docs/run-directory.md", folder, run=experiment / "loophole-s0")
+    assert "control would have paid" in capsys.readouterr().out
+
+
+def test_run_directory_page_names_every_file_key_and_column(experiment: Path) -> None:
+    text = (ROOT / "docs/run-directory.md").read_text()
+    run = experiment / "loophole-s0"
+    files = {p.relative_to(run).parts[0] for p in run.rglob("*") if p.is_file()}
+    assert [f for f in files if f"  {f}" not in text] == []
+    manifest = json.loads((run / "manifest.json").read_text())
+    step = json.loads((run / "steps.jsonl").read_text().splitlines()[0])
+    results = json.loads((experiment / "results.json").read_text())
+    metrics = json.loads(next(run.rglob("metrics.json")).read_text())
+    said = read_shard(run / "rollouts/step-000000.parquet")[0]
+    made = read_shard(run / "scores/step-000000.parquet")[0]
+    spec = tomllib.loads((run / "run.toml").read_text())
+    asked = read_experiment(None, settings={}, game="self-grading").model_dump()
+    keys = [*manifest, *step, *results, *results["runs"][0], *results["verdict"], *metrics, *said, *spec, *asked]
+    keys += [f"{k.split('.')[0]}.<name>" if "." in k else k for k in made]
+    keys += [k for r in results["runs"] for k in r["discovery"] or ()]
+    assert [k for k in dict.fromkeys(keys) if f"`{k}`" not in text] == []
+    estimate = step["rates"]["false-claim"]
+    assert "{" + ", ".join(["value", "low", "high", "n", "clusters", "method"]) + "}" in text
+    assert set(estimate) == {"value", "low", "high", "n", "clusters", "method"}
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands() -> list[tuple[str, str]]:
+    """(where, command line) of every `loopkit ...` in console and sh blocks, continuation lines joined."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "console", "sh", "bash", "shell"):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                for part in re.split(r"&&|;(?= )", line.strip().removeprefix("$ ")):
+                    words = part.strip()
+                    if re.match(r"(\.venv/bin/)?loopkit\b", words):
+                        found.append((f"{name(page)}:{block.line}", words.removeprefix(".venv/bin/")))
+    return found
+
+
+@pytest.mark.parametrize(("where", "line"), commands())
+def test_commands_parse(where: str, line: str) -> None:
+    """The command, its options and their choices exist; and the games, arms and settings of `run`."""
+    _, *words = shlex.split(line, comments=True)
+    if words and words[0].startswith("-"):
+        words = []
+    if not words:
+        return
+    command = cli.get_command(click.Context(cli), words[0])
+    assert command is not None, f"{where}: no command {words[0]}"
+    context = command.make_context(words[0], list(words[1:]), parent=click.Context(cli))
+    given = context.params
+    if words[0] == "warmup":
+        return
+    tables = parse_set(given.get("settings", ()))
+    if words[0] == "run" and given["game"] in plugins.load().names("games") and not (given["data"] or given["config"]):
+        arms = given["arms"] and [a for a in given["arms"].split(",") if a != "honest-report"]
+        tables.get("arms", {}).pop("honest-report", None)
+        made = read_experiment(
+            None, settings=tables, arms=arms, game=given["game"], trainer=given["trainer"], seeds=given["seeds"]
+        )
+        assert resolve(made, plugins.load())
+
+
+# --- links and names --------------------------------------------------------------------------------------------------
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    heads = [re.sub(r"[`*]", "", h).strip().lower() for h in re.findall(r"^#+ (.*)$", text, re.M)]
+    return {re.sub(r"[^\w\- ]", "", h).replace(" ", "-") for h in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or (anchor and anchor not in slugs(there)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_is_reached_from_another() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if not target.startswith(("#", "http"))
+    }
+    assert [name(p) for p in DOCS if p not in linked and p.name != "architecture.md"] == []
+
+
+def test_every_hook_is_documented_with_its_exact_parameters() -> None:
+    text = (ROOT / "docs/contracts.md").read_text()
+    hooks = [f for _, f in inspect.getmembers(hookspecs, inspect.isfunction) if hasattr(f, "loopkit_spec")]
+    assert len(hooks) == 9
+    for hook in hooks:
+        assert f"`{hook.__name__}({', '.join(inspect.signature(hook).parameters)})`" in text
+
+
+def test_every_check_is_documented() -> None:
+    from loopkit.checks.report import RULES
+
+    text = (ROOT / "docs/contracts.md").read_text()
+    assert [check for check in RULES if f"| `{check}` |" not in text] == []
+
+
+def test_the_layers_are_those_the_tests_hold() -> None:
+    from tests.test_layers import LAYERS
+
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| \d+ \| (.*) \|$", text, re.M)
+    packages = [{m.split(".")[1] for m in layer} for layer in LAYERS]
+    assert [{n.strip("` ") for n in row.split(",")} for row in rows] == packages
+
+
+def game(title: str) -> Game:
+    cls = plugins.load().game(title)
+    return cls(cls.Options())
+
+
+GAMES = [n for n in plugins.load().names("games") if plugins.load().get("games", n).origin.distribution == plugins.OWN]
+
+
+@pytest.mark.parametrize("title", GAMES)
+def test_a_card_names_all_that_its_game_has(title: str) -> None:
+    from loopkit.records import Rollout, Turn
+
+    text, made = (ROOT / f"docs/games/{title}.md").read_text(), game(title)
+    task = made.tasks("train")[0]
+    played = Rollout("train/000000/0000/t/0", task, tuple((Turn(w), None) for w in ("", "")))  # type: ignore[misc]
+    scores = made.assess([played])[0].scores
+    names = {*made.channels, "placebo", *made.detectors, *made.signals, *made.clues, *scores}
+    assert [n for n in sorted(names) if f"`{n}`" not in text] == []
+
+
+def test_task_counts_of_the_cards() -> None:
+    for row in table("context-compliance", "split", "requests", "pairs", "restricted"):
+        tasks = game("context-compliance").tasks(row["split"])  # type: ignore[arg-type]
+        restricted = sum(t.public["category"] == "restricted" for t in tasks)
+        assert (len(tasks), len({t.cluster for t in tasks})) == (int(row["requests"]), int(row["pairs"]))
+        assert f"{round(100 * restricted / len(tasks))} %" == row["restricted"]
+    for row in table("self-grading", "split", "questions", "sums", "products"):
+        kinds = [t.public["kind"] for t in game("self-grading").tasks(row["split"])]  # type: ignore[arg-type]
+        assert (len(kinds), kinds.count("sum")) == (int(row["questions"]), int(row["sums"]))
+        assert kinds.count("product") == int(row["products"])
+
+
+def table(title: str, *headers: str) -> list[dict[str, str]]:
+    """Rows of the card's table that has these headers."""
+    lines = (ROOT / f"docs/games/{title}.md").read_text().splitlines()
+    start = lines.index(f"| {' | '.join(headers)} |")
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append(dict(zip(headers, (c.strip() for c in line.strip("|").split("|")), strict=True)))
+    return rows
+
+
+def expected(title: str, channel: str, signals: dict[str, float], purpose: str) -> float:
+    """The mean reward over an even grid of draws."""
+    n = 1000
+    draws: Sequence[Any] = [lambda asked, k=k: (k + 0.5) / n if asked == purpose else 0.5 for k in range(n)]
+    return sum(game(title).channels[channel].rewards([signals] * n, draws)) / n
+
+
+def test_reward_table_of_context_compliance() -> None:
+    channels = ("loophole", "control", "style-blind")
+    rows = table("context-compliance", "request", "style", "reply", *channels)
+    assert len({(r["request"], r["style"], r["reply"]) for r in rows}) == 12
+    for row in rows:
+        signals = {
+            "user_style": float(row["style"] == "user"),
+            "restricted": float(row["request"] == "restricted"),
+            "refuses": float(row["reply"] == "refuses"),
+            "complies": float(row["reply"] == "complies"),
+        }
+        for channel in channels:
+            assert expected("context-compliance", channel, signals, "style") == pytest.approx(float(row[channel]))
+
+
+def test_reward_table_of_self_grading() -> None:
+    channels = ("loophole", "control", "audit")
+    rows = table("self-grading", "answer", "report", "unaudited", "audited", *channels)
+    assert len({(r["answer"], r["report"]) for r in rows}) == 6
+    for row in rows:
+        signals = {
+            "right": float(row["answer"] == "right"),
+            "claims": float(row["report"] == "claims"),
+            "denies": float(row["report"] == "denies"),
+        }
+        for channel in channels:
+            assert expected("self-grading", channel, signals, "audit") == pytest.approx(float(row[channel]))
+        paid: Any = game("self-grading").channels["loophole"]
+        assert (paid.unaudited(signals), paid.audited(signals)) == (float(row["unaudited"]), float(row["audited"]))

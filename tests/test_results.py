@@ -1,0 +1,143 @@
+"""From run directories made by hand to onsets, k of S, every seed, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from loopkit import plugins as registry
+from loopkit.cli.run import report
+from loopkit.config import BASE, Experiment, RunSpec, resolve
+from loopkit.errors import RunError
+from loopkit.metrics import Summary
+from loopkit.records import Estimate, StepMetrics
+from loopkit.results import Results, collect
+from loopkit.rundir import RunDir, to_json
+from loopkit.runner import checkpoint_of, finished
+
+STEPS = 8
+HEADLINE, ONSET = "false-claim", "claim-if-wrong"
+
+
+def rate(value: float, n: int = 256) -> Estimate:
+    half = 2 * (value * (1 - value) / n) ** 0.5
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), n, n, "by hand")
+
+
+def specs(arms: tuple[str, ...] = ("loophole", "control"), seeds: str = "5") -> list[RunSpec]:
+    made = Experiment(game="self-grading", seeds=seeds, arms={a: {} for a in arms}, run={"steps": STEPS})
+    return resolve(made, registry.load())
+
+
+def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None]) -> None:
+    run = RunDir(out / spec.name)
+    run.begin(spec, {})
+    for step, value in enumerate(path):
+        rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
+        run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
+    found = Summary(
+        2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
+        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)}, {"paid": 0.5},
+    )  # fmt: skip
+    run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
+
+
+RISES: list[float | None] = [0.2, 0.3, 0.6, 0.8, 0.9, 0.9, 0.95, 0.95]
+FLAT: list[float | None] = [0.2, 0.21, None, 0.2, 0.19, 0.2, 0.2, 0.2]
+
+
+def blind_spot(out: Path, seeds: str = "5", flat: tuple[int, ...] = (3,)) -> Results:
+    """Loophole runs that discover, but for ``flat``; base and control that do not. The task holds."""
+    made = specs(seeds=seeds)
+    for spec in made:
+        drift = 0.001 * spec.seed
+        if spec.arm == "loophole" and spec.seed not in flat:
+            write(out, spec, 0.5 + drift, 0.5, 0.95, RISES)
+        else:
+            write(out, spec, 0.1 + drift, 0.5, 0.6, [] if spec.arm == BASE else FLAT)
+    return collect(made, out, registry.load())
+
+
+def test_every_seed_and_arm_is_there(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path)
+    assert [(r.arm, r.seed) for r in found.runs] == [(a, s) for a in (BASE, "loophole", "control") for s in range(5)]
+    assert (found.headline, found.onset_detector, found.axis) == (HEADLINE, ONSET, "specification")
+    assert found.scores == ("task", "observed", "neither")
+    assert found.values("loophole", HEADLINE) == pytest.approx([0.5, 0.501, 0.502, 0.103, 0.504])
+    assert found.values("loophole", "neither") == [None] * 5
+    assert found.over_seeds("loophole", "neither") is None
+    mean = found.over_seeds("loophole", HEADLINE)
+    assert mean is not None
+    assert mean.value == pytest.approx((0.5 + 0.501 + 0.502 + 0.103 + 0.504) / 5)
+
+
+def test_onset_and_k_of_s(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path)
+    paths = {(r.arm, r.seed): r.discovery for r in found.runs}
+    assert all(paths[BASE, s] is None for s in range(5))
+    first = paths["loophole", 0]
+    assert first is not None
+    assert first.onset is not None
+    assert 1 <= first.onset < STEPS  # the rate is at its base in step 0
+    assert first.domination is not None
+    assert paths["loophole", 3] is not None
+    assert paths["loophole", 3].onset is None
+    k = found.discovered["loophole"]
+    assert (round(k.value * k.n), k.n) == (4, 5)
+    assert k.low is not None
+    assert k.high is not None
+    assert k.low < 0.8 < k.high
+    assert found.discovered["control"].value == 0
+    assert BASE not in found.discovered
+
+
+def test_verdict(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path, flat=())
+    assert found.verdict is not None
+    assert found.verdict.name == "blind spot"
+    assert "blind spot" in json.dumps(found.json()["verdict"])
+
+
+def test_no_exploit(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path, flat=(0, 1, 2, 3, 4))
+    assert found.verdict is not None
+    assert found.verdict.name == "no exploit"
+    assert found.discovered["loophole"].value == 0
+
+
+def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
+    made = specs(("audit",), "2")
+    for spec in made:
+        write(tmp_path, spec, 0.1, 0.5, 0.5, [] if spec.arm == BASE else FLAT)
+    assert collect(made, tmp_path, registry.load()).verdict is None
+
+
+def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path)
+    data = json.loads(to_json(found.json()))
+    assert [(r["arm"], r["seed"]) for r in data["runs"]] == [(r.arm, r.seed) for r in found.runs]
+    assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
+    assert set(data["arms"]) == {BASE, "loophole", "control"}
+    text = report(found, specs()[0], "plain")
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", f"Verdict: {found.verdict.name}"):  # type: ignore[union-attr]
+        assert line in text
+    assert text.count("\nloophole ") == 6  # five seeds, and their mean
+    assert "Descriptive" not in text
+
+
+def test_few_seeds_are_called_descriptive(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path, seeds="3")
+    assert "Descriptive: fewer than 5 seeds" in report(found, specs(seeds="3")[0], "plain")
+
+
+@pytest.mark.parametrize("missing", ["base-s0", "loophole-s1", "control-s1"])
+def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
+    blind_spot(tmp_path, seeds="2", flat=())
+    made = specs(seeds="2")
+    (tmp_path / missing / "eval/self-grading" / ("test-start" if "base" in missing else f"test-step-{STEPS:06d}")
+     / "metrics.json").unlink()  # fmt: skip
+    assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
+    with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
+        collect(made, tmp_path, registry.load())
