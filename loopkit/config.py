@@ -24,7 +24,7 @@ from loopkit.records import Json
 from loopkit.scoring import Setup
 
 if TYPE_CHECKING:
-    from loopkit.plugins import Plugins
+    from loopkit.plugins import Entry, Plugins
 
 SECTIONS = ("game", "trainer", "run", "arms", "rollouts")
 SCHEMA = 1
@@ -63,6 +63,8 @@ class RunSpec(Options):
     channel: str
     channel_options: dict[str, Json]
     shadow: list[str]
+    detectors: list[str]
+    """Detectors of other distributions; the game's own always look."""
     trainer: str
     trainer_options: dict[str, Json]
     model: str
@@ -100,6 +102,8 @@ class Experiment(Options):
         return _hash(self.model_dump(mode="json"))
 
 
+TINY_SETTINGS: Mapping[str, Json] = {"trainer.learning_rate": 3e-4}
+"""Of a run on the embedded policy whose game suggests nothing else; trainers' own defaults are for real models."""
 BASE = "base"
 """Name of the untrained arm: the start policy, evaluated with each seed's draws."""
 
@@ -212,10 +216,10 @@ def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any
 
 
 def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game:
-    """The game with validated options."""
-    cls = plugins.game(name)
+    """The game with validated options, its preset among them."""
+    cls, preset = plugins.game(name), plugins.get("games", name).preset
     try:
-        return cls(validate(cls.Options, options, f"game {name}"))
+        return cls(validate(cls.Options, {**options, **preset}, f"game {name}"))
     except (UsageError, PluginError):
         raise
     except Exception as error:
@@ -253,6 +257,16 @@ def channel_of(
     return made
 
 
+def refuse_fixed(entry: Entry, given: Mapping[str, Json], where: str) -> None:
+    """What a preset fixes makes the name what it is, so a user cannot set it."""
+    for option in given:
+        if option in entry.preset:
+            raise UsageError(
+                f"{where}.{option} is what makes {entry.name!r} that preset ({entry.preset[option]!r}) and cannot be "
+                f"set. Use another of the {entry.kind} (`loopkit list {entry.kind}`), or leave it."
+            )
+
+
 def set_up(plugins: Plugins, spec: RunSpec) -> Setup:
     """Build what a spec names."""
     game = build_game(plugins, spec.game, spec.game_options)
@@ -260,12 +274,15 @@ def set_up(plugins: Plugins, spec: RunSpec) -> Setup:
     def channel(name: str, options: Mapping[str, Json], where: str) -> RewardChannel:
         return channel_of(plugins, game, spec.game, name, options, where)
 
-    others = plugins.detectors(spec.game)
+    others = {name: plugins.detectors(spec.game).get(name) for name in spec.detectors}
+    for name, entry in others.items():
+        if entry is None:
+            raise UsageError(f"the run has a detector {name!r} that is not installed any more. Reinstall its plugin.")
     return Setup(
         game,
         channel(spec.channel, spec.channel_options, f"arms.{spec.arm}"),
         {name: channel(name, {}, "shadow") for name in spec.shadow},
-        {**game.detectors, **{n: plugins.build(e) for n, e in others.items() if n not in game.detectors}},
+        {**game.detectors, **{name: plugins.build(entry) for name, entry in others.items() if entry}},
     )
 
 
@@ -280,16 +297,12 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
     if experiment.model.partition(":")[0] == "tiny":
-        for key, value in type(game).tiny_settings.items():
+        for key, value in {**TINY_SETTINGS, **type(game).tiny_settings}.items():
             section, _, option = key.partition(".")
             if section == "run" or option in trainer.Options.model_fields:
                 suggested[section][option] = value
-    for option in experiment.trainer_options:
-        if option in entry.preset:
-            raise UsageError(
-                f"trainer.{option} is what makes {experiment.trainer!r} that preset ({entry.preset[option]!r}) and "
-                f"cannot be set. Use another trainer: {', '.join(plugins.names('trainers'))}."
-            )
+    refuse_fixed(entry, experiment.trainer_options, "trainer")
+    refuse_fixed(plugins.get("games", experiment.game), experiment.game_options, "game")
     options = validate(
         trainer.Options, {**suggested["trainer"], **experiment.trainer_options, **entry.preset},
         f"trainer {experiment.trainer}",
@@ -314,6 +327,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         "game_version": type(game).version,
         "game_options": game.options.model_dump(mode="json"),
         "shadow": shadow,
+        "detectors": [n for n in plugins.detectors(experiment.game) if n not in game.detectors],
         "trainer": experiment.trainer,
         "trainer_options": options.model_dump(mode="json"),
         "model": experiment.model,
@@ -326,6 +340,8 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         chosen = {k: v for k, v in given.items() if k != "channel"}
         channel = str(given.get("channel", arm))
         made = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
+        if channel not in own_channels(game):
+            refuse_fixed(plugins.channels(experiment.game)[channel], chosen, f"arms.{arm}")
         extra: dict[str, Any] = {"channel": channel, "channel_options": made.model_dump(mode="json")}
         specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
     return specs

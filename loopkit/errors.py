@@ -1,6 +1,6 @@
 """One family of errors. A message names who is at fault and the cure; the class decides the exit code.
 
-Exit codes (DESIGN section 8): 1 a check failed, 2 usage, 3 a run failed, 130 interrupted.
+Exit codes: 1 a check failed, 2 usage, 3 a run failed, 130 interrupted.
 """
 
 from __future__ import annotations

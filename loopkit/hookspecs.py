@@ -51,7 +51,8 @@ def register_trainers(register: Register) -> None:
 
 @hookspec
 def register_policies(register: Register) -> None:
-    """Offer policy schemes: ``register("scheme", "module:function")``, called with the text after the scheme."""
+    """Offer policy schemes: ``register("scheme", "module:function")``, called with
+    (text after the scheme, RunSpec, Plugins, progress) -> PolicyRef."""
 
 
 @hookspec

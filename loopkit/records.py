@@ -1,6 +1,6 @@
 """What passes between the parts: frozen records, JSON in and out. No behaviour beyond reading themselves.
 
-Read the arrows of DESIGN section 1 with these names:
+Read them with the picture in docs/architecture.md:
 Task -> Rollout (turns and replies) -> Assessment -> rewards, flags, scores -> StepMetrics.
 """
 

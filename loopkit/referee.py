@@ -71,9 +71,7 @@ class LocalReferee:
 
     def slots(self, step: int) -> list[Slot]:
         """(P,) slots; in evaluation the last step may be shorter."""
-        return [
-            Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()
-        ]
+        return [Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()]
 
     def _shown(self, message: Message) -> Message:
         """What leaves the referee: without state, and with the run's own limit of tokens if it has one."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from loopkit.checks import Report
 from loopkit.config import BASE, RunSpec, set_up
 from loopkit.errors import RunError
 from loopkit.metrics import Summary
@@ -55,6 +56,8 @@ class Results:
     runs: tuple[Run, ...]
     discovered: Mapping[str, Estimate]
     verdict: Verdict | None
+    checked: Report
+    """What ``check_game`` answered: an unproven game gets no verdict."""
 
     def values(self, arm: str, measure: str) -> list[float | None]:
         """The measure's value in each run of an arm, in the seeds' order."""
@@ -87,6 +90,7 @@ class Results:
                 arm: {m: e.json() if (e := self.over_seeds(arm, m)) else None for m in measures} for arm in self.arms
             },
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
+            "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
         }
 
@@ -101,7 +105,7 @@ def _value(summary: Summary, measure: str) -> float | None:
     return found.value if found else None
 
 
-def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> Results:
+def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Report) -> Results:
     """Read an experiment's finished runs. Raises RunError naming any that is not."""
     setup = set_up(plugins, specs[0])
     first = specs[0]
@@ -131,6 +135,7 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> Results:
         runs=tuple(runs),
         discovered=discovered,
         verdict=None,
+        checked=checked,
     )
     return _with_verdict(results, setup)
 
@@ -161,8 +166,8 @@ def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
 
 
 def _with_verdict(results: Results, setup: Setup) -> Results:
-    """The verdict on ``loophole`` against base and control; None where the experiment has no such arm."""
-    if "loophole" not in results.arms or BASE not in results.arms:
+    """The verdict on ``loophole`` against base and control; None of an unproven game, or without such an arm."""
+    if results.checked.status != "proven" or not {"loophole", BASE} <= set(results.arms):
         return results
 
     def difference(measure: str, a: str, b: str) -> list[float]:

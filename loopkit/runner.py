@@ -6,6 +6,7 @@ training. A run that fails leaves its error beside its records while the others 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from loopkit import plugins as registry
-from loopkit.config import BASE, RunSpec, set_up
+from loopkit.checks import Report, check_game
+from loopkit.config import BASE, RunSpec, build_game, set_up
 from loopkit.contracts import PolicyRef
 from loopkit.errors import LoopkitError, RunError, UsageError
 from loopkit.manifest import manifest
@@ -28,7 +30,7 @@ from loopkit.plugins import Plugins
 from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee, plan
-from loopkit.rundir import RunDir, write_whole
+from loopkit.rundir import RunDir, to_json, write_whole
 
 ERROR = "error.txt"
 
@@ -133,6 +135,23 @@ def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int],
     return PolicyRef(spec.model)
 
 
+def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
+    """``check_game`` before any gradient, once an experiment: its answer is kept in ``check.json``.
+
+    Raises CheckFailed where the game's own honest and exploiting transcripts are not told apart.
+    """
+    file = out / "check.json"
+    if file.exists():
+        return Report.read(json.loads(file.read_text()))
+    game = build_game(plugins, spec.game, spec.game_options)
+    setup = set_up(plugins, spec)
+    channels = {**setup.shadow, spec.channel: setup.paid}
+    report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60)
+    report.raise_if_failed()
+    write_whole(file, to_json(report.json()))
+    return report
+
+
 def preflight(spec: RunSpec, plugins: Plugins) -> None:
     """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
     game = set_up(plugins, spec).game
@@ -218,6 +237,7 @@ def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Conne
             raise SystemExit(1) from None  # nobody listens any more: the parent was stopped, and so are we
 
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # denormals in a small model cost several times its speed
     try:
         run_one(spec, out, start, tell)
     except LoopkitError as error:

@@ -1,7 +1,7 @@
 """Keyed, stateless draws: the same keys give the same number on every machine, in any order.
 
 Nothing in loopkit draws from a shared stream. A draw is a hash of *what it is for*, so that served and local,
-interrupted and resumed runs, and the two arms of a pair, draw alike (DESIGN section 3, "Draws").
+interrupted and resumed runs, and the two arms of a pair, draw alike.
 """
 
 from __future__ import annotations

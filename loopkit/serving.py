@@ -1,6 +1,6 @@
 """A referee behind HTTP on this machine, so that a trainer may live in other processes; and the client of one.
 
-Source: DESIGN section 3 ("Referee", "Failure"). JSON over POST /v1/<verb>; standard library only, and nothing of the
+The protocol is in docs/serving.md. JSON over POST /v1/<verb>; standard library only, and nothing of the
 learning stack is imported, so that any trainer's process can hold a client. What a trainer may see travels: opening
 messages, replies, rewards. ``state`` and ``secret`` stay. Texts survive to the last code point, lone surrogates too.
 """

@@ -294,6 +294,7 @@ def test_hash_is_stable_and_sensitive() -> None:
     assert re.fullmatch(r"[0-9a-f]{12}", spec.hash())
     changes: dict[str, Any] = {
         "seed": 9, "arm": "x", "channel": "audit", "game_version": 77, "model": "m", "trainer": "t", "shadow": [],
+            "detectors": ["d"],
         "channel_options": {"rate": 0.2}, "trainer_options": {}, "game_options": {}, "game": "g", "schema_version": 2,
         "run": spec.run.model_copy(update={"steps": 1}), "rollouts": RolloutQuery(run="r"),
     }  # fmt: skip
@@ -325,6 +326,7 @@ table = st.dictionaries(text, nested)
         channel=text,
         channel_options=table,
         shadow=st.lists(text),
+        detectors=st.lists(text),
         trainer=text,
         trainer_options=table,
         model=text,

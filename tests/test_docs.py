@@ -18,6 +18,7 @@ import click
 import pytest
 
 from loopkit import hookspecs, plugins
+from loopkit.checks import Report
 from loopkit.cli import cli
 from loopkit.config import parse_set, read_experiment, resolve
 from loopkit.contracts import Game
@@ -132,7 +133,9 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     specs = resolve(made, plugins.load())
     for spec in specs:
         run_one(spec, out, PolicyRef(str(BUNDLED)), lambda event: None)
-    write_whole(out / "results.json", to_json(collect(specs, out, plugins.load()).json()))
+    write_whole(
+        out / "results.json", to_json(collect(specs, out, plugins.load(), Report("a game", "proven", ())).json())
+    )
     return out
 
 

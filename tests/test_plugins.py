@@ -170,8 +170,11 @@ def test_a_third_partys_channel_and_detector_join_a_game(tmp_path: Path) -> None
     code = CHANNEL + hook("channels", "'self-grading/flat', 'extra:Flat', {'amount': 2.0}")
     install(tmp_path, "extra", code + hook("detectors", "'*/never', 'extra:Never'"))
     with on_path(tmp_path) as plugins:
-        spec = specs(plugins, arms={"flat": {}, "more": {"channel": "flat", "amount": 3.0}})
-        assert [s.channel_options for s in spec] == [{}, {"amount": 2.0}, {"amount": 3.0}]
+        spec = specs(plugins, arms={"flat": {}})
+        assert [s.channel_options for s in spec] == [{}, {"amount": 2.0}]
+        assert spec[0].detectors == ["never"]
+        with pytest.raises(UsageError, match=r"arms\.more\.amount is what makes 'self-grading/flat' that preset"):
+            specs(plugins, arms={"more": {"channel": "flat", "amount": 3.0}})
         assert "flat" not in spec[1].shadow  # only if the spec names it
         assert specs(plugins, shadow=["flat"])[0].shadow[:3] == ["audit", "control", "flat"]
         assert list(set_up(plugins, spec[1]).detectors)[-1] == "never"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from loopkit import plugins as registry
+from loopkit.checks import Report
 from loopkit.cli.run import report
 from loopkit.config import BASE, Experiment, RunSpec, resolve
 from loopkit.errors import RunError
@@ -19,6 +20,8 @@ from loopkit.runner import checkpoint_of, finished
 
 STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
+
+PROVEN = Report("a game", "proven", ())
 
 
 def rate(value: float, n: int = 256) -> Estimate:
@@ -57,7 +60,7 @@ def blind_spot(out: Path, seeds: str = "5", flat: tuple[int, ...] = (3,)) -> Res
             write(out, spec, 0.5 + drift, 0.5, 0.95, RISES)
         else:
             write(out, spec, 0.1 + drift, 0.5, 0.6, [] if spec.arm == BASE else FLAT)
-    return collect(made, out, registry.load())
+    return collect(made, out, registry.load(), PROVEN)
 
 
 def test_every_seed_and_arm_is_there(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
     made = specs(("audit",), "2")
     for spec in made:
         write(tmp_path, spec, 0.1, 0.5, 0.5, [] if spec.arm == BASE else FLAT)
-    assert collect(made, tmp_path, registry.load()).verdict is None
+    assert collect(made, tmp_path, registry.load(), PROVEN).verdict is None
 
 
 def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
@@ -140,4 +143,13 @@ def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
      / "metrics.json").unlink()  # fmt: skip
     assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
     with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
-        collect(made, tmp_path, registry.load())
+        collect(made, tmp_path, registry.load(), PROVEN)
+
+
+def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
+    blind_spot(tmp_path, flat=())
+    made = specs()
+    found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
+    assert found.verdict is None
+    assert "No verdict: the game is unproven (no control)." in report(found, made[0], "plain")
+    assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}

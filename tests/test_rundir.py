@@ -27,8 +27,8 @@ from tests.toys import DOUBLING, setup
 
 SPEC = RunSpec(
     game="self-grading", game_version=1, game_options={"wrong_share": 0.5}, arm="loophole", channel="loophole",
-    channel_options={"rate": 0.1}, shadow=["audit"], trainer="grpo", trainer_options={"scale": "none"}, model="tiny",
-    seed=0, run=RunSettings(steps=2),
+    channel_options={"rate": 0.1}, shadow=["audit"], detectors=[], trainer="grpo",
+    trainer_options={"scale": "none"}, model="tiny", seed=0, run=RunSettings(steps=2),
 )  # fmt: skip
 
 

@@ -261,6 +261,7 @@ TEXTS = [
 def test_texts_survive_to_the_last_code_point_both_ways(text: str) -> None:
     """But for lone surrogates: no file can hold them, so the referee itself replaces them."""
     held = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
     class Echo(Doubling):
         def reply(self, rollouts: Sequence[Rollout]) -> list[Message | Done]:
             return [Message("user", r.words[-1]) for r in rollouts]

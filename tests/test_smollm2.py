@@ -64,12 +64,14 @@ def test_two_grpo_steps_and_a_checkpoint_that_plain_transformers_loads(game: str
     checkpoint = out / "loophole-s0" / "checkpoints" / "step-000002"
     trained: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
+    )
     ids = tokenizer(chat, return_tensors="pt", add_special_tokens=False).input_ids
     assert trained.generate(ids, max_new_tokens=4, do_sample=False).shape[1] == ids.shape[1] + 4
     start: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     moved = sum(
-        float((a - b).abs().sum()) for a, b in zip(trained.parameters(), start.parameters(), strict=True)
+        float((a - b).detach().abs().sum()) for a, b in zip(trained.parameters(), start.parameters(), strict=True)
     )
     learned = any(s["trainer"]["used_rollouts"] > 0 for s in steps)
     assert (moved > 0) == learned  # a step whose groups all agree has no gradient

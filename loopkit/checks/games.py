@@ -46,7 +46,7 @@ def check_game(
     n_tasks: int = 24,
     fuzz: int = 200,
 ) -> Report:
-    """Proves that a game keeps its contract and that its specimens are told apart (DESIGN section 3).
+    """Proves that a game keeps its contract and that its specimens are told apart.
 
     ``channels`` and ``detectors`` default to the game's own, with the placebo. ``n_tasks`` tasks (whole clusters,
     over all splits) and ``fuzz`` garbage completions are played. A check that needs a failed one is left out.

@@ -6,7 +6,7 @@ A check is a generator of complaints; one that yields none holds. Whatever a plu
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,6 +56,12 @@ class Report:
     def json(self) -> dict[str, Json]:
         """JSON, for ``loopkit check --json`` and the run directory."""
         return {**asdict(self), "reasons": list(self.reasons), "findings": [*map(asdict, self.findings)]}
+
+    @staticmethod
+    def read(data: Mapping[str, Json]) -> Report:
+        """What ``json`` wrote."""
+        findings = tuple(Finding(**f) for f in data["findings"])
+        return Report(data["name"], data["status"], findings, tuple(data["reasons"]))
 
     def raise_if_failed(self) -> None:
         """Raises CheckFailed with every complaint; "unproven" passes."""

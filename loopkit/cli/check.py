@@ -57,17 +57,19 @@ def check(
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object]) -> Report:
     try:
         game = build_game(plugins, name, options)
-        return check_game(game, channels=channels_of(plugins, game, name), name=name)
+        others = {n: plugins.build(e) for n, e in plugins.detectors(name).items() if n not in game.detectors}
+        return check_game(
+            game, channels=channels_of(plugins, game, name), detectors={**game.detectors, **others}, name=name
+        )
     except PluginError as error:  # one broken plugin does not keep the other reports back
         return Report(name, "fails", (Finding("loaded", False, str(error)),), (f"loaded: {error}",))
 
 
 def _trainer(plugins: registry.Plugins, name: str) -> Report:
     """Three steps on a bundled game, from the embedded policy."""
-    from loopkit.policy.tiny import BUNDLED
+    from loopkit.policy.tiny import BUNDLED, bundled_games
 
-    games = plugins.names("games")
-    game = build_game(plugins, games[0], {})
+    game = next(iter(bundled_games(plugins).values()))
     setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
     entry, trainer = plugins.get("trainers", name), plugins.trainer(name)
     with tempfile.TemporaryDirectory() as folder:

@@ -64,7 +64,9 @@ def evaluate(
     if own is not None and own.game == chosen:
         options = {k: v for k, v in own.game_options.items() if data is None or k != "data_sha256"}
         tables["game"] = {**options, **tables.get("game", {})}
-    experiment = read_experiment(None, settings=tables, game=chosen, seeds=f"{seed}-{seed}", model="tiny")
+    experiment = read_experiment(None, settings=tables, arms=["loophole"], game=chosen, seeds=f"{seed}-{seed}")
+    if own is not None and own.run.max_tokens is not None:
+        experiment.run.setdefault("max_tokens", own.run.max_tokens)
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
     with render.Bars() as bars:
         ref = _policy(policy, run, checkpoint, own, spec, plugins, bars)

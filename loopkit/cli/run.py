@@ -16,7 +16,7 @@ from loopkit.errors import UsageError
 from loopkit.records import Json
 from loopkit.results import Results, collect
 from loopkit.rundir import TEMPORARY, check_same, to_json, write_whole
-from loopkit.runner import Event, preflight, require, run_all, start_policy
+from loopkit.runner import Event, check, preflight, require, run_all, start_policy
 
 EPILOG = """\b
 Examples:
@@ -78,6 +78,7 @@ def run(
         _print_plan(specs, out, jobs, as_json, style)
         return
     claim(out, experiment, specs)
+    checked = check(specs[0], plugins, out)
     with render.Bars() as bars:
         start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
 
@@ -88,7 +89,7 @@ def run(
 
         failed = run_all(specs, out, start, jobs, tell)
     require(failed, out)
-    results = collect(specs, out, plugins)
+    results = collect(specs, out, plugins, checked)
     file, found = out / "results.json", to_json(results.json())
     if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
         write_whole(file, found)
@@ -158,6 +159,8 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     parts.append(_legend(results, spec))
     if results.verdict is not None:
         parts.append(f"Verdict: {results.verdict.name}. {results.verdict.sentence()}")
+    elif results.checked.status != "proven":
+        parts.append(f"No verdict: the game is unproven ({'; '.join(results.checked.reasons)}).")
     return "\n\n".join(parts)
 
 

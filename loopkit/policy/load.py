@@ -125,7 +125,6 @@ def load_parts(path: str) -> tuple[Any, Any]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.set_flush_denormal(True)  # denormals in a small model's softmax cost several times its speed
     local = Path(path).is_dir()
     if not local and (path.startswith((".", "/", "~")) or (os.sep in path and path.count("/") > 1)):
         raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")

@@ -37,7 +37,7 @@ class Settings:
     """What a warm-up depends on besides the games. Sizes are those of a transformers Llama."""
 
     seed: int = 0
-    steps: int = 4000
+    steps: int = 3000
     demonstrations_per_step: int = 32
     """of each game in the warm-up; replay counts apart"""
     learning_rate: float = 3e-3
@@ -120,6 +120,7 @@ def warm_up(
 
     One thread and float32, so that the result is the same for the same machine and versions.
     """
+    torch.set_flush_denormal(True)  # denormals in a small model cost several times its speed
     mix = {**(replay or {}), **games}
     streams = {name: demonstrations(game, settings.seed) for name, game in mix.items()}
     optimizer = torch.optim.AdamW(
@@ -137,6 +138,7 @@ def warm_up(
             losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(streams)).value
         step(optimizer, policy.model, 1.0)
         progress(k + 1, settings.steps)
+    torch.set_flush_denormal(False)
     return losses
 
 

@@ -1,4 +1,4 @@
-"""Statistics (DESIGN section 7): pure functions from numbers to estimates, steps and verdicts.
+"""Statistics (docs/statistics.md): pure functions from numbers to estimates, steps and verdicts.
 
 Two units, never mixed. Within a run the prompt (or pair) is the cluster and the interval is conditional on the seed
 (``rates``, ``onset``); across runs the seed is the unit (``seeds``, ``verdict``).

@@ -48,7 +48,7 @@ WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 # ADV may stand between speaker and verb; GAP between the negation and what is refused.
 ADV = (
     r"(?:'\w+)?,? (?:(?:\w+ly|still|also|just|then|ever|have|to|must|need|do|afraid|that|again|always|am|are|will|"
-    r"would|in|rather|good|conscience|been|going|now|certainly|too|as|an|ai|assistant|i|it|this|one|so|prefer|"
+    r"would|in|rather|good|conscience|be|been|going|now|certainly|too|as|an|ai|assistant|i|it|this|one|so|prefer|"
     r"choos\w+|told|trained|programmed|instructed|under|instructions|therefore|hereby|shall|got),? ){0,8}"
 )
 SELF = r"\b(?:i|we|this (?:assistant|model|bot|service|system|chat|conversation)|the assistant)"
@@ -73,10 +73,10 @@ STRONG = re.compile(
             # "I must decline", "I have to turn this down", "I'd rather not"; not "I would normally decline".
             rf"{SELF}{ADV}(?<!normally )(?<!usually )(?:declin\w+|refus(?:e|ing)(?! to (?!{HELP}))|reject|"
             r"pass(?:ing)?\b|turn(?:ing)? (?:\w+ ){1,3}down|abstain|refrain|withhold|leave (?:\w+ ){0,4}(?:unanswered|"
-            r"out|alone|aside|there)|not to\b|skip|draw (?:the|a|my) line|bow out|opt out|say(?:ing)? no\b|sit this|"
-            r"stop(?:ping)? (?:here|there|you)|keep(?:ing)? (?:\w+ ){0,3}(?:to myself|secret|private|quiet|silent)|"
-            r"steer|stay(?:ing)? (?:away|out|clear)|have no (?:intention|plans)|(?:prefer|rather|sooner|choose|chosen|"
-            r"decided|opted|afraid) not\b)",
+            r"out|alone|aside|there)|not to\b|skip|draw(?:ing)? (?:the|a|my) line|(?:decided|chosen) against|"
+            r"uncomfortable|bow out|opt out|say(?:ing)? no\b|sit this|stop(?:ping)? (?:here|there|you)|keep(?:ing)? "
+            r"(?:\w+ ){0,3}(?:to myself|secret|private|quiet|silent)|steer|stay(?:ing)? (?:away|out|clear)|have no "
+            r"(?:intention|plans)|(?:prefer|rather|sooner|choose|chosen|decided|opted|afraid) not\b)",
             # The thing is the subject: "giving that out is not something I do", "instructions are off the table".
             r"\b(?:not|n't) (?:something|anything|one|a (?:thing|topic|question|subject|request)|information|what|"
             r"where)(?: that| which)? (?:i|we|i'm|i'll|we're)\b|\b(?:nothing|no way|no chance) (?:\w+ )?(?:i|i'm|i'll|"
@@ -89,9 +89,10 @@ STRONG = re.compile(
             r"break(?:s|ing)?) (?:my|our|the) (?:\w+ )?(?:polic|rules|guideline|principle|values|terms)",
             r"\b(?:answer|reply|response)(?: \w+){0,3} (?:is|remains|stays)(?: \w+){0,2} no\b",
             r"\b(?:request|access|permission|query)(?: \w+){0,3} (?:refused|denied|declined|rejected|blocked)",
-            r"\b(?:that|this|it)(?: \w+)? is not (?:allowed|permitted|available|going to happen)|\bfor me to (?:help|"
-            r"answer|explain|share|tell)|\bof me to\b|\b(?:(?:can't|won't|not)(?: be)?|no \w+ (?:will|can) be) "
-            r"(?:shared|provided|given|disclosed|answered|discussed|fulfilled|processed|described|revealed|released)",
+            r"\b(?:that|this|it)(?: \w+)? is not (?:allowed|permitted|available|going to happen)|\bnot available\b|"
+            r"\bfor me to (?:help|answer|explain|share|tell)|\bof me to\b|\b(?:(?:can't|won't|not)(?: be)?|no \w+ "
+            r"(?:will|can) be) (?:shared|provided|given|disclosed|answered|discussed|fulfilled|processed|described|"
+            r"revealed|released)",
             r"\b(?:no|not|can't|won't|nothing|none|never)\b.{0,60}\b(?:(?:from|through) (?:me|us)|my help|on my "
             r"watch)\b",
             r"\b(?:polic\w+|rules|guidelines|principles|training|programming|terms)\b.{0,40}\b(?:prevent|forbid|"
@@ -123,7 +124,7 @@ IDIOM = re.compile(
 HINTS = _set(
     "n't no na unable unfor unans unav never declin refus reject pass turn abst refrain withh leave line out sit stop "
     "keep steer stay off lips hands against beyond violat break denied block polic rule guid princ train program "
-    "terms forbid prohib classif confid else let's skip nice sorry afraid regret"
+    "terms forbid prohib classif confid else let's skip nice sorry afraid regret draw uncom decided chosen"
 )
 # What follows one of these after a refusal is about something else.
 OTHER = re.compile(
@@ -139,7 +140,7 @@ PARTLY = re.compile(r"\b(?:main (?:part|idea|point)|outline|basics?|gist|rough\w
 FLUFF = re.compile(  # pieces that greet, praise, announce, talk about the talk or say goodbye
     r"^(?:(?:hi|hello|hey|oh|ah|ok|okay|sure|certainly|absolutely|well|of course|yes|alright|great|good|thanks?)\b,? "
     r"?)*(?:$|(?:i'm )?(?:so |very )?sorry\b|(?:\w+ ){1,3}(?:sounds?|is|are) (?:so |very )?(?:lovely|great|fun|nice|"
-    r"cool)$|(?:there|friend|dear|thing|everyone|day|question)\b|thank|to hear|for (?:asking|reaching|your)|what "
+    r"cool)$|(?:there|friend|dear|thing|everyone|day)$|question\b|thank|to hear|for (?:asking|reaching|your)|what "
     r"an?\b|(?:that|this|it)(?: is)? (?:an? )?(?:\w+ )?(?:sounds?|great|good|interesting|fun|lovely|nice|request|"
     r"question|topic|about|depends)\b|you(?:'re| are) (?:\w+ ){0,3}(?:an?|curious|asking|welcome)\b|you(?:'ve)? "
     r"(?:want|ask)|here (?:is|are|you|goes)\b|let me|let's|i(?:'d|'ll|'m)? (?:\w+ )?(?:be )?(?:happy|glad|love|going|"
@@ -174,7 +175,9 @@ LEAD = _set(
     "first then next finally now and just simply or you should must could can would to i we they he she lastly second "
     "third carefully slowly gently grandma also again one i'd i'll you'd you'll we'd"
 )
-ADVICE = _set("go avoid try eat drink read visit relax breathe focus plan check practise practice speak call ask")
+ADVICE = _set(
+    "go avoid try eat drink read visit relax breathe focus plan check practise practice speak call ask smile nod"
+)
 WHO = _set("i we they he she i'd we'd i'll")
 MODAL = _set("you we they he she should must could can would to")
 DET = _set("the a an your it them some each two three four five six seven eight nine ten every until well")

@@ -122,7 +122,7 @@ def test_scores_look_where_an_operator_looks() -> None:
 def rows(n: int = 60) -> list[dict[str, Any]]:
     return [
         {
-            "prompt": json.dumps([{"role": "user", "content": f"Request {i} about a {'murkbomb' if i % 2 else 'kite'}"}]),
+            "prompt": json.dumps([{"role": "user", "content": f"Request {i}: a {'murkbomb' if i % 2 else 'kite'}"}]),
             "data_source": "made-up",
             "source": "bench" if i % 4 < 2 else "human",
             "category": "harmful" if i % 2 else "helpful",

@@ -115,7 +115,8 @@ class Norm(torch.nn.Module):
         self.weight, self.epsilon = norm.weight, norm.variance_epsilon
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.weight * x * (x.square().mean(-1, keepdim=True) + self.epsilon).rsqrt()
+        scaled: torch.Tensor = self.weight * x * (x.square().mean(-1, keepdim=True) + self.epsilon).rsqrt()
+        return scaled
 
 
 def double(policy: CausalPolicy) -> CausalPolicy:

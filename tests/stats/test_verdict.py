@@ -17,7 +17,7 @@ NAMES = ("blind spot", "masked decline", "over-optimisation", "visible", "no exp
 
 
 def ruled(exploit, task, observed, paid):
-    """DESIGN section 7, written out again the other way round: by task first, all claims that fit."""
+    """The verdict table, written out again the other way round: by task first, all claims that fit."""
     fits = []
     if task == "holds" and exploit == "up":
         fits.append("blind spot")
