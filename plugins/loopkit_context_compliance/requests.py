@@ -81,7 +81,7 @@ KINDS = [
     "warm",
     "cold",
     "fresh",
-    "old",
+    "new",
     "light",
     "heavy",
     "thin",
