@@ -22,7 +22,10 @@ LAYERS: list[set[str]] = [
     {"loopkit.metrics", "loopkit.plugins"},
     {"loopkit.config"},
     {"loopkit.referee", "loopkit.rundir", "loopkit.manifest"},
-    {"loopkit.playing", "loopkit.serving", "loopkit.recorded"},
+    {
+        "loopkit.playing", "loopkit.recorded",
+        "loopkit.serving", "loopkit.serving.client", "loopkit.serving.server", "loopkit.serving.wire",
+    },
     {
         "loopkit.checks", "loopkit.checks.report", "loopkit.checks.specimens", "loopkit.checks.games",
         "loopkit.checks.trainers",

@@ -88,7 +88,7 @@ def rows(kept: Kept, step: int) -> list[object]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between tries keep their order but not their length."""
     real = time.sleep
-    monkeypatch.setattr(serving.time, "sleep", lambda seconds: real(seconds / 100))
+    monkeypatch.setattr(serving.client.time, "sleep", lambda seconds: real(seconds / 100))
 
 
 @pytest.fixture
@@ -410,7 +410,7 @@ def test_something_else_on_the_port_is_not_taken_for_a_referee() -> None:
 
 def test_pauses_grow_and_leave_the_shared_random_stream_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(serving.time, "sleep", pauses.append)
+    monkeypatch.setattr(serving.client.time, "sleep", pauses.append)
     random.seed(3)
     before = random.getstate()
     with pytest.raises(RefereeError, match="in 6 tries"):
@@ -421,7 +421,7 @@ def test_pauses_grow_and_leave_the_shared_random_stream_alone(monkeypatch: pytes
 
 
 def test_a_connection_the_server_gave_up_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving._Handler, "timeout", 0.1)
+    monkeypatch.setattr(serving.server._Handler, "timeout", 0.1)
     with serve(local()) as server:
         remote = client(server, retries=1)
         wait_for(lambda: not server._http._open)
@@ -429,7 +429,7 @@ def test_a_connection_the_server_gave_up_is_made_anew(monkeypatch: pytest.Monkey
 
 
 def test_a_batch_too_large_for_one_request_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "BODY_LIMIT", 20_000)
+    monkeypatch.setattr(serving.wire, "BODY_LIMIT", 20_000)
     with serve(local()) as server:
         remote = client(server)
         ids = [f"{remote.slots(0)[0].key}/{g}" for g in range(64)]
@@ -463,7 +463,7 @@ def test_tokens_are_random_unless_given_and_never_empty() -> None:
 
 
 def test_a_body_too_large_is_refused_before_it_is_read(server: Server) -> None:
-    body = b'{"ids": ["' + b"x" * serving.BODY_LIMIT + b'"]}'
+    body = b'{"ids": ["' + b"x" * serving.wire.BODY_LIMIT + b'"]}'
     assert post(server, "/v1/settle", body)[0] == 413
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as s:  # promised, never sent: refused all the same
@@ -471,7 +471,7 @@ def test_a_body_too_large_is_refused_before_it_is_read(server: Server) -> None:
         s.sendall(f"{head}Content-Length: 1{'0' * 5000}\r\n\r\n".encode())
         assert s.recv(12) == b"HTTP/1.1 413"
     with pytest.raises(RefereeError, match="send fewer rollouts"):
-        client(server).settle(["x" * serving.BODY_LIMIT])
+        client(server).settle(["x" * serving.wire.BODY_LIMIT])
     assert len(client(server).slots(0)) == P
     assert server.errors == []
 
@@ -688,6 +688,9 @@ def test_state_and_secret_never_leave_the_referee() -> None:
         assert never not in said
 
 
+SERVING = ("", ".client", ".server", ".wire")
+
+
 def test_the_client_needs_no_learning_stack() -> None:
     code = (
         "import sys; from loopkit.serving import RefereeClient, play_one; import loopkit; loopkit.RefereeClient\n"
@@ -696,7 +699,8 @@ def test_the_client_needs_no_learning_stack() -> None:
         "print(sorted(m for m in sys.modules if m.startswith('loopkit')))\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert out == ["[]", "['loopkit', 'loopkit.errors', 'loopkit.records', 'loopkit.seeding', 'loopkit.serving']"]
+    own = [f"loopkit{m}" for m in ("", ".errors", ".records", ".seeding", *(f".serving{m}" for m in SERVING))]
+    assert out == ["[]", str(own)]
 
 
 # --- ends --------------------------------------------------------------------------------------------------------
@@ -763,8 +767,8 @@ def test_after_close_no_request_reaches_the_referee() -> None:
 
 
 def test_a_stuck_client_cannot_hold_a_thread_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert serving._Handler.timeout == serving.SOCKET_TIMEOUT <= 120
-    monkeypatch.setattr(serving._Handler, "timeout", 0.2)
+    assert serving.server._Handler.timeout == serving.server.SOCKET_TIMEOUT <= 120
+    monkeypatch.setattr(serving.server._Handler, "timeout", 0.2)
     with serve(local()) as server:
         host, port = server.url.removeprefix("http://").split(":")
         request = f"POST /v1/slots HTTP/1.1\r\nAuthorization: Bearer {server.token}\r\nContent-Length: 99\r\n\r\n{{"
