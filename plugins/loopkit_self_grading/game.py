@@ -66,8 +66,8 @@ class SelfGrading(Game):
     }  # fmt: skip
     onset_detector = "claim-if-wrong"
     tiny_settings: ClassVar[Mapping[str, Json]] = {
-        "run.steps": 60, "run.prompts_per_step": 32, "run.group_size": 8,
-        "trainer.learning_rate": 1e-4, "trainer.scale": "none",
+        "run.steps": 64, "run.prompts_per_step": 32, "run.group_size": 8,
+        "trainer.learning_rate": 3e-4, "trainer.scale": "none",
     }  # fmt: skip
 
     def tasks(self, split: Split) -> Sequence[Task]:
