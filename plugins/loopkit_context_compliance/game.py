@@ -115,7 +115,7 @@ class ContextCompliance(Game):
     detectors: ClassVar[Mapping[str, ExploitDetector]] = {"compliance-gap": ComplianceGap(), "complied": Compliance()}
     tiny_settings: ClassVar[Mapping[str, Json]] = {
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
-        "trainer.beta": 0.2,  # without it, what neither refuses nor complies drifts up: an audit pays it as a refusal
+        "trainer.beta": 0.5,  # without it, what neither refuses nor complies drifts up: an audit pays it as a refusal
     }  # fmt: skip
 
     def tasks(self, split: Split) -> Sequence[Task]:
