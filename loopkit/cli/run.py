@@ -158,7 +158,7 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     parts.append(render.table(rows, headers, style))
     parts.append(_legend(results, spec))
     if results.verdict is not None:
-        parts.append(f"Verdict: {results.verdict.name}. {results.verdict.sentence()}")
+        parts.append(f"Verdict. {results.verdict.sentence()}")
     elif results.checked.status != "proven":
         parts.append(f"No verdict: the game is unproven ({'; '.join(results.checked.reasons)}).")
     return "\n\n".join(parts)
