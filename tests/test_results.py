@@ -124,7 +124,7 @@ def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
     text = report(found, specs()[0], "plain")
-    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", f"Verdict: {found.verdict.name}"):  # type: ignore[union-attr]
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "Verdict. Blind spot:"):
         assert line in text
     assert text.count("\nloophole ") == 6  # five seeds, and their mean
     assert "Descriptive" not in text
