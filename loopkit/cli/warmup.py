@@ -32,8 +32,6 @@ Examples:
 @render.json_option
 def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[str], as_json: bool) -> None:
     """Warm up the embedded policy on demonstrations that the games make; record what it depends on and base rates."""
-    import torch
-
     from loopkit.policy import tiny
     from loopkit.policy.warmup import RECORD, Settings, from_directory, new_policy, read_record
 
@@ -41,7 +39,6 @@ def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[
         raise UsageError(f"{out} exists and is not empty. Choose another --out.")
     if start is not None and not (start / RECORD).exists():
         raise UsageError(f"{start} holds no warmed-up policy (no {RECORD}). Leave --start out to begin from none.")
-    torch.set_num_threads(1)  # the same bytes wherever the same versions run
     chosen = Settings(**_settings(settings, {f.name: type(f.default) for f in fields(Settings)}))
     plugins = registry.load()
     names = [n.strip() for n in games.split(",")] if games else list(tiny.bundled_games(plugins))

@@ -90,9 +90,10 @@ def train(
     from loopkit.policy import warmup
     from loopkit.policy.save import save_policy
 
-    losses = warmup.warm_up(policy, games, settings, replay=replay, progress=progress)
+    with warmup.small_model():
+        losses = warmup.warm_up(policy, games, settings, replay=replay, progress=progress)
+        rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
     record = warmup.make_record(settings, games, replay or {}, start, losses)
-    rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
     record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(found))} for name, found in rates.items()}
     temporary = target.parent / f".tmp-{target.name}-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)

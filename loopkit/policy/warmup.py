@@ -6,6 +6,7 @@ demonstrations, versions, and the base rates that came out. The same call on the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -108,6 +109,19 @@ def new_policy(games: Mapping[str, Game], settings: Settings) -> CausalPolicy:
     return CausalPolicy(LlamaForCausalLM(config).eval(), tokenizer)
 
 
+@contextlib.contextmanager
+def small_model() -> Iterator[None]:
+    """One thread, and no denormals: what a small model is fastest with, and the same bytes on every number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
 def warm_up(
     policy: CausalPolicy,
     games: Mapping[str, Game],
@@ -118,9 +132,8 @@ def warm_up(
 ) -> dict[str, float]:
     """Train on ``demonstrations_per_step`` of each game a step (and of each replayed game); returns final losses.
 
-    One thread and float32, so that the result is the same for the same machine and versions.
+    Inside ``small_model()`` the result is the same for the same machine and versions.
     """
-    torch.set_flush_denormal(True)  # denormals in a small model cost several times its speed
     mix = {**(replay or {}), **games}
     streams = {name: demonstrations(game, settings.seed) for name, game in mix.items()}
     optimizer = torch.optim.AdamW(
@@ -138,7 +151,6 @@ def warm_up(
             losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(streams)).value
         step(optimizer, policy.model, 1.0)
         progress(k + 1, settings.steps)
-    torch.set_flush_denormal(False)
     return losses
 
 
