@@ -56,10 +56,16 @@ class RunDir:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    def belongs_to(self, spec: RunSpec) -> bool:
+        """Whether the directory is this spec's; False if it is nobody's. Another's is refused, with the difference."""
+        if not (self.path / "run.toml").exists():
+            return False
+        check_same(self.path, self.spec().model_dump(mode="json"), spec.model_dump(mode="json"))
+        return True
+
     def begin(self, spec: RunSpec, manifest: Mapping[str, Json]) -> None:
         """Claim the directory for a spec, or confirm that it is this spec's. Raises UsageError with the difference."""
-        if (self.path / "run.toml").exists():
-            check_same(self.path, self.spec().model_dump(mode="json"), spec.model_dump(mode="json"))
+        if self.belongs_to(spec):
             for half in self.path.rglob(f"{TEMPORARY}*"):
                 if half.is_file():
                     half.unlink()

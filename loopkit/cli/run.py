@@ -15,7 +15,7 @@ from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
 from loopkit.errors import UsageError
 from loopkit.records import Json
 from loopkit.results import Results, collect
-from loopkit.rundir import TEMPORARY, check_same, read_spec, to_json, write_whole
+from loopkit.rundir import TEMPORARY, RunDir, check_same, to_json, write_whole
 from loopkit.runner import Event, check, preflight, require, run_all, start_policy
 
 EPILOG = """\b
@@ -79,10 +79,7 @@ def run(
         return
     claim(out, experiment, specs)
     for spec in specs:  # finished runs too: changed data or another game version is no resume
-        if (out / spec.name / "run.toml").exists():
-            check_same(
-                out / spec.name, read_spec(out / spec.name).model_dump(mode="json"), spec.model_dump(mode="json")
-            )
+        RunDir(out / spec.name).belongs_to(spec)
     checked = check(specs[0], plugins, out)
     with render.Bars() as bars:
         start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))

@@ -33,7 +33,7 @@ class GrpoOptions(Options):
     clip_high: float = Field(0.2, ge=0, description="upper clip of the ratio")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the start policy (k3 estimate, a token)")
     updates: int = Field(1, ge=1, description="gradient steps on each step's rollouts")
-    adam_eps: float = Field(1e-8, gt=0, description="AdamW's epsilon; a larger one keeps rare tokens from drifting")
+    adam_eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     lora_rank: int = Field(0, ge=0, description="0: full training; else a LoRA adapter of this rank (needs peft)")
