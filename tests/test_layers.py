@@ -13,8 +13,9 @@ HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "peft"}
 
 LAYERS: list[set[str]] = [
     # from the bottom; a module imports from its own layer and those above it in this list
-    {"loopkit.errors", "loopkit.seeding"},
+    {"loopkit.errors", "loopkit.seeding", "loopkit.processes"},
     {"loopkit.records"},
+    {"loopkit.notices"},
     {"loopkit.contracts", "loopkit.hookspecs"},
     {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
     {"loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict"},
@@ -31,8 +32,8 @@ LAYERS: list[set[str]] = [
         "loopkit.checks.trainers",
     },
     {
-        "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.save", "loopkit.policy.score",
-        "loopkit.policy.supervised", "loopkit.policy.tokenizer", "loopkit.policy.warmup", "loopkit.policy.tiny",
+        "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
+        "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer", "loopkit.policy.warmup", "loopkit.policy.tiny",
         "loopkit.policy.plugin",
     },
     {"loopkit.runner"},
