@@ -33,8 +33,8 @@ LAYERS: list[set[str]] = [
     },
     {
         "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
-        "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer", "loopkit.policy.warmup", "loopkit.policy.tiny",
-        "loopkit.policy.plugin",
+        "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer",
+        "loopkit.policy.warmup", "loopkit.policy.tiny", "loopkit.policy.plugin",
     },
     {"loopkit.runner"},
     {"loopkit.results", "loopkit.preload"},
