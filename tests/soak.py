@@ -118,7 +118,7 @@ def phase(out: Path) -> str:
         return "before or in the check"
     if not any(steps):
         return "start of the runs"
-    return "evaluation" if 12 in steps else "training"
+    return "evaluation" if steps == [12, 12] else "training"
 
 
 def _lines(path: Path) -> int:
@@ -166,13 +166,18 @@ def soak_runs(folder: Path, kills: int, draw: random.Random, tally: Tally, say: 
 
 
 def _wait(process: subprocess.Popen[bytes], out: Path, draw: random.Random) -> None:
-    """Until a moment drawn from what there is to do: at any time of the start, or some steps on and a little more."""
+    """Until a drawn moment: of the start, some steps on and a little more, or of the evaluation; or to the end."""
     began, files = time.monotonic(), [out / f"{arm}-s0/steps.jsonl" for arm in ("loophole", "control")]
-    seconds = draw.uniform(0, 12) if draw.random() < 0.3 else 600.0
-    goal, jitter = sum(map(_lines, files)) + draw.randint(1, 6), draw.uniform(0, 0.6)
-    while process.poll() is None and time.monotonic() < began + seconds and sum(map(_lines, files)) < min(goal, 24):
+    before, what = sum(map(_lines, files)), draw.choice(["start", "training", "training", "evaluation"])
+    jitter = draw.uniform(0, {"start": 12.0, "training": 0.6, "evaluation": 2.0}[what])
+    goal = {"start": 0, "training": before + draw.randint(1, 6), "evaluation": 24}[what]
+    if goal > 24:
+        process.wait()
+    while process.poll() is None and sum(map(_lines, files)) < goal:
         time.sleep(0.005)
-    end = time.monotonic() + (jitter if goal <= 24 else draw.uniform(0, 3))
+        if time.monotonic() > began + 600:
+            raise SystemExit("a run makes no progress")
+    end = time.monotonic() + jitter
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
 
@@ -274,7 +279,7 @@ def soak_referees(folder: Path, kills: int, draw: random.Random, tally: Tally, s
         def strike(
             supervised: Supervised = supervised, directory: Path = directory, done: threading.Event = done
         ) -> None:
-            while tally.kills - first < kills and not done.wait(draw.uniform(0, 0.7)):
+            while tally.kills - first < kills and not done.wait(draw.uniform(0, 2.0)):
                 supervised.kill()
                 tally.killed("served play")
                 compare(directory, whole, tally, ended=False, nameless=True)
