@@ -12,7 +12,7 @@ from tests.dists import command, environment, install
 from tests.soak import group
 
 GAMES = '''
-import re, time
+import multiprocessing, re, time
 from pathlib import Path
 from tests.toys import Doubling
 
@@ -34,12 +34,11 @@ def misbehave(phase, rollouts):
         raise ConnectionError("the judge is away")
 
 def phase_of(rollouts):
-    for name in ("train", "test"):
-        if rollouts[0].id.startswith(name + "/0"):
-            if name == "train" and "/000002/" not in rollouts[0].id:
-                return "early"
-            return name
-    return "check"
+    if multiprocessing.parent_process() is None:
+        return "check"
+    if rollouts[0].id.startswith("test/"):
+        return "test"
+    return "train" if "/000002/" in rollouts[0].id else "early"
 
 class Moody(Doubling):
     def assess(self, rollouts):

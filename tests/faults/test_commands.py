@@ -46,9 +46,8 @@ def test_a_game_that_raises_twice_is_asked_again_and_leaves_no_trace_but_the_not
     small.same(moody.out, calm)
     told = [json.loads(line) for line in said.splitlines() if "went on" in line]
     assert [t["run"] for t in told] == ["loophole-s0"] * 2
-    assert all(
-        "asked again: who: game Moody: assess(), why: ConnectionError: the judge is away" in t["what"] for t in told
-    )
+    what = "asked again: who: game Moody: assess(), why: ConnectionError: the judge is away, attempt: "
+    assert [t["what"].startswith(what) for t in told] == [True, True]
     lines = [json.loads(line) for line in (moody.out / "loophole-s0/timings.jsonl").read_text().splitlines()]
     assert [line["attempt"] for line in lines if line.get("event") == "asked again"] == [1, 2]
 
@@ -59,9 +58,8 @@ def test_a_game_that_goes_on_raising_stops_its_run_and_the_same_command_resumes(
     code, said = moody.run()
     assert code == 3
     why = next(json.loads(line)["why"] for line in said.splitlines() if '"run failed"' in line)
-    assert why.startswith(
-        "game Moody: assess() raised ConnectionError: the judge is away, 3 times in a row, of train/000002/"
-    )
+    raised = "game Moody: assess() raised ConnectionError: the judge is away, 3 times in a row, of train/000002/"
+    assert why.startswith(raised)
     assert "Nothing was paid. Mend it, and run the same command to resume." in why
     run = moody.out / "loophole-s0"
     assert [json.loads(line)["step"] for line in (run / "steps.jsonl").read_text().splitlines()] == [0, 1]
