@@ -203,10 +203,12 @@ class _Run:
         """Kill it; returns where it was."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGUSR1)
-        where = os.read(self.dump.fileno(), 1 << 16).decode(errors="replace") if self.dump.poll(2.0) else ""
+        where = b""
+        while self.dump.poll(1.0) and (part := os.read(self.dump.fileno(), 1 << 16)):  # it is written bit by bit
+            where += part
         self.process.kill()
         self.process.join()
-        return where
+        return where.decode(errors="replace")
 
 
 def run_all(
