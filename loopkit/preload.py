@@ -5,5 +5,5 @@ from loopkit.processes import die_with_parent
 
 die_with_parent()  # first: the imports below take seconds, in which the command may be interrupted
 
+import loopkit.parallel
 import loopkit.policy.load
-import loopkit.runner

@@ -6,6 +6,7 @@ names who is at fault, never a reward of 0.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,27 +55,24 @@ def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int
     Raises RunError when no try succeeded; what loopkit raises itself (a broken promise) is not tried again.
     """
     ids = [r.id for r in rollouts]
-    for attempt in range(1, tries):
+    for attempt in itertools.count(1):
         try:
             with asking(who, ids):
                 return call()
         except LoopkitError:
             raise
         except Exception as error:
-            notice("asked again", who=who, why=f"{type(error).__name__}: {error}", attempt=attempt, rollouts=some(ids))
+            if tries == 1:
+                raise
+            why = f"{type(error).__name__}: {error}"
+            if attempt == tries:
+                raise RunError(
+                    f"{who} raised {why}, {tries} times in a row, of {some(ids)}. "
+                    "Nothing was paid. Mend it, and run the same command to resume."
+                ) from error
+            notice("asked again", who=who, why=why, attempt=attempt, rollouts=some(ids))
             time.sleep(PAUSE * 2 ** (attempt - 1))
-    try:
-        with asking(who, ids):
-            return call()
-    except LoopkitError:
-        raise
-    except Exception as error:
-        if tries == 1:
-            raise
-        raise RunError(
-            f"{who} raised {type(error).__name__}: {error}, {tries} times in a row, of {some(ids)}. "
-            "Nothing was paid. Mend it, and run the same command to resume."
-        ) from error
+    raise AssertionError("not reached")
 
 
 def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int], tries: int = 1) -> list[Scored]:

@@ -27,10 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopkit.errors import RefereeError
+from loopkit.files import TEMPORARY
 from loopkit.playing import Played
 from loopkit.records import Dialogue, Turn
 from loopkit.referee import LocalReferee
-from loopkit.rundir import TEMPORARY, RunDir, read_shard
+from loopkit.rundir import RunDir, read_shard
 from loopkit.serving import RefereeClient, play_concurrently, serve
 from tests.dists import command, environment
 from tests.toys import DOUBLING, setup

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from loopkit import rundir
 from loopkit.config import RolloutQuery, RunSettings, RunSpec
 from loopkit.errors import RefereeError, RunError, UsageError
+from loopkit.files import write_whole
 from loopkit.metrics import Summary, summary
 from loopkit.playing import play
 from loopkit.records import Assessment, Dialogue, Done, Estimate, Message, Rollout, Scored, StepMetrics, Task, Turn
 from loopkit.referee import LocalReferee
-from loopkit.rundir import RunDir, read_rollouts, read_shard, read_spec, score_row, shards, write_shard, write_whole
+from loopkit.rundir import RunDir, read_rollouts, read_shard, read_spec, score_row, shards, write_shard
 from loopkit.scoring import score
 from tests.toys import DOUBLING, setup
 

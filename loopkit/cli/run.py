@@ -13,11 +13,13 @@ from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
 from loopkit.errors import UsageError
+from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
+from loopkit.parallel import DEADLINE, require, run_all
 from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.results import Results, collect
-from loopkit.rundir import LOCK, TEMPORARY, RunDir, check_same, locked, to_json, write_whole
-from loopkit.runner import DEADLINE, Event, check, preflight, require, run_all, start_policy
+from loopkit.rundir import RunDir, check_same
+from loopkit.runner import Event, check, preflight, start_policy
 
 EPILOG = """\b
 Examples:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loopkit.cli import main
-from loopkit.rundir import locked
+from loopkit.files import locked
 from tests.faults import small
 from tests.faults.commands import Moody, wait_for
 from tests.soak import group

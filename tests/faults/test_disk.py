@@ -12,7 +12,8 @@ import pytest
 
 from loopkit.cli.run import make
 from loopkit.errors import LoopkitError
-from loopkit.rundir import RunDir, locked, write_whole
+from loopkit.files import locked, write_whole
+from loopkit.rundir import RunDir
 from tests.dists import environment
 from tests.faults import small
 
