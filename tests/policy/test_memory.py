@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from loopkit.errors import RunError
 from loopkit.notices import Listener, listening
 from loopkit.policy import memory
-from loopkit.policy.memory import accumulate
+from loopkit.policy.memory import accumulate, speak_in_parts
 from loopkit.records import Json
 from tests.dists import environment
 
@@ -123,6 +123,28 @@ def test_other_errors_are_raised_as_they_are() -> None:
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
         accumulate([], [[0, 1]], work, {})
+
+
+def test_decoding_goes_on_in_halves(notices: list[Mapping[str, Json]]) -> None:
+    asked: list[int] = []
+
+    def speak(items: Sequence[int]) -> list[int]:
+        asked.append(len(items))
+        if len(items) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return [10 * i for i in items]
+
+    assert speak_in_parts(speak, list(range(10)), 8) == ([10 * i for i in range(10)], 2)
+    assert asked == [8, 4, 2, 2, 2, 2, 2]
+    assert [n["cure"] for n in notices] == [
+        f"decoding batches halved to {k} at most; the model is large for this machine" for k in (4, 2)
+    ]
+
+    def all_of_it(items: Sequence[int]) -> list[int]:
+        return list(bytes(1 << 62))  # more than there can be
+
+    with pytest.raises(RunError, match="out of memory with a single rollout"):
+        speak_in_parts(all_of_it, [1], 8)
 
 
 REAL = """
