@@ -23,7 +23,7 @@ from loopkit.errors import LoopkitError, RunError
 from loopkit.files import write_whole
 from loopkit.notices import Listener as Ear
 from loopkit.notices import listening, some
-from loopkit.processes import die_with_parent
+from loopkit.processes import PARENT, die_with_parent
 from loopkit.records import Json
 from loopkit.rundir import RunDir
 from loopkit.runner import ERROR, Event, Listener, finished, run_one
@@ -150,9 +150,11 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loopkit.preload"])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the parent, which stops the rest
+    os.environ[PARENT] = str(os.getpid())
     try:
         forkserver.ensure_running()
     finally:
+        del os.environ[PARENT]
         signal.signal(signal.SIGINT, before)
     return context
 

@@ -12,14 +12,21 @@ import threading
 from collections.abc import Iterator
 
 PR_SET_PDEATHSIG = 1
+PARENT = "LOOPKIT_FORK_SERVER_OF"
+"""Environment variable: the process that a fork server belongs to."""
 INTERRUPTED = 130
 HOW_TO_RESUME = "\nInterrupted. Nothing recorded is lost: the same command resumes.\n"
 
 
-def die_with_parent() -> None:
-    """This process is killed when its parent ends, however that ends. Linux only; elsewhere a closed pipe does it."""
+def die_with_parent(parent: int | None = None) -> None:
+    """This process is killed when its parent ends, however that ends. Linux only; elsewhere a closed pipe does it.
+
+    ``parent``: the process id it should have; if it has another, its parent has ended already, and so does this one.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)
 
 
 @contextlib.contextmanager
