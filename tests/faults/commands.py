@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -93,11 +94,16 @@ class Moody:
         """(exit code, standard error) of the command; nothing of it is left."""
         process = self.start(*more)
         code = process.wait(200)
-        wait_for(lambda: not group(process.pid), 5)
+        wait_for(lambda: not group(process.pid), within(5))
         return code, self.said()
 
     def said(self) -> str:
         return (self.folder / "stderr").read_text()
+
+
+def within(seconds: float) -> float:
+    """So many seconds on cores of one's own: more where others work beside."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
