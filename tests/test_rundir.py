@@ -202,6 +202,28 @@ def test_a_line_in_steps_means_that_its_shards_are_there(tmp_path: Path, monkeyp
     assert RunDir(tmp_path).steps() == []
 
 
+def test_a_step_recorded_again_after_a_failure_is_not_doubled(tmp_path: Path) -> None:
+    """The observer fails after the step is on disk; the referee, whose close failed, is asked to close again."""
+    failing = [True]
+
+    def observe(metrics: StepMetrics) -> None:
+        if failing.pop():
+            raise ConnectionError("the tracker is away")
+
+    run = RunDir(tmp_path, observe)
+    referee = LocalReferee(
+        setup(DOUBLING), seed=0, split="train", n_steps=1, prompts_per_step=4, group_size=3, recorder=run
+    )
+    play(referee, Says(), 0)
+    with pytest.raises(ConnectionError):
+        referee.close(0, {})
+    before = contents(tmp_path)
+    failing.append(False)
+    referee.close(0, {})
+    assert [s["step"] for s in run.steps()] == [0]
+    assert contents(tmp_path)["steps.jsonl"] == before["steps.jsonl"]
+
+
 def test_metrics_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         RunDir(tmp_path).record(StepMetrics(0, 0, {}, {}, {}, None, {"loss": float("nan")}), [], {})
