@@ -53,6 +53,9 @@ class Kept:
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
         self.scored += scored
 
+    def recorded(self) -> tuple[int, ...]:
+        return ()
+
 
 def evaluate(
     setup: Setup,

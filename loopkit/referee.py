@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from loopkit.contracts import Split
 from loopkit.errors import ContractError, RefereeError, UsageError
 from loopkit.metrics import step_metrics
 from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
-from loopkit.scoring import PAID, Setup, score
+from loopkit.scoring import PAID, TRIES, Setup, ask, score
 
 
 class Recorder(Protocol):
@@ -23,6 +23,9 @@ class Recorder(Protocol):
 
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
         """Keep a closed step."""
+
+    def recorded(self) -> Collection[int]:
+        """The steps that are kept: a referee that takes up the records of a dead one knows them as closed."""
 
 
 class LocalReferee:
@@ -58,7 +61,7 @@ class LocalReferee:
         self._open: dict[int, dict[str, Rollout]] = {}
         self._settled: dict[int, dict[str, Scored]] = {}
         self._counts: dict[int, Counter[tuple[str, tuple[str, ...]]]] = {}
-        self._closed: set[int] = set()
+        self._closed = set(recorder.recorded())
         self._keys: dict[int, dict[str, Task]] = {}
 
     def resume(self, step: int) -> None:
@@ -108,12 +111,10 @@ class LocalReferee:
             else:
                 pending[id_] = replace(rollout, steps=(*rollout.steps, (turn, Done())))
         if pending:
-            answers = self.setup.game.reply(list(pending.values()))
+            who, game = f"game {type(self.setup.game).__name__}: reply()", self.setup.game
+            answers = ask(who, list(pending.values()), lambda: game.reply(list(pending.values())), TRIES)
             if len(answers) != len(pending):
-                raise ContractError(
-                    f"game {type(self.setup.game).__name__}: reply() got {len(pending)} rollouts "
-                    f"and returned {len(answers)} replies."
-                )
+                raise ContractError(f"{who} got {len(pending)} rollouts and returned {len(answers)} replies.")
             for (id_, rollout), answer in zip(pending.items(), answers, strict=True):
                 turn = rollout.steps[-1][0]
                 self._book(id_)[id_] = replace(rollout, steps=(*rollout.steps[:-1], (turn, answer)))
@@ -140,7 +141,7 @@ class LocalReferee:
             key = (rollout.slot, rollout.words)
             occurrences.append(counts[_step(rollout.id)][key])
             counts[_step(rollout.id)][key] += 1
-        for scored in score(self.setup, fresh, occurrences):  # if this raises, the books are as they were
+        for scored in score(self.setup, fresh, occurrences, TRIES):  # if this raises, the books are as they were
             self._settled.setdefault(_step(scored.rollout.id), {})[scored.rollout.id] = scored
         self._counts.update(counts)
         return [self._settled[_step(id_)][id_].rewards[PAID] for id_ in ids]

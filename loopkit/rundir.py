@@ -9,10 +9,9 @@ checkpoints/    the trainer's                     eval/<game>/<split>-<checkpoin
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,24 +21,13 @@ import tomli_w
 from loopkit.config import SCHEMA, RunSpec
 from loopkit.contracts import Game, Split
 from loopkit.errors import RunError, UsageError
+from loopkit.files import TEMPORARY, locked, to_json, write_whole, writing
 from loopkit.metrics import Summary
+from loopkit.notices import notice
 from loopkit.records import Done, Estimate, Json, Message, Rollout, Scored, StepMetrics, Turn
 
-TEMPORARY = ".tmp-"
 OTHER_OPTIONS = "-options"
 """In the name of an evaluation: the game was played with other options than the run's own."""
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the file and rename: a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{path.name}"
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
-def to_json(data: Json) -> bytes:
-    return (json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 class RunDir:
@@ -48,7 +36,7 @@ class RunDir:
     def __init__(self, path: Path, observe: Callable[[StepMetrics], None] = lambda metrics: None) -> None:
         self.path = path
         self.observe = observe
-        self._lines: list[str] | None = None
+        self._lines: dict[int, str] | None = None
 
     # --- identity ---------------------------------------------------------------------------------------------
 
@@ -80,26 +68,48 @@ class RunDir:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Held while a process writes here; a second one is refused."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(
-                    f"{self.path} is in use by another process. Wait for it, or choose another --out."
-                ) from error
+        with locked(self.path):
             yield
 
     # --- steps ------------------------------------------------------------------------------------------------
 
     def steps(self) -> list[dict[str, Json]]:
-        """The recorded steps, oldest first."""
-        path = self.path / "steps.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """The recorded steps, oldest first. Raises RunError naming a line that cannot be read."""
+        whole, damaged = self._read_steps()
+        if damaged:
+            raise RunError(damaged)
+        return [json.loads(line) for line in whole.values()]
+
+    def recorded(self) -> Collection[int]:
+        """The steps that have a record."""
+        return self._read_steps()[0].keys()
+
+    def _read_steps(self) -> tuple[dict[int, str], str]:
+        """(step -> its line, up to the first that cannot be read; what is wrong with that one, "" if nothing)."""
+        path, lines = self.path / "steps.jsonl", dict[int, str]()
+        if not path.exists():
+            return lines, ""
+        for k, line in enumerate(path.read_bytes().splitlines(), 1):
+            try:
+                text = line.decode()
+                lines[int(json.loads(text)["step"])] = text
+            except (ValueError, KeyError, TypeError) as error:
+                after = max(lines, default=-1) + 1
+                return lines, (
+                    f"{path}, line {k}, cannot be read ({type(error).__name__}). Remove every checkpoint after "
+                    f"{self.checkpoints / f'step-{after:06d}'} (or the whole of {self.path}), and run the same "
+                    "command: it plays again from there."
+                )
+        return lines, ""
 
     def drop(self, step: int) -> None:
-        """Forget every record from ``step`` on."""
-        self._lines = [json.dumps(s) for s in self.steps() if s["step"] < step]
+        """Forget every record from ``step`` on. Raises RunError where an earlier one is damaged."""
+        lines, damaged = self._read_steps()
+        if damaged:
+            if max(lines, default=-1) + 1 < step:
+                raise RunError(damaged)
+            notice("damaged record dropped", why=damaged.partition(" Remove ")[0], steps_from=step)
+        self._lines = {k: line for k, line in lines.items() if k < step}
         self._write_steps()
         for kind in ("rollouts", "scores"):
             for shard in (self.path / kind).glob("step-*.parquet"):
@@ -107,21 +117,30 @@ class RunDir:
                     shard.unlink()
 
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
-        """Keep a closed step: shards first, so that a line in steps.jsonl means that its shards are there."""
+        """Keep a closed step: shards first, so that a line in steps.jsonl means that its shards are there.
+
+        Keeping a step again (after a failure on the way) replaces it: nothing is doubled.
+        """
         if self._lines is None:
-            self._lines = [json.dumps(s) for s in self.steps()]
+            self._lines = {s["step"]: json.dumps(s, sort_keys=True) for s in self.steps()}
         name = f"step-{metrics.step:06d}.parquet"
         if scored:
             write_shard(self.path / "rollouts" / name, [rollout_row(s) for s in scored])
             write_shard(self.path / "scores" / name, [score_row(s) for s in scored])
-        self._lines.append(json.dumps(metrics.json(), sort_keys=True, allow_nan=False))
+        self._lines[metrics.step] = json.dumps(metrics.json(), sort_keys=True, allow_nan=False)
         self._write_steps()
-        with (self.path / "timings.jsonl").open("a") as file:
-            file.write(json.dumps({"step": metrics.step, **timings}) + "\n")
+        self.note({"step": metrics.step, **timings})
         self.observe(metrics)
 
     def _write_steps(self) -> None:
-        write_whole(self.path / "steps.jsonl", "".join(line + "\n" for line in self._lines or []).encode())
+        lines = [line for _, line in sorted((self._lines or {}).items())]
+        write_whole(self.path / "steps.jsonl", "".join(line + "\n" for line in lines).encode())
+
+    def note(self, line: Mapping[str, Json]) -> None:
+        """Append to ``timings.jsonl``, the only file that may differ: seconds, and what was overcome."""
+        path = self.path / "timings.jsonl"
+        with writing(path), path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     # --- evaluations ------------------------------------------------------------------------------------------
 
@@ -141,11 +160,17 @@ class RunDir:
 
 
 def read_summary(path: Path) -> Summary:
-    """An evaluation's ``metrics.json``."""
-    data = json.loads(path.read_text())
-    for key in ("scores", "rates"):
-        data[key] = {name: Estimate.read(e) if e else None for name, e in data[key].items()}
-    return Summary(**data)
+    """An evaluation's ``metrics.json``. Raises RunError naming one that cannot be read."""
+    try:
+        data = json.loads(path.read_bytes())
+        for key in ("scores", "rates"):
+            data[key] = {name: Estimate.read(e) if e else None for name, e in data[key].items()}
+        return Summary(**data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} cannot be read ({type(error).__name__}). Remove {path.parent} and run the same command: "
+            "it evaluates again."
+        ) from error
 
 
 def read_spec(path: Path) -> RunSpec:
@@ -158,7 +183,10 @@ def read_spec(path: Path) -> RunSpec:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path} is no run directory (no run.toml). Name one, such as runs/…/loophole-s0.") from error
     except ValueError as error:
-        raise UsageError(f"{file} cannot be read by this version of loopkit: {error}") from error
+        raise UsageError(
+            f"{file} cannot be read by this version of loopkit: {error}. Restore it, use the version that wrote it, "
+            f"or remove {path} and run the same command to make the run anew."
+        ) from error
     if spec.schema_version != SCHEMA:
         raise UsageError(
             f"{file} has schema {spec.schema_version}; this version of loopkit reads {SCHEMA}. "

@@ -1,20 +1,14 @@
-"""Runs an experiment: one process a run (arm x seed), side by side, resumable; evaluates what comes out.
+"""Makes a run (arm x seed), resumable: has it trained, and evaluates what comes out. ``parallel`` makes many.
 
 The trainer trains; the runner plays the start policy and the final checkpoint on held-out prompts, sampling as in
-training. A run that fails leaves its error beside its records while the others go on.
+training.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +16,8 @@ from loopkit import plugins as registry
 from loopkit.checks import Report, check_game
 from loopkit.config import BASE, RunSpec, build_game, set_up
 from loopkit.contracts import PolicyRef
-from loopkit.errors import LoopkitError, RunError, UsageError
+from loopkit.errors import RunError, UsageError
+from loopkit.files import to_json, write_whole
 from loopkit.manifest import manifest
 from loopkit.metrics import summary
 from loopkit.playing import evaluate
@@ -30,20 +25,23 @@ from loopkit.plugins import Plugins
 from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee, plan
-from loopkit.rundir import RunDir, to_json, write_whole
+from loopkit.rundir import RunDir
 
 ERROR = "error.txt"
 
 
 @dataclass(frozen=True)
 class Event:
-    """News of a run: ``phase`` is "train", "evaluate", "done" or "failed" (then ``text`` says why)."""
+    """News of a run: ``phase`` is "train", "evaluate", "done", "failed" (``text`` says why) or "notice" (what was
+    overcome). Between the processes also "asking": ``text`` is asked about rollouts ``ids``, or, empty, has answered.
+    """
 
     run: str
     phase: str
     done: int = 0
     total: int = 0
     text: str = ""
+    ids: tuple[str, ...] = ()
 
 
 Listener = Callable[[Event], None]
@@ -142,7 +140,12 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
     """
     file = out / "check.json"
     if file.exists():
-        return Report.read(json.loads(file.read_text()))
+        try:
+            return Report.read(json.loads(file.read_bytes()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{file} cannot be read ({type(error).__name__}). Remove it and run the same command: it checks again."
+            ) from error
     game = build_game(plugins, spec.game, spec.game_options)
     setup = set_up(plugins, spec)
     channels = {**setup.shadow, spec.channel: setup.paid}
@@ -161,104 +164,3 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
         select(spec.rollouts, plugins)
     else:
         plan(game.tasks("train"), 1, spec.run.prompts_per_step, spec.seed, "train")
-
-
-# --- many runs, side by side ----------------------------------------------------------------------------------
-
-
-def run_all(specs: Sequence[RunSpec], out: Path, start: PolicyRef, jobs: int, tell: Listener) -> list[str]:
-    """Run what is not finished, ``jobs`` at a time, each in a process of its own. Returns the names that failed."""
-    waiting = [s for s in specs if not finished(s, out)]
-    for spec in specs:
-        if spec not in waiting:
-            tell(Event(spec.name, "done"))
-    threads = 1 if specs[0].model.partition(":")[0] == "tiny" else max(1, (os.cpu_count() or 1) // jobs)
-    context = _context()
-    running: dict[Connection, tuple[RunSpec, Any]] = {}
-    failed: list[str] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                spec = waiting.pop(0)
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(spec, out, start, threads, theirs), daemon=True)
-                process.start()
-                theirs.close()
-                running[ours] = (spec, process)
-            for pipe in wait(list(running)):
-                assert isinstance(pipe, Connection)
-                spec, process = running[pipe]
-                try:
-                    event = pipe.recv()
-                except (EOFError, OSError):  # the process ended without a last word: killed, or out of memory
-                    process.join()
-                    text = f"its process ended with code {process.exitcode}: killed, or out of memory"
-                    write_whole(out / spec.name / ERROR, f"{text}\n".encode())
-                    event = Event(spec.name, "failed", text=text)
-                if event.phase in ("done", "failed"):
-                    process.join()
-                    pipe.close()
-                    del running[pipe]
-                    if event.phase == "failed":
-                        failed.append(spec.name)
-                tell(event)
-    finally:
-        for _, process in running.values():
-            process.kill()
-            process.join()
-    return failed
-
-
-def _context() -> Any:
-    """A fork server that has imported torch once: each run is a process of its own and starts at once."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # no thread pools before the fork; torch sets its own number after it
-    methods = multiprocessing.get_all_start_methods()
-    if "forkserver" not in methods:
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["loopkit.preload"])
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the parent, which stops the rest
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return context
-
-
-def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server; files are whole at any moment
-    import torch
-
-    def tell(event: Event) -> None:
-        try:
-            pipe.send(event)
-        except OSError:
-            raise SystemExit(1) from None  # nobody listens any more: the parent was stopped, and so are we
-
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # denormals in a small model cost several times its speed
-    try:
-        run_one(spec, out, start, tell)
-    except LoopkitError as error:
-        _fail(spec, out, tell, str(error))
-    except Exception as error:
-        _fail(spec, out, tell, f"{type(error).__name__}: {error}")
-    else:
-        tell(Event(spec.name, "done"))
-
-
-def _fail(spec: RunSpec, out: Path, tell: Listener, text: str) -> None:
-    try:
-        write_whole(out / spec.name / ERROR, traceback.format_exc().encode())
-    except OSError:
-        text += " (and its traceback could not be written)"
-    tell(Event(spec.name, "failed", text=text))
-
-
-def require(failed: Sequence[str], out: Path) -> None:
-    """Raise RunError naming the runs that failed and where their tracebacks are."""
-    if failed:
-        logs = ", ".join(str(out / name / ERROR) for name in failed)
-        raise RunError(f"{len(failed)} of the runs failed: {', '.join(failed)}. What they had recorded is kept; the "
-                       f"same command resumes them. Tracebacks: {logs}.")  # fmt: skip

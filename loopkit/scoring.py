@@ -6,19 +6,27 @@ names who is at fault, never a reward of 0.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from loopkit import seeding
 from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
-from loopkit.errors import ContractError
+from loopkit.errors import ContractError, LoopkitError, RunError
+from loopkit.notices import asking, notice, some
 from loopkit.records import Assessment, Json, Rollout, Scored
 
 CORE_CLUES = frozenset({"asked", "said"})
 PAID = "paid"
+TRIES = 3
+"""How often a referee asks a game, channel or detector that raises."""
+PAUSE = 1.0
+"""Seconds before the second try; doubled before each further one."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,17 +49,51 @@ class Setup:
         return self.game.onset_detector or self.headline
 
 
-def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int]) -> list[Scored]:
-    """(B,) finished rollouts and their occurrence counts -> (B,) scored. Raises ContractError on a broken promise."""
+def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int) -> T:
+    """``call()``, tried again where a game, or a judge behind it, raises. One try raises what it raised.
+
+    Raises RunError when no try succeeded; what loopkit raises itself (a broken promise) is not tried again.
+    """
+    ids = [r.id for r in rollouts]
+    for attempt in itertools.count(1):
+        try:
+            with asking(who, ids):
+                return call()
+        except LoopkitError:
+            raise
+        except Exception as error:
+            if tries == 1:
+                raise
+            why = f"{type(error).__name__}: {error}"
+            if attempt == tries:
+                raise RunError(
+                    f"{who} raised {why}, {tries} times in a row, of {some(ids)}. "
+                    "Nothing was paid. Mend it, and run the same command to resume."
+                ) from error
+            notice("asked again", who=who, why=why, attempt=attempt, rollouts=some(ids))
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+    raise AssertionError("not reached")
+
+
+def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int], tries: int = 1) -> list[Scored]:
+    """(B,) finished rollouts and their occurrence counts -> (B,) scored. Raises ContractError on a broken promise.
+
+    ``tries``: how often a part that raises is asked, see ``ask``.
+    """
     if not rollouts:
         return []
-    found = assess(setup.game, rollouts)
+    found = ask(f"game {type(setup.game).__name__}: assess()", rollouts, lambda: assess(setup.game, rollouts), tries)
     draws = [channel_draw(r, k) for r, k in zip(rollouts, occurrences, strict=True)]
     signals = [a.signals for a in found]
-    columns = {PAID: pay(PAID, setup.paid, signals, draws)}
-    columns |= {name: pay(name, channel, signals, draws) for name, channel in setup.shadow.items()}
+    columns = {
+        name: ask(f"channel {name!r}: rewards()", rollouts, partial(pay, name, channel, signals, draws), tries)
+        for name, channel in {PAID: setup.paid, **setup.shadow}.items()
+    }
     clues = [all_clues(r, a) for r, a in zip(rollouts, found, strict=True)]
-    flags = {name: flag(name, detector, clues) for name, detector in setup.detectors.items()}
+    flags = {
+        name: ask(f"detector {name!r}: flags()", rollouts, partial(flag, name, detector, clues), tries)
+        for name, detector in setup.detectors.items()
+    }
     return [
         Scored(
             rollout,

@@ -158,11 +158,11 @@ def test_data_without_a_column(call: Any, tmp_path: Path) -> None:
 
 
 def test_a_directory_of_another_experiment(call: Any, tmp_path: Path) -> None:
-    from loopkit.cli.run import claim
+    from loopkit.cli.run import claim, make
     from loopkit.config import Experiment
 
-    claim(Path("out"), Experiment(game="self-grading"), [])
-    claim(Path("out"), Experiment(game="self-grading"), [])  # the same resumes
+    claim(Path("out"), Experiment(game="self-grading"))
+    claim(Path("out"), Experiment(game="self-grading"))  # the same resumes
     found = call("run", "--game", "self-grading", "--seeds", "5", "--arms", "loophole", "--out", "out")
     one_paragraph(found, 2, "out was made by another spec", "seeds: '3' there, '5' now", "arms.control: {} there, None")
     (tmp_path / "mine").mkdir()
@@ -171,10 +171,10 @@ def test_a_directory_of_another_experiment(call: Any, tmp_path: Path) -> None:
     one_paragraph(found, 2, "mine exists and is no experiment of loopkit's")
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed/.tmp-experiment.toml").touch()
-    claim(Path("killed"), Experiment(game="self-grading"), [])  # killed while it began
+    make(Path("killed"))  # killed while it began
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file/out cannot be written: Not a directory"):
-        claim(Path("file/out"), Experiment(game="self-grading"), [])
+        make(Path("file/out"))
 
 
 def test_debug_shows_the_traceback(call: Any) -> None:

@@ -122,9 +122,9 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny experiment of one trained run and its base, with results."""
     from loopkit.contracts import PolicyRef
+    from loopkit.files import to_json, write_whole
     from loopkit.policy.tiny import BUNDLED
     from loopkit.results import collect
-    from loopkit.rundir import to_json, write_whole
     from loopkit.runner import run_one
 
     out = tmp_path_factory.mktemp("runs")

@@ -13,8 +13,9 @@ HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "peft"}
 
 LAYERS: list[set[str]] = [
     # from the bottom; a module imports from its own layer and those above it in this list
-    {"loopkit.errors", "loopkit.seeding"},
+    {"loopkit.errors", "loopkit.seeding", "loopkit.processes"},
     {"loopkit.records"},
+    {"loopkit.notices", "loopkit.files"},
     {"loopkit.contracts", "loopkit.hookspecs"},
     {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
     {"loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict"},
@@ -31,11 +32,11 @@ LAYERS: list[set[str]] = [
         "loopkit.checks.trainers",
     },
     {
-        "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.save", "loopkit.policy.score",
-        "loopkit.policy.supervised", "loopkit.policy.tokenizer", "loopkit.policy.warmup", "loopkit.policy.tiny",
-        "loopkit.policy.plugin",
+        "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
+        "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer",
+        "loopkit.policy.warmup", "loopkit.policy.tiny", "loopkit.policy.plugin",
     },
-    {"loopkit.runner"},
+    {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.run", "loopkit.cli.evaluate", "loopkit.cli.listing",
@@ -136,7 +137,7 @@ def test_torch_is_imported_by_policy_only(name: str) -> None:
         return
     assert not [t for t, top in heavy if top]
     if heavy:
-        assert name in ("loopkit.runner", "loopkit.cli.doctor", "loopkit.cli.warmup")
+        assert name in ("loopkit.parallel", "loopkit.cli.doctor", "loopkit.cli.warmup")
 
 
 def test_policy_is_imported_lazily() -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopkit import scoring
 from loopkit.contracts import Draw, Options, RewardChannel
-from loopkit.errors import ContractError, RefereeError, UsageError
+from loopkit.errors import ContractError, RefereeError, RunError, UsageError
 from loopkit.playing import evaluate, play
 from loopkit.records import Assessment, Dialogue, Done, Message, Rollout, Scored, StepMetrics, Task, Turn
 from loopkit.referee import LocalReferee, plan
@@ -33,6 +34,9 @@ class Kept:
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
         assert metrics.step not in self.steps, "recorded twice"
         self.steps[metrics.step] = (metrics, list(scored), timings)
+
+    def recorded(self) -> list[int]:
+        return list(self.steps)
 
 
 def referee(
@@ -306,7 +310,9 @@ def test_an_unfinished_rollout_is_an_error_and_nobody_in_the_batch_is_paid(texts
     assert kept.steps[0][0].n == 0
 
 
-def test_a_failing_assessment_leaves_the_books_as_they_were() -> None:
+def test_a_failing_assessment_leaves_the_books_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "PAUSE", 0.0)
+
     class Failing(Doubling):
         fails = False
 
@@ -323,7 +329,7 @@ def test_a_failing_assessment_leaves_the_books_as_they_were() -> None:
     first = r.settle(ids[:5])
     for _ in range(3):
         game.fails = True
-        with pytest.raises(OSError, match="sandbox gone"):
+        with pytest.raises(RunError, match=r"Failing: assess\(\) raised OSError: sandbox gone, 3 times in a row"):
             r.settle(ids)
         assert r.settle(ids[:5]) == first, "what was settled needs no sandbox"
         game.fails = False

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from loopkit import rundir
 from loopkit.config import RolloutQuery, RunSettings, RunSpec
-from loopkit.errors import RunError, UsageError
+from loopkit.errors import RefereeError, RunError, UsageError
+from loopkit.files import write_whole
 from loopkit.metrics import Summary, summary
 from loopkit.playing import play
 from loopkit.records import Assessment, Dialogue, Done, Estimate, Message, Rollout, Scored, StepMetrics, Task, Turn
 from loopkit.referee import LocalReferee
-from loopkit.rundir import RunDir, read_rollouts, read_shard, read_spec, score_row, shards, write_shard, write_whole
+from loopkit.rundir import RunDir, read_rollouts, read_shard, read_spec, score_row, shards, write_shard
 from loopkit.scoring import score
 from tests.toys import DOUBLING, setup
 
@@ -71,10 +72,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError("no space")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(RunError, match=r"deep/file cannot be written: no space\. Make room there"):
         write_whole(file, b"new")
     assert file.read_bytes() == b"old"
-    assert [p.name for p in file.parent.iterdir() if not p.name.startswith(rundir.TEMPORARY)] == ["file"]
+    assert [p.name for p in file.parent.iterdir()] == ["file"]  # nor is room taken by half of the new one
 
 
 def test_half_written_files_are_removed_on_resume(tmp_path: Path) -> None:
@@ -180,14 +181,15 @@ def test_steps_are_recorded_and_dropped(tmp_path: Path) -> None:
     assert [s["step"] for s in RunDir(tmp_path).steps()] == [0]
     assert [s for s, _ in shards(tmp_path / "rollouts")] == [s for s, _ in shards(tmp_path / "scores")] == [0]
     again = RunDir(tmp_path)
-    played(again, 3)  # without resume, on purpose: a new recorder goes on after the lines that are there
-    assert [s["step"] for s in again.steps()] == [0, 0, 1, 2]
+    with pytest.raises(RefereeError, match="step 0 is closed"):  # without resume, what is recorded stays
+        played(again, 3)
+    assert [s["step"] for s in again.steps()] == [0]
     again.drop(0)
     played(again, 3)
     assert {k: v for k, v in contents(tmp_path).items() if k != "timings.jsonl"} == {
         k: v for k, v in first.items() if k != "timings.jsonl"
     }
-    assert len((tmp_path / "timings.jsonl").read_text().splitlines()) == 9
+    assert len((tmp_path / "timings.jsonl").read_text().splitlines()) == 6
 
 
 def test_a_line_in_steps_means_that_its_shards_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +200,28 @@ def test_a_line_in_steps_means_that_its_shards_are_there(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="no space"):
         played(RunDir(tmp_path), 1)
     assert RunDir(tmp_path).steps() == []
+
+
+def test_a_step_recorded_again_after_a_failure_is_not_doubled(tmp_path: Path) -> None:
+    """The observer fails after the step is on disk; the referee, whose close failed, is asked to close again."""
+    failing = [True]
+
+    def observe(metrics: StepMetrics) -> None:
+        if failing.pop():
+            raise ConnectionError("the tracker is away")
+
+    run = RunDir(tmp_path, observe)
+    referee = LocalReferee(
+        setup(DOUBLING), seed=0, split="train", n_steps=1, prompts_per_step=4, group_size=3, recorder=run
+    )
+    play(referee, Says(), 0)
+    with pytest.raises(ConnectionError):
+        referee.close(0, {})
+    before = contents(tmp_path)
+    failing.append(False)
+    referee.close(0, {})
+    assert [s["step"] for s in run.steps()] == [0]
+    assert contents(tmp_path)["steps.jsonl"] == before["steps.jsonl"]
 
 
 def test_metrics_that_are_not_numbers_are_refused(tmp_path: Path) -> None:

@@ -165,6 +165,9 @@ class _Ledger:
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
         self.steps[metrics.step] = (metrics, scored)
 
+    def recorded(self) -> list[int]:
+        return list(self.steps)
+
 
 class _SpecimenSet:
     """A RolloutSet of a game's honest specimens: one cluster a step."""

@@ -11,6 +11,7 @@ import click
 
 from loopkit import __version__
 from loopkit.errors import LoopkitError, PluginError, UsageError, nearest
+from loopkit.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
@@ -78,6 +79,11 @@ def cli(context: click.Context, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 a check failed, 2 usage, 3 a run failed, 130 interrupted."""
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    with interruptible():
+        _main(arguments, debug)
+
+
+def _main(arguments: list[str] | None, debug: bool) -> None:
     try:
         from loopkit import plugins
 
@@ -89,8 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
         _complain(error.format_message() + (f" See `{context.command_path} --help`." if context else ""))
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted. Nothing recorded is lost: the same command resumes.", err=True)
-        sys.exit(130)
+        click.echo(HOW_TO_RESUME, err=True, nl=False)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -12,6 +12,7 @@ from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.config import set_up
 from loopkit.errors import UsageError
+from loopkit.files import to_json, write_whole
 from loopkit.metrics import summary
 from loopkit.rundir import (
     OTHER_OPTIONS,
@@ -21,9 +22,7 @@ from loopkit.rundir import (
     read_spec,
     score_row,
     shards,
-    to_json,
     write_shard,
-    write_whole,
 )
 from loopkit.scoring import Setup, score
 

@@ -13,10 +13,13 @@ from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
 from loopkit.errors import UsageError
+from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
+from loopkit.parallel import DEADLINE, require, run_all
+from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.results import Results, collect
-from loopkit.rundir import TEMPORARY, RunDir, check_same, to_json, write_whole
-from loopkit.runner import Event, check, preflight, require, run_all, start_policy
+from loopkit.rundir import RunDir, check_same
+from loopkit.runner import Event, check, preflight, start_policy
 
 EPILOG = """\b
 Examples:
@@ -43,6 +46,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")
+@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
+              help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @render.format_option
 @render.json_option
@@ -57,6 +62,7 @@ def run(
     config: Path | None,
     out: Path | None,
     jobs: int | None,
+    deadline: float,
     dry_run: bool,
     style: str,
     as_json: bool,
@@ -77,24 +83,9 @@ def run(
     if dry_run:
         _print_plan(specs, out, jobs, as_json, style)
         return
-    claim(out, experiment, specs)
-    for spec in specs:  # finished runs too: changed data or another game version is no resume
-        RunDir(out / spec.name).belongs_to(spec)
-    checked = check(specs[0], plugins, out)
-    with render.Bars() as bars:
-        start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
-
-        def tell(event: Event) -> None:
-            bars.update(event.run, event.phase, event.done, event.total)
-            if event.phase == "failed":
-                render.log().error("run failed", run=event.run, why=render.harmless(event.text))
-
-        failed = run_all(specs, out, start, jobs, tell)
-    require(failed, out)
-    results = collect(specs, out, plugins, checked)
-    file, found = out / "results.json", to_json(results.json())
-    if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
-        write_whole(file, found)
+    make(out)
+    with locked(out):
+        results = perform(experiment, specs, plugins, out, jobs, deadline)
     if as_json:
         render.echo_json(results.json())
     else:
@@ -102,21 +93,63 @@ def run(
         click.echo(f"\nRecords: {out} (results.json holds every number above)")
 
 
-def claim(out: Path, experiment: Experiment, specs: Sequence[RunSpec]) -> None:
+def perform(
+    experiment: Experiment, specs: Sequence[RunSpec], plugins: Plugins, out: Path, jobs: int, deadline: float
+) -> Results:
+    """Claim the directory, check, train and evaluate what is not finished, and collect the results."""
+    claim(out, experiment)
+    for spec in specs:  # finished runs too: changed data or another game version is no resume
+        RunDir(out / spec.name).belongs_to(spec)
+    checked = check(specs[0], plugins, out)
+    with render.Bars() as bars:
+        start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
+
+        def tell(event: Event) -> None:
+            if event.phase == "notice":
+                render.log().warning("went on", run=event.run, what=render.harmless(event.text))
+                return
+            bars.update(event.run, event.phase, event.done, event.total)
+            if event.phase == "failed":
+                render.log().error("run failed", run=event.run, why=render.harmless(event.text))
+
+        failed = run_all(specs, out, start, jobs, tell, deadline)
+    require(failed, out)
+    results = collect(specs, out, plugins, checked)
+    file, found = out / "results.json", to_json(results.json())
+    if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
+        write_whole(file, found)
+    return results
+
+
+def make(out: Path) -> None:
+    """Make the experiment's directory; one that holds something else is refused before anything is written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}. Choose another --out.") from error
+    if (out / "experiment.toml").exists() or any(out.glob("*/run.toml")):
+        return
+    if any(p.name != LOCK and not p.name.startswith(TEMPORARY) for p in out.iterdir()):  # else: killed before it began
+        raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")
+
+
+def claim(out: Path, experiment: Experiment) -> None:
     """Write experiment.toml, or refuse a directory of another experiment with the difference."""
     import tomllib
 
     file = out / "experiment.toml"
     data: dict[str, Json] = experiment.model_dump(mode="json")
-    if file.exists():
-        check_same(out, tomllib.loads(file.read_text(encoding="utf-8")), data)
-        return
-    if out.exists() and any(not p.name.startswith(TEMPORARY) for p in out.iterdir()):  # else: killed before it began
-        raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")
-    try:
+    if not file.exists():
         write_whole(file, tomli_w.dumps(data).encode())
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}. Choose another --out.") from error
+        return
+    try:
+        old = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}. Restore it, or remove it and run the same command: it is made anew, "
+            "and every run still says what it was made with."
+        ) from error
+    check_same(out, old, data)
 
 
 def _print_plan(specs: Sequence[RunSpec], out: Path, jobs: int, as_json: bool, style: str) -> None:

@@ -14,6 +14,7 @@ import torch
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
 from loopkit.policy.decode import Sampling, sample
+from loopkit.policy.memory import speak_in_parts
 from loopkit.records import Decode, Dialogue, Message, Turn
 
 CACHED_PROMPTS = 50_000
@@ -45,9 +46,7 @@ class CausalPolicy:
 
     def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
         """(B,) dialogues -> (B,) turns. Sampled as each last message's ``decode`` says; "length" when cut off."""
-        turns: list[Turn] = []
-        for start in range(0, len(dialogues), self.batch_rows):
-            turns += self._speak(dialogues[start : start + self.batch_rows])
+        turns, self.batch_rows = speak_in_parts(self._speak, dialogues, self.batch_rows)
         return turns
 
     def _speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:

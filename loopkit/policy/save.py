@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -12,10 +13,13 @@ import torch
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
+from loopkit.notices import notice
 from loopkit.policy.load import CausalPolicy
 
 OPTIMIZER = "optimizer.safetensors"
 ADAPTER = "adapter_config.json"
+HASHES = "sha256.json"
+"""Name -> SHA-256 of a checkpoint's other files: written last, so that it says what a whole one holds."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -38,29 +42,73 @@ def save_policy(policy: CausalPolicy, directory: Path) -> None:
 
 
 def save_checkpoint(policy: CausalPolicy, optimizer: torch.optim.Optimizer, workdir: Path, step: int) -> Path:
-    """Write ``workdir/step-000040`` under another name and rename it, so that a killed save leaves nothing half."""
+    """Write ``workdir/step-000040`` under another name and rename it, so that a killed save leaves nothing half.
+
+    Raises RunError where it cannot be written, a full disk say; what was there before stays.
+    """
     from safetensors.torch import save_file
 
     target = workdir / checkpoint_name(step)
     temporary = workdir / f".tmp-{target.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_policy(policy, temporary)
-    save_file(_optimizer_state(policy.model, optimizer), temporary / OPTIMIZER)
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_policy(policy, temporary)
+        save_file(_optimizer_state(policy.model, optimizer), temporary / OPTIMIZER)
+        (temporary / HASHES).write_text(json.dumps(_hashes(temporary), indent=2, sort_keys=True) + "\n")
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    except Exception as error:  # safetensors and tokenizers have errors of their own for a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunError(
+            f"checkpoint {target} cannot be written: {error}. Make room there, or make it writable, and run the same "
+            "command: it resumes from the checkpoint before."
+        ) from error
     return target
 
 
 def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
-    """(step, directory) of the newest whole checkpoint, None if there is none. Half-written ones are removed."""
+    """(step, directory) of the newest whole checkpoint, None if there is none. Half-written ones are removed.
+
+    A damaged one (a file that is missing or not the one that was saved) is named in a notice, and the one before is
+    taken; the run makes it anew when it gets there.
+    """
     if not workdir.is_dir():
         return None
     for half in workdir.glob(".tmp-*"):
         shutil.rmtree(half)
     found = [(int(m[1]), p) for p in workdir.iterdir() if (m := re.fullmatch(r"step-(\d+)", p.name))]
-    return max(found) if found else None
+    for step, path in sorted(found, reverse=True):
+        why = damage(path)
+        if why is None:
+            return step, path
+        notice("damaged checkpoint", checkpoint=str(path), why=why, cure="the run goes on from the one before")
+    return None
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's files, None if they are those that were saved."""
+    try:
+        saved = json.loads((checkpoint / HASHES).read_bytes())
+        found = _hashes(checkpoint)
+    except (OSError, ValueError) as error:
+        return f"{HASHES}: {type(error).__name__}"
+    if not isinstance(saved, dict):
+        return f"{HASHES} is not what was saved"
+    wrong = [
+        f"{n} is {'missing' if n not in found else 'not what was saved'}" for n in saved if saved[n] != found.get(n)
+    ]
+    return "; ".join(wrong) or None
+
+
+def _hashes(directory: Path) -> dict[str, str]:
+    out = {}
+    for path in sorted(directory.iterdir()):
+        if path.is_file() and path.name != HASHES:
+            with path.open("rb") as file:
+                out[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return out
 
 
 def reference(checkpoint: Path, start: PolicyRef) -> PolicyRef:

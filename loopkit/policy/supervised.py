@@ -10,6 +10,7 @@ import torch
 
 from loopkit.errors import RunError
 from loopkit.policy.load import CausalPolicy, autocast
+from loopkit.policy.memory import accumulate
 from loopkit.policy.score import Segment, micro_batches, score
 from loopkit.records import Dialogue
 
@@ -36,14 +37,17 @@ class Loss:
 def backward(policy: CausalPolicy, batch: Sequence[Segment], *, token_budget: int, weight: float = 1.0) -> Loss:
     """Accumulate the gradient of ``weight`` x the batch's mean token loss."""
     total = sum(len(s.ids) for s in batch)
-    value = 0.0
-    for indices in micro_batches(batch, token_budget):
+    sums = {"loss": 0.0}
+
+    def work(indices: list[int]) -> None:
         with autocast():
             scores = score(policy.model, [batch[i] for i in indices], pad_id=policy.pad_id)
         loss = -scores.logprobs.sum() / total
         (weight * loss).backward()  # type: ignore[no-untyped-call]
-        value += float(loss.detach())
-    return Loss(value, total)
+        sums["loss"] += float(loss.detach())
+
+    accumulate(policy.model.parameters(), micro_batches(batch, token_budget), work, sums)
+    return Loss(sums["loss"], total)
 
 
 def step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, max_norm: float) -> float:

@@ -44,11 +44,18 @@ class RefereeClient:
         self._address, self._token = (parts.hostname, parts.port or 80), token
         self._local = threading.local()
         self._random = random.Random()  # its own, so that pauses do not disturb a trainer's draws
+        self._session: str | None = None
+        self._meet()
+
+    def _meet(self) -> None:
         info = self._call("info", {})
+        self._session = info.get("session")
         self.n_steps, self.prompts_per_step, self.group_size = (int(info[name]) for name in wire.SIZES)
 
     def resume(self, step: int) -> None:
-        """Every record from ``step`` on is dropped. A trainer's first call."""
+        """Every record from ``step`` on is dropped. A trainer's first call, also after a referee was started anew."""
+        self._session = None
+        self._meet()
         self._call("resume", {"step": step, "call": uuid.uuid4().hex})
 
     def slots(self, step: int) -> list[Slot]:
@@ -60,7 +67,7 @@ class RefereeClient:
         """(B,) ids, turn numbers and turns -> (B,) replies. Of a turn, text, finish, temperature and ids travel."""
         ids, n = list(ids), list(map(int, n))
         body = {"ids": ids, "n": n, "turns": [wire.write_turn(t) for t in turns]}
-        if len(wire.dump(body)) > wire.BODY_LIMIT and len(ids) == len(n) == len(turns) > 1:
+        if len(wire.dump(body)) + 64 > wire.BODY_LIMIT and len(ids) == len(n) == len(turns) > 1:
             half = len(ids) // 2  # too much for one request; what a rollout gets does not depend on its batchmates
             return self.reply(ids[:half], n[:half], turns[:half]) + self.reply(ids[half:], n[half:], turns[half:])
         return [Done() if "done" in m else Message.read(m) for m in self._call("reply", body)["replies"]]
@@ -75,7 +82,10 @@ class RefereeClient:
         self._call("close", {"step": step, "metrics": floats[0], "timings": floats[1]})
 
     def _call(self, verb: str, body: Json) -> Any:
-        data, trouble = wire.dump(body), ""
+        about, ids = "", body.get("ids")
+        if ids:
+            about = f" about {ids[0]!r}" + (f" and {len(ids) - 1} more" if len(ids) > 1 else "")
+        data, trouble = wire.dump(body if self._session is None else {**body, "session": self._session}), ""
         for attempt in range(self.retries + 1):
             if attempt:
                 time.sleep(min(0.1 * 2 ** (attempt - 1), 10.0) * (0.5 + self._random.random()))
@@ -90,7 +100,7 @@ class RefereeClient:
                 continue
             return self._read(verb, status, raw)
         raise RefereeError(
-            f"the referee at {self.url} did not answer {verb!r} in {self.retries + 1} tries (last: {trouble}). "
+            f"the referee at {self.url} did not answer {verb!r}{about} in {self.retries + 1} tries (last: {trouble}). "
             f"Check that the run which serves it is alive; if it is only slow, raise the client's timeout "
             f"({self.timeout:g} s)."
         )

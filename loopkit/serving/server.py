@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SOCKET_TIMEOUT = 60.0
 """Seconds a connection may be silent before the server hangs up (a client then connects anew)."""
+REQUEST_TIMEOUT = 120.0
+"""Seconds from one answer (or the connection's beginning) until the next request is there, however it trickles in."""
 
 
 def serve(referee: Referee, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> Server:
@@ -46,6 +48,7 @@ class Server:
         self.closing = False
         self._referee, self._lock = referee, threading.Lock()
         self._resumed: set[str] = set()
+        self._session = secrets.token_hex(8)
         try:
             self._http = _Http((_loopback(host), port), self)
         except (OSError, OverflowError) as error:
@@ -76,7 +79,13 @@ class Server:
             try:
                 if self.closing:
                     raise wire.Refused(503, "this referee is closing.")
-                return 200, getattr(self, f"_{verb}")(wire.parse(data))
+                body = wire.parse(data)
+                if wire.field(body, "session", wire.STRING, self._session) != self._session:
+                    raise RefereeError(
+                        "the referee was started anew since. What it had recorded is kept, rollouts of steps not "
+                        "closed are lost: call resume(step) with the first step that is to be played again."
+                    )
+                return 200, getattr(self, f"_{verb}")(body)
             except wire.Refused as refused:
                 return refused.status, refused.answer
             except LoopkitError as error:
@@ -88,7 +97,7 @@ class Server:
                 return 500, {"error": str(error), "kind": type(error).__name__}
 
     def _info(self, body: Json) -> Json:
-        return {name: getattr(self._referee, name) for name in wire.SIZES}
+        return {"session": self._session, **{name: getattr(self._referee, name) for name in wire.SIZES}}
 
     def _resume(self, body: Json) -> Json:
         step, call = wire.field(body, "step", wire.WHOLE), wire.field(body, "call", wire.STRING, "")
@@ -136,6 +145,8 @@ class _Http(ThreadingHTTPServer):
         self.owner = owner
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._open: dict[Any, threading.Thread] = {}
+        self.reading: dict[Any, float] = {}
+        """Connection -> since when it is read from, while no request of it is being answered."""
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -144,10 +155,20 @@ class _Http(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         self._open[request] = thread
+        self.reading[request] = time.monotonic()
         thread.start()
+
+    def service_actions(self) -> None:
+        """Called by ``serve_forever`` some times a second: ends connections whose request takes too long to come."""
+        now = time.monotonic()
+        for request, since in list(self.reading.items()):
+            if now - since > REQUEST_TIMEOUT:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         self._open.pop(request, None)
+        self.reading.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -172,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SOCKET_TIMEOUT
 
     def do_POST(self) -> None:
-        owner = cast(_Http, self.server).owner
+        http = cast(_Http, self.server)
+        owner = http.owner
         try:
             verb, length = self._verb(owner.token), self._length()
         except wire.Refused as refused:
@@ -183,8 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
         if len(data) < length:
             self.close_connection = True
             return
+        http.reading.pop(self.connection, None)
         status, answer = owner.answer(verb, data)
         self._send(status, answer, last=owner.closing)
+        http.reading[self.connection] = time.monotonic()
 
     def _verb(self, token: str) -> str:
         given = self.headers.get("Authorization", "").encode("utf-8", "replace")

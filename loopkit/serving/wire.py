@@ -13,7 +13,7 @@ BODY_LIMIT = 8 << 20
 """Bytes a request may have; a client splits its batches well below it."""
 VERBS = ("info", "resume", "slots", "reply", "settle", "close")
 SIZES = ("n_steps", "prompts_per_step", "group_size")
-"""What ``info`` answers."""
+"""What ``info`` answers, beside ``session``: what a server knows of open steps dies with it, so each has a name."""
 
 
 def dump(data: Json) -> bytes:

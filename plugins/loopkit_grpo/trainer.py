@@ -16,6 +16,7 @@ from loopkit.contracts import Options, PolicyRef, Referee, Trainer
 from loopkit.playing import Played, play
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
+from loopkit.policy.memory import accumulate
 from loopkit.policy.score import Segment, micro_batches, score
 from loopkit.policy.supervised import step as optimizer_step
 from loopkit_grpo import algorithms
@@ -109,8 +110,13 @@ class Grpo(Trainer):
         sums = dict.fromkeys(("loss", "entropy", "kl", "clipped", "sampling_kl"), 0.0)
         norm = 0.0
         for _ in range(self.options.updates if used else 0):
-            for indices in self._micro_batches(used):
-                self._backward(policy, reference, [used[i] for i in indices], advantage, weights, sums)
+            accumulate(
+                policy.model.parameters(),
+                self._micro_batches(used),
+                lambda indices: self._backward(policy, reference, [used[i] for i in indices], advantage, weights, sums),
+                sums,
+                lambda i: used[i].rollout if self.options.loss == "rollout-ratio" else i,
+            )
             norm = optimizer_step(optimizer, policy.model, self.options.max_grad_norm)
         tokens = sum(len(i.segment.ids) for i in used) * self.options.updates
         loss = sums.pop("loss") / self.options.updates

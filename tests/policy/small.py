@@ -90,6 +90,9 @@ class Ledger:
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
         self.steps[metrics.step] = (metrics, scored)
 
+    def recorded(self) -> list[int]:
+        return list(self.steps)
+
 
 class Spy:
     """A model that notes each forward pass: (rows, tokens, whether it extends a cache)."""

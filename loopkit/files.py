@@ -1,0 +1,70 @@
+"""Files that are whole or not there, and directories that one process has to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from loopkit.errors import RunError
+from loopkit.records import Json
+
+TEMPORARY, LOCK = ".tmp-", ".lock"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write beside the file and rename: a reader sees the old file or the new one, never a part.
+
+    Raises RunError where it cannot be written (a full disk, a read-only directory); the old file stays.
+    """
+    temporary = path.parent / f"{TEMPORARY}{path.name}"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)  # half of a file would take what room there is
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file that cannot be written, and the cure."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written: {error.strerror or error}. "
+            "Make room there, or make it writable, and run the same command: it resumes."
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a directory while this process works in it; raises RunError where another process does."""
+    file = path / LOCK
+    with writing(file):
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:
+            if not file.exists():
+                raise
+            handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)  # read-only, and perhaps nothing is left to write
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"{path} is in use by another process. Wait for it, or choose another --out.") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def to_json(data: Json) -> bytes:
+    return (json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
