@@ -6,12 +6,14 @@ import atexit
 import os
 import threading
 from dataclasses import dataclass
-
-import structlog
+from typing import TYPE_CHECKING
 
 from loopkit.sandbox.pool import Sandbox
 from loopkit.sandbox.programs import Limits
 from loopkit.sandbox.tiers import SandboxError, mode
+
+if TYPE_CHECKING:
+    import structlog
 
 _lock = threading.Lock()
 _pools: dict[tuple[int, str, Limits], Sandbox] = {}
@@ -59,8 +61,7 @@ def available() -> Available:
 
 
 def _log() -> structlog.stdlib.BoundLogger:
+    import structlog
+
     logger: structlog.stdlib.BoundLogger = structlog.get_logger("loopkit.sandbox")
     return logger
-
-
-

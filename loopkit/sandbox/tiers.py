@@ -108,13 +108,13 @@ def find_bwrap() -> str | None:
 
 
 def _try_bwrap(program: str) -> str | None:
-    """None if ``program`` starts Python as bubblewrap would; else what it said."""
-    command = [program, *_bwrap_options(), "--", interpreter(), "-I", "-S", "-c", "print('inside')"]
+    """None if ``program`` can start Python; else what it said. Whether it isolates is for the probes."""
+    command = [program, *_bwrap_options(), "--", interpreter(), "--version"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, env={}, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    if done.returncode == 0 and done.stdout == "inside\n":
+    if done.returncode == 0 and done.stdout.startswith("Python "):
         return None
     return done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else f"exit code {done.returncode}"
 
