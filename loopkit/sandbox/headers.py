@@ -29,7 +29,9 @@ def read(machine: str) -> dict[str, int]:
     """Name -> number of what the sandbox names and this machine has. Raises FileNotFoundError without headers."""
     found = [Path(p) for p in SOURCES[machine] if Path(p).exists()]
     if not found:
-        raise FileNotFoundError(f"no kernel headers for {machine}: install linux-libc-dev (looked at {SOURCES[machine]})")
+        raise FileNotFoundError(
+            f"no kernel headers for {machine}: install linux-libc-dev (looked at {SOURCES[machine]})"
+        )
     defined = dict(re.findall(r"^#define (__NR\w+)\s+(\w+)", found[0].read_text(), re.MULTILINE))
 
     def value(text: str | None) -> int | None:  # a name may be defined as another, which this machine may lack

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loopkit.errors import UsageError
 from loopkit.sandbox import answers, selftest, tiers
 from loopkit.sandbox.inside import codec
 from loopkit.sandbox.programs import Limits, Outcome, Program
@@ -160,7 +161,11 @@ class Sandbox:
         body: dict[str, Any] = {"form": program.form, "source": program.source}
         if program.form == "function":
             cases = program.cases[unit.first : unit.first + unit.cases]
-            body |= {"entry": program.entry, "first": unit.first, "cases": [codec.pack(list(c)) for c in cases]}
+            try:
+                packed = [codec.pack(list(c)) for c in cases]
+            except codec.Unsupported as error:
+                raise UsageError(f"program {unit.index}: an argument cannot be passed: {error}.") from error
+            body |= {"entry": program.entry, "first": unit.first, "cases": packed}
         settings = {"cases": unit.cases, "cpu": limits.cpu, "wall": limits.wall, "memory": limits.memory}
         message = json.dumps(settings | {"output": limits.output}).encode()
         fds: list[int] = []

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loopkit.errors import UsageError
+from loopkit.sandbox.inside.kernel import words
 
 INSIDE = Path(__file__).parent / "inside"
 PACKAGE = "loopkit.sandbox.inside"
-LEFT_OUT = frozenset(
+LEFT_OUT = words(
     "test tests idlelib turtledemo tkinter turtle lib2to3 ensurepip venv distutils site-packages __pycache__ "
-    "dist-packages pydoc_data msilib curses dbm sqlite3 ctypes.test config __phello__ antigravity this".split()
+    "dist-packages pydoc_data msilib curses dbm sqlite3 ctypes.test config __phello__ antigravity this"
 )
 """Parts that no solution uses: tests, windows, terminals, databases, installers."""
 

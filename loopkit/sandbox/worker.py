@@ -43,7 +43,7 @@ class Worker:
         sources = store.own_sources() if sources is None else sources
         self.tier = tier
         self.pidfd = -1
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         modules = store.build(sources)
         try:

@@ -27,6 +27,7 @@ LIMITS = Limits(cpu=0.3, wall=0.8, output=1 << 18)
 
 HEAD = f"""
 import ctypes, os, signal, socket, sys, time
+os.close(2)  # makes room for a descriptor
 N = {TABLE.get(os.uname().machine, {})!r}
 L = ctypes.CDLL(None, use_errno=True)
 L.syscall.restype = ctypes.c_long
@@ -70,7 +71,8 @@ def solve(x):
     return [tried(lambda: open(f'/proc/{p}/mem', 'rb').read(1)) for p in P]""",
     "proc: what others run": """
 def solve(x):
-    return [tried(lambda: open(f'/proc/{p}/{f}').read()) for p in (*P, 'self') for f in ('maps', 'environ', 'cmdline')]""",
+    return [tried(lambda: open(f'/proc/{p}/{f}').read())
+            for p in (*P, 'self') for f in ('maps', 'environ', 'cmdline')]""",
     "proc: descriptors of others": """
 def solve(x):
     return [tried(lambda: os.open(f'/proc/{p}/fd/{n}', os.O_RDWR)) for p in (*P, 'self') for n in range(6)]""",
@@ -79,7 +81,7 @@ def solve(x):
 def solve(x):
     return [tried(lambda: socket.socket(f, k)) for f in (1, 2, 10, 16, 17, 38) for k in (1, 2, 3, 5)]""",
     "network: connect": "solve = lambda x: tried(lambda: socket.create_connection(('127.0.0.1', 80), 1))",
-    "network: socket pair": "solve = lambda x: tried(socket.socketpair)",
+    "network: socket pair": "def solve(x):\n    os.close(0)\n    return tried(socket.socketpair)",
     "network: name service": "solve = lambda x: tried(lambda: socket.getaddrinfo('example.org', 80))",
     "network: io_uring": "solve = lambda x: call('io_uring_setup', 8, ctypes.create_string_buffer(120))",
     # --- processes
@@ -112,7 +114,8 @@ def solve(x):
             call('sched_setaffinity', P[2], 8, bytes(8))]""",
     "processes: namespaces and mounts": """
 def solve(x):
-    return [call('unshare', 0x10000000), call('unshare', 0x20000), call('setns', 3, 0), call('mount', b'a', b'/', b'tmpfs', 0, 0),
+    return [call('unshare', 0x10000000), call('unshare', 0x20000), call('setns', 3, 0),
+            call('mount', b'a', b'/', b'tmpfs', 0, 0),
             call('umount2', b'/', 2), call('pivot_root', b'/', b'/')]""",
     # --- signals and tracing
     "signals: kill": """
@@ -120,7 +123,8 @@ def solve(x):
     return [tried(lambda: os.kill(p, s)) for p in (*P, -1, 0) for s in (9, 15, 19, 2, 0)]""",
     "signals: raw": """
 def solve(x):
-    return [call(n, ctypes.c_int(p), 9) for p in P for n in ('kill', 'tkill')] + [call('tgkill', p, p, 9) for p in P]""",
+    return [call(n, ctypes.c_int(p), 9) for p in P for n in ('kill', 'tkill')] + [
+        call('tgkill', p, p, 9) for p in P]""",
     "signals: through descriptors": """
 def solve(x):
     return [call('pidfd_open', p, 0) for p in P] + [call('pidfd_send_signal', n, 9, None, 0) for n in range(64)]
@@ -136,7 +140,8 @@ def solve(x):
     "limits: raise one's own and others'": """
 def solve(x):
     big = (ctypes.c_ulong * 2)(1 << 40, 1 << 40)
-    return [call('prlimit64', p, r, big, None) for p in (0, *P) for r in (0, 1, 6, 7, 9)] + [call('setrlimit', 9, big)]""",
+    return [call('prlimit64', p, r, big, None) for p in (0, *P) for r in (0, 1, 6, 7, 9)] + [
+        call('setrlimit', 9, big)]""",
     "kernel: reach for the rest of it": """
 def solve(x):
     names = ('bpf', 'perf_event_open', 'userfaultfd', 'keyctl', 'add_key', 'personality', 'init_module', 'syslog',
@@ -310,8 +315,9 @@ for fd in range(64): L.close(fd)
 L.syscall(ctypes.c_long(N['exit_group']), 0)""",
     "spoil: terminal and clocks": """
 def solve(x):
-    return [call('ioctl', fd, 0x5412, b'x') for fd in range(4)] + [call('sethostname', b'x', 1), call('reboot', 0, 0, 0)]""",
-    "spy: objects of earlier programs": f"""
+    return [call('ioctl', fd, 0x5412, b'x') for fd in range(4)] + [
+        call('sethostname', b'x', 1), call('reboot', 0, 0, 0)]""",
+    "spy: objects of earlier programs": """
 import gc
 def solve(x):
     wanted = 'earlier-' + 'program' + '-7f3a'
@@ -325,7 +331,8 @@ def solve(x):
     while size:
         n = ctypes.c_long(0)
         # only what is mapped can be read: the heap grows down from its top
-        r = L.syscall(ctypes.c_long(N['madvise']), ctypes.c_void_p((top - size) & ~4095), ctypes.c_size_t(size & ~4095), 14)
+        start, length = ctypes.c_void_p((top - size) & ~4095), ctypes.c_size_t(size & ~4095)
+        r = L.syscall(ctypes.c_long(N['madvise']), start, length, 14)
         if r == 0: break
         size //= 2
     heap = ctypes.string_at((top - size) & ~4095, size & ~4095)
@@ -382,7 +389,9 @@ SCRIPTS: dict[str, str] = {
 for fd in range(4):
     try: os.lseek(fd, 0, 0); text = os.read(fd, 1 << 20)
     except OSError: continue
-    if b'""" + str(SECRET) + """' in text: print('THROUGH')""",
+    if b'"""
+    + str(SECRET)
+    + """' in text: print('THROUGH')""",
     "script: endless output": "while 1: print('A' * 4096)",
     "script: endless output past Python": "while 1: L.write(1, b'A' * 4096, 4096)",
     "script: early exit after nothing": "os._exit(0)",
@@ -390,7 +399,8 @@ for fd in range(4):
     "script: wait for a thread for ever": "import threading\nthreading.Thread(target=lambda: time.sleep(100)).start()",
     "script: exit handlers": "import atexit\n@atexit.register\ndef f():\n    while 1: pass",
     "script: fork and print twice": "print(tried(os.fork))",
-    "script: asks for the network": "import urllib.request\nprint(tried(lambda: urllib.request.urlopen('http://127.0.0.1')))",
+    "script: asks for the network": "import urllib.request\n"
+    "print(tried(lambda: urllib.request.urlopen('http://127.0.0.1')))",
 }
 
 

@@ -70,5 +70,7 @@ def test_without_the_layers_they_would() -> None:
 
 def test_a_secret_that_is_guessed_counts_as_through(sandbox: Sandbox) -> None:
     """The judge of the attacks would see one that works."""
-    found = sandbox.run([Program(f"solve = lambda x: {attacks.SECRET}", [[1]]), Program("print('THROUGH')", [""], "script")])
+    found = sandbox.run(
+        [Program(f"solve = lambda x: {attacks.SECRET}", [[1]]), Program("print('THROUGH')", [""], "script")]
+    )
     assert all(map(attacks.through, found))

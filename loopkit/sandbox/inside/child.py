@@ -13,12 +13,14 @@ import gc
 import io
 import json
 import os
+import random
 import resource
 import signal
 import struct
 import sys
 import threading
 import types
+from importlib.machinery import PathFinder
 from typing import Any
 
 from loopkit.sandbox.inside import codec, kernel
@@ -51,7 +53,7 @@ def lock(fds: list[int], job: dict[str, Any], filter: bytes | None, threads: int
 def run(program: dict[str, Any], job: dict[str, Any], importer: Any) -> None:
     """Run a function over its cases, or a script once; leaves by ``os._exit``."""
     _friendly()
-    sys.meta_path[:] = [*(f for f in sys.meta_path if f.__name__ != "PathFinder"), importer]
+    sys.meta_path[:] = [*(f for f in sys.meta_path if f is not PathFinder), importer]
     sys.path[:] = []
     _alarm(job)
     os.write(3, b"+")  # from here on the program is to blame
@@ -78,7 +80,6 @@ def _function(program: dict[str, Any], job: dict[str, Any]) -> None:
         while text:
             text = text[write(1, text) :]
 
-    os.dup2 = os.close = None  # type: ignore[assignment]  # not to be found by accident; the filter is what holds
     sys.stdin, sys.stdout, sys.stderr = io.StringIO(), _Discard(), _Discard()
     try:
         call = _load(program["source"], program["entry"])
@@ -114,10 +115,11 @@ def _load(source: str, entry: str) -> Any:
 
 def _script(source: str) -> int:
     """Run a whole script with descriptors 0 and 1; returns its exit code."""
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", False)), "utf-8")
-    raw = io.FileIO(1, "w", False)
-    out = sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.BufferedWriter(raw, 1 << 16), "utf-8")  # type: ignore[type-var]
-    sys.stderr = sys.__stderr__ = _Discard()  # type: ignore[misc]
+    names: Any = sys
+    names.stdin = names.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", False)), "utf-8")
+    out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", False), 1 << 16), "utf-8")
+    names.stdout = names.__stdout__ = out
+    names.stderr = names.__stderr__ = _Discard()
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     code = 0
@@ -170,9 +172,12 @@ class _Discard(io.TextIOBase):
 def _friendly() -> None:
     """Answers for calls that solutions make and the kernel's layers refuse, so that honest programs run."""
     sys.setrecursionlimit(1000)
+    random.seed(0)  # Python seeds it anew in every child: each program gets the same numbers
     resource.setrlimit = lambda what, limits: None  # "raise my stack": it is at its limit already
-    os.fstat = _fstat  # type: ignore[assignment]  # libc's takes a path on the way
-    builtins.quit = builtins.exit = sys.exit  # site's; scripts use them
+    names: Any = os
+    names.fstat = _fstat  # libc's takes a path on the way
+    names = builtins
+    names.quit = names.exit = sys.exit  # site's; scripts use them
 
 
 def _fstat(fd: int) -> os.stat_result:

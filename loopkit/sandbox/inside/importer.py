@@ -18,7 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
 
-PRELOAD = (
+PRELOAD = str.split(
     "abc array ast atexit base64 bisect builtins calendar cmath codecs collections collections.abc contextlib copy csv "
     "ctypes dataclasses datetime decimal enum errno fractions functools gc graphlib hashlib heapq importlib io "
     "itertools json keyword math mmap numbers operator os pickle platform pprint queue random re resource select "
@@ -27,7 +27,7 @@ PRELOAD = (
     # C extensions that pure modules import, of which the programs may import any
     "_asyncio _bz2 _codecs_jp _contextvars _datetime _elementtree _lzma _posixsubprocess _queue _statistics _uuid "
     "_zoneinfo _opcode _lsprof audioop binascii fcntl grp pyexpat termios _multiprocessing _posixshmem _heapq"
-).split()
+)
 
 
 class Importer(MetaPathFinder, InspectLoader):
@@ -75,5 +75,5 @@ def preload() -> list[str]:
 
 def install(fd: int) -> Importer:
     importer = Importer(fd)
-    sys.meta_path.append(importer)  # type: ignore[arg-type]
+    sys.meta_path.append(importer)
     return importer

@@ -22,19 +22,24 @@ EPERM, ENOSYS = 1, 38
 THREAD_FLAGS = (0x3D0F00, 0x7D0F00)  # what glibc and musl start a thread with: never a process, never a namespace
 FORK_FLAGS = (0x1200011,)  # glibc's fork
 
-PROGRAM = frozenset(
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PROGRAM = words(
     "read write readv writev pread64 lseek close fstat poll ppoll select pselect6 mmap mprotect munmap mremap madvise "
     "brk rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall sched_yield nanosleep clock_nanosleep "
     "clock_gettime clock_getres gettimeofday time getpid gettid getuid geteuid getgid getegid uname getrandom futex "
-    "rseq set_robust_list setitimer getrusage times exit exit_group".split()
+    "rseq set_robust_list setitimer getrusage times exit exit_group"
 )
 """What a program may call: its own memory, its own open descriptors, clocks. ``clone`` for a thread, besides."""
-ZYGOTE = PROGRAM | frozenset(
+ZYGOTE = PROGRAM | words(
     "recvmsg sendto sendmsg wait4 waitid pidfd_open pidfd_send_signal pipe2 dup dup2 dup3 fcntl close_range prctl "
-    "seccomp setrlimit prlimit64 set_tid_address".split()
+    "seccomp setrlimit prlimit64 set_tid_address"
 )
 """What the zygote may call, besides ``fork``: no file, no socket, no program, no signal but to its own child."""
-GUARDED = frozenset("clone clone3 mmap mprotect".split())
+GUARDED = words("clone clone3 mmap mprotect")
 """Calls with a rule of their own: the flags of clone, and no memory that can be executed."""
 
 libc = ctypes.CDLL(None, use_errno=True)

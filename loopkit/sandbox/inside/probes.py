@@ -22,7 +22,7 @@ from loopkit.sandbox.inside import kernel
 from loopkit.sandbox.inside.syscalls import TABLE
 
 STOPPED = "stopped"
-CALLS = frozenset(
+CALLS = kernel.words(
     # no argument of these does harm; each is forbidden to a program (and, but for some, to the zygote)
     "open openat openat2 creat stat newfstatat statx access faccessat readlinkat getdents64 chdir mkdirat unlinkat "
     "socket socketpair connect bind listen accept4 sendto sendmsg recvmsg execve execveat fork vfork kill tkill tgkill "
@@ -31,7 +31,7 @@ CALLS = frozenset(
     "memfd_create pipe2 eventfd2 timerfd_create inotify_init1 fanotify_init keyctl add_key request_key shmget msgget "
     "semget mq_open personality init_module kexec_load reboot sethostname setuid setpgid setsid setpriority "
     "sched_setaffinity ioctl fcntl dup dup3 ftruncate fallocate sendfile splice vmsplice capset iopl clone3 pkey_alloc "
-    "landlock_create_ruleset memfd_secret syslog sysinfo getcwd".split()
+    "landlock_create_ruleset memfd_secret syslog sysinfo getcwd"
 )
 OF_ZYGOTE = CALLS - kernel.ZYGOTE
 """Those that not even the zygote may call."""

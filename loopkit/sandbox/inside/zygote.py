@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import random
 import re
 import resource
 import select
@@ -127,13 +126,12 @@ def _wait(control: socket.socket, pid: int, seconds: float) -> tuple[bool, bool]
 
 
 def _warm() -> None:
-    """Do once what every program would do again: compiled patterns, encoders, the first random state."""
+    """Do once what every program would do again: compiled patterns, encoders."""
     codec.decode(codec.encode([1.5, "é", {"a": (1,)}]))
     re.compile(r"\s+")
     compile("def solve(a):\n    return a", "<program>", "exec")
-    random.seed(0)
     resource.getrusage(resource.RUSAGE_SELF)
-    sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.stdin = sys.stdout = sys.stderr = None
     gc.collect()
     gc.disable()
     gc.freeze()
