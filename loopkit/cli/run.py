@@ -11,6 +11,7 @@ import tomli_w
 
 from loopkit import plugins as registry
 from loopkit.cli import render
+from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
 from loopkit.errors import UsageError
 from loopkit.records import Json
@@ -44,6 +45,7 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@sandbox_option
 @render.format_option
 @render.json_option
 def run(

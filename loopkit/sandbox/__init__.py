@@ -9,8 +9,8 @@ the command line. See docs/sandbox.md; for what it stops and what is left, SECUR
 """
 
 from loopkit.sandbox.pool import Sandbox
+from loopkit.sandbox.process import available, shared
 from loopkit.sandbox.programs import Limits, Outcome, Program, same, same_text
-from loopkit.sandbox.shared import available, shared
 from loopkit.sandbox.tiers import MODES, VARIABLE, SandboxError
 
 __all__ = [
