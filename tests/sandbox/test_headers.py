@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import struct
 
 import pytest
 
@@ -52,3 +53,43 @@ def test_both_machines_have_what_the_sandbox_needs() -> None:
 
 def test_no_allowed_call_is_probed_as_forbidden() -> None:
     assert not kernel.PROGRAM & probes.CALLS
+
+
+def simulate(filter: bytes, number: int, arguments: tuple[int, ...] = (0,) * 6, arch: int | None = None) -> int:
+    """What a filter answers to a call: the kernel's machine, in a few lines."""
+    data = struct.pack("<iIQ6Q", number, kernel.AUDIT_ARCH[kernel.MACHINE] if arch is None else arch, 0, *arguments)
+    at = value = 0
+    while True:
+        code, true, false, k = struct.unpack_from("HBBI", filter, at * 8)
+        at += 1
+        if code == kernel.RET:
+            return int(k)
+        if code == kernel.LD:
+            (value,) = struct.unpack_from("<I", data, k)
+        else:
+            holds = {kernel.JEQ: value == k, kernel.JGE: value >= k, kernel.JSET: value & k}[code]
+            at += true if holds else false
+
+
+@pytest.mark.parametrize("names", [kernel.PROGRAM, kernel.ZYGOTE])
+def test_the_filter_allows_what_it_names_and_nothing_else(names: frozenset[str]) -> None:
+    """Every number there is, by the filter's own arithmetic; the self-attack asks the kernel."""
+    filter = kernel.bpf(names, kernel.THREAD_FLAGS)
+    allowed = {kernel.number(n) for n in names - kernel.GUARDED} - {-1}
+    guarded = {kernel.number(n) for n in kernel.GUARDED}
+    for number in {*range(2000), 2**30 - 1} - guarded:
+        assert simulate(filter, number) == (kernel.ALLOW if number in allowed else kernel.REFUSE)
+        assert simulate(filter, number, arch=0x40000003) == kernel.KILL
+    for number in (2**30, 2**30 + 1, -1, -(2**31)):
+        assert simulate(filter, number) == kernel.KILL
+    call = kernel.number
+    for name in ("mmap", "mprotect"):
+        for protection in range(8):
+            wanted = kernel.REFUSE if protection & 4 else kernel.ALLOW
+            assert simulate(filter, call(name), (0, 0, protection, 0, 0, 0)) == wanted
+    for flags in (0x3D0F00, 0x7D0F00):
+        assert simulate(filter, call("clone"), (flags, 0, 0, 0, 0, 0)) == kernel.ALLOW
+        assert simulate(filter, call("clone"), (flags | 1 << 32, 0, 0, 0, 0, 0)) == kernel.REFUSE
+    for flags in (0, 17, 0x1200011, 0x3D0F00 | 0x20000000, 0x3D0F00 & ~0x10000):
+        assert simulate(filter, call("clone"), (flags, 0, 0, 0, 0, 0)) == kernel.REFUSE
+    assert simulate(filter, call("clone3")) == kernel.ERRNO | kernel.ENOSYS

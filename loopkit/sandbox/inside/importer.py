@@ -25,8 +25,8 @@ PRELOAD = str.split(
     "signal socket statistics string struct sys textwrap threading time timeit traceback types typing unicodedata "
     "warnings weakref zlib encodings.ascii encodings.latin_1 encodings.utf_8 encodings.idna "
     # C extensions that pure modules import, of which the programs may import any
-    "_asyncio _bz2 _codecs_jp _contextvars _datetime _elementtree _lzma _posixsubprocess _queue _statistics _uuid "
-    "_zoneinfo _opcode _lsprof audioop binascii fcntl grp pyexpat termios _multiprocessing _posixshmem _heapq"
+    "_asyncio _bz2 _contextvars _datetime _elementtree _lzma _posixsubprocess _queue _statistics "
+    "_zoneinfo _opcode binascii fcntl pyexpat _heapq"
 )
 
 

@@ -65,26 +65,33 @@ def syscall(name: str, *arguments: object) -> int:
 
 LD, JEQ, JGE, JSET, RET = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 NR, ARCH, ARGS = 0, 4, 16  # offsets in struct seccomp_data; arguments are 64 bits, little-endian
+REFUSE = ERRNO | EPERM
+Code = list[tuple[int, int, int, int]]
+"""Instructions: code, how many to skip if true and if false, operand."""
 
 
 def bpf(names: Iterable[str], clone_flags: Iterable[int]) -> bytes:
     """A filter that allows ``names`` and clone with exactly these flags, refuses the rest with EPERM, and kills on
-    another architecture's calls (32-bit, x32)."""
-    code = [(LD, 0, 0, ARCH), (JEQ, 1, 0, AUDIT_ARCH[MACHINE]), (RET, 0, 0, KILL)]
+    another architecture's calls (32-bit, x32).
+
+    Short, since it is compiled anew for every program: one instruction a call.
+    """
+    code: Code = [(LD, 0, 0, ARCH), (JEQ, 1, 0, AUDIT_ARCH[MACHINE]), (RET, 0, 0, KILL)]
     code += [(LD, 0, 0, NR), (JGE, 0, 1, 0x40000000), (RET, 0, 0, KILL)]
-    for n in sorted({number(name) for name in names if name not in GUARDED} - {-1}):
-        code += [(JEQ, 0, 1, n), (RET, 0, 0, ALLOW)]
     if "mmap" in names:
         for name in ("mmap", "mprotect"):  # argument 2 is the protection; 4 is PROT_EXEC
             code += [(JEQ, 0, 4, number(name)), (LD, 0, 0, ARGS + 2 * 8), (JSET, 0, 1, 4)]
-            code += [(RET, 0, 0, ERRNO | EPERM), (RET, 0, 0, ALLOW)]
+            code += [(RET, 0, 0, REFUSE), (RET, 0, 0, ALLOW)]
     code += [(JEQ, 0, 1, number("clone3")), (RET, 0, 0, ERRNO | ENOSYS)]  # flags in memory: libc falls back to clone
     flags = list(clone_flags)
-    code += [(JEQ, 0, 2 * len(flags) + 4, number("clone")), (LD, 0, 0, ARGS + 4), (JEQ, 1, 0, 0)]
-    code += [(RET, 0, 0, ERRNO | EPERM), (LD, 0, 0, ARGS)]
+    code += [(JEQ, 0, 2 * len(flags) + 5, number("clone")), (LD, 0, 0, ARGS + 4), (JEQ, 1, 0, 0)]
+    code += [(RET, 0, 0, REFUSE), (LD, 0, 0, ARGS)]
     for flag in flags:
         code += [(JEQ, 0, 1, flag), (RET, 0, 0, ALLOW)]
-    code += [(RET, 0, 0, ERRNO | EPERM)]
+    code += [(RET, 0, 0, REFUSE)]
+    allowed = sorted({number(name) for name in names if name not in GUARDED} - {-1})
+    code += [(JEQ, len(allowed) - k, 0, n) for k, n in enumerate(allowed)]  # each skips to the last line
+    code += [(RET, 0, 0, REFUSE), (RET, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *line) for line in code)
 
 
