@@ -26,7 +26,7 @@ PRELOAD = str.split(
     "warnings weakref zlib encodings.ascii encodings.latin_1 encodings.utf_8 encodings.idna "
     # C extensions that pure modules import, of which the programs may import any
     "_asyncio _bz2 _contextvars _datetime _elementtree _lzma _posixsubprocess _queue _statistics "
-    "_zoneinfo _opcode binascii fcntl pyexpat _heapq"
+    "_zoneinfo _opcode _lsprof binascii fcntl pyexpat _heapq"
 )
 
 
