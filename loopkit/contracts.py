@@ -88,6 +88,8 @@ class Game(ABC):
     """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
     observed_is_paid: ClassVar[bool] = False
     """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
+    programs: ClassVar[bool] = False
+    """Whether ``assess`` runs untrusted programs in ``loopkit.sandbox.shared()``: tried before a run, and recorded."""
     tiny_settings: ClassVar[Mapping[str, Json]] = {}
     """Defaults of a run on the embedded policy, as ``--set`` keys ("run.steps", "trainer.learning_rate")."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import loopkit
 from loopkit.config import RunSpec
 from loopkit.contracts import PolicyRef
+from loopkit.errors import UsageError
 from loopkit.plugins import Plugins
 from loopkit.records import Json
+from loopkit.sandbox import shared
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "pydantic", "pluggy")
 
@@ -34,7 +38,18 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef) -> dict[str, Jso
         "plugins": {name: str(origin) for name, origin in used.items()},
         "git": git_revision(Path(loopkit.__file__).parent),
         "start_policy_sha256": policy_hash(start),
+        **({"sandbox": shared().describe()} if plugins.get("games", spec.game).load().programs else {}),
     }
+
+
+def check_sandbox(directory: Path, made: Mapping[str, Json]) -> None:
+    """Raise UsageError where a run would go on in another sandbox than the one its manifest records."""
+    recorded = json.loads((directory / "manifest.json").read_text(encoding="utf-8")).get("sandbox")
+    if recorded != made.get("sandbox"):
+        raise UsageError(
+            f"{directory} was begun with the sandbox {recorded}, and would go on with {made.get('sandbox')}. Pass "
+            "--sandbox with the recorded tier, or choose another --out."
+        )
 
 
 def _version(package: str) -> str | None:

@@ -18,7 +18,7 @@ from loopkit.config import BASE, RunSpec, build_game, set_up
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError, UsageError
 from loopkit.files import to_json, write_whole
-from loopkit.manifest import manifest
+from loopkit.manifest import check_sandbox, manifest
 from loopkit.metrics import summary
 from loopkit.playing import evaluate
 from loopkit.plugins import Plugins
@@ -26,6 +26,7 @@ from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee, plan
 from loopkit.rundir import RunDir
+from loopkit.sandbox import shared
 
 ERROR = "error.txt"
 
@@ -68,7 +69,9 @@ def run_one(spec: RunSpec, out: Path, start: PolicyRef, tell: Listener) -> None:
 
     run = RunDir(directory, closed)
     with run.lock():
-        run.begin(spec, manifest(spec, plugins, start))
+        made = manifest(spec, plugins, start)
+        run.begin(spec, made)
+        check_sandbox(directory, made)
         (directory / ERROR).unlink(missing_ok=True)
         plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
         ref = start if spec.arm == BASE else train(spec, run, plugins, start)
@@ -158,6 +161,8 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
 def preflight(spec: RunSpec, plugins: Plugins) -> None:
     """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
     game = set_up(plugins, spec).game
+    if game.programs:
+        shared()  # refused now, if this machine has none that holds
     if not game.tasks(spec.run.eval_split):
         raise UsageError(f"{spec.game} has no tasks in split {spec.run.eval_split!r}. Choose another run.eval_split.")
     if spec.rollouts is not None:

@@ -16,6 +16,13 @@ LAYERS: list[set[str]] = [
     {"loopkit.errors", "loopkit.seeding", "loopkit.processes"},
     {"loopkit.records"},
     {"loopkit.notices", "loopkit.files"},
+    {
+        "loopkit.sandbox", "loopkit.sandbox.answers", "loopkit.sandbox.headers", "loopkit.sandbox.pool",
+        "loopkit.sandbox.programs", "loopkit.sandbox.selftest", "loopkit.sandbox.process", "loopkit.sandbox.store",
+        "loopkit.sandbox.tiers", "loopkit.sandbox.worker", "loopkit.sandbox.inside", "loopkit.sandbox.inside.child",
+        "loopkit.sandbox.inside.codec", "loopkit.sandbox.inside.importer", "loopkit.sandbox.inside.kernel",
+        "loopkit.sandbox.inside.probes", "loopkit.sandbox.inside.syscalls", "loopkit.sandbox.inside.zygote",
+    },
     {"loopkit.contracts", "loopkit.hookspecs"},
     {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
     {"loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict"},
@@ -39,8 +46,8 @@ LAYERS: list[set[str]] = [
     {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},
     {
-        "loopkit.cli", "loopkit.cli.render", "loopkit.cli.run", "loopkit.cli.evaluate", "loopkit.cli.listing",
-        "loopkit.cli.check", "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
+        "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
+        "loopkit.cli.listing", "loopkit.cli.check", "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

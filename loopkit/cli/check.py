@@ -12,6 +12,7 @@ import click
 from loopkit import plugins as registry
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.cli import render
+from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import build_game, channels_of, parse_set
 from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
@@ -33,6 +34,7 @@ Answers proven, unproven (no control, or no known exploit: it runs, labelled) or
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what held, too.")
+@sandbox_option
 @render.format_option
 @render.json_option
 def check(

@@ -17,6 +17,7 @@ from loopkit.config import build_game, own_channels
 from loopkit.errors import LoopkitError
 from loopkit.manifest import PACKAGES
 from loopkit.plugins import KINDS
+from loopkit.sandbox import available
 
 EPILOG = """\b
 Examples:
@@ -44,6 +45,7 @@ def doctor(as_json: bool) -> None:
         "cores": os.cpu_count(),
         "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf")},
         "accelerator": _accelerator(),
+        "sandbox": available().text,
         "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],
         "registered": {kind: len(plugins.names(kind)) for kind in KINDS},
         "problems": [{"distribution": str(o), "message": m} for o, m in broken],

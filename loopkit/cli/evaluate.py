@@ -11,6 +11,7 @@ import click
 
 from loopkit import plugins as registry
 from loopkit.cli import render
+from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve, set_up
 from loopkit.contracts import SPLITS, PolicyRef, Split
 from loopkit.errors import UsageError
@@ -38,6 +39,7 @@ Evaluations of a run are kept under its eval/ and not repeated.
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Game options. Repeatable.")
+@sandbox_option
 @render.format_option
 @render.json_option
 def evaluate(

@@ -10,6 +10,7 @@ import click
 
 from loopkit import plugins as registry
 from loopkit.cli import render
+from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import set_up
 from loopkit.errors import UsageError
 from loopkit.files import to_json, write_whole
@@ -39,6 +40,7 @@ changed.
 @click.command(epilog=EPILOG)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Compare only; write nothing.")
+@sandbox_option
 @render.json_option
 def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
     """Rebuild the scores of the recorded rollouts of RUNS (run directories, or experiments that hold them)."""

@@ -11,6 +11,7 @@ import tomli_w
 
 from loopkit import plugins as registry
 from loopkit.cli import render
+from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
 from loopkit.errors import UsageError
 from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
@@ -49,6 +50,7 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@sandbox_option
 @render.format_option
 @render.json_option
 def run(

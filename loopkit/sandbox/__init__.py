@@ -1,0 +1,28 @@
+"""Runs untrusted Python: hostile programs, many a second, and closed when in doubt. Knows nothing of games.
+
+    with Sandbox() as sandbox:
+        ((outcome,),) = sandbox.run([Program("def solve(a, b): return a + b", cases=[[1, 2]])])
+        passed = outcome.answered and same(3, outcome.value)
+
+Expected outputs never enter it: the comparison is made here, outside. A game uses ``shared()``, in the mode chosen on
+the command line. See docs/sandbox.md; for what it stops and what is left, SECURITY.md.
+"""
+
+from loopkit.sandbox.pool import Sandbox
+from loopkit.sandbox.process import available, shared
+from loopkit.sandbox.programs import Limits, Outcome, Program, same, same_text
+from loopkit.sandbox.tiers import MODES, VARIABLE, SandboxError
+
+__all__ = [
+    "MODES",
+    "VARIABLE",
+    "Limits",
+    "Outcome",
+    "Program",
+    "Sandbox",
+    "SandboxError",
+    "available",
+    "same",
+    "same_text",
+    "shared",
+]
