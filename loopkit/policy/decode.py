@@ -15,6 +15,7 @@ import torch
 
 from loopkit import seeding
 from loopkit.errors import RunError
+from loopkit.policy.forward import forward_of
 
 COMPACT_BELOW = 0.75
 """Rows are dropped from the batch when fewer than this share still speak; each drop copies the cache."""
@@ -57,11 +58,11 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
     device = model.device
     prompts, which = unique(r.prompt for r in rows)
     ids, mask, positions = pad_left(prompts, pad_id, device)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+    forward = forward_of(model)
+    logits, past = forward(ids, mask, positions, last=True)
     select = torch.tensor(which, device=device)
-    cache = out.past_key_values
-    cache.batch_select_indices(select)
-    logits, mask, position = out.logits[select, -1], mask[select], positions[select, -1] + 1
+    past = forward.select(past, select)
+    logits, mask, position = logits[select, -1], mask[select], positions[select, -1] + 1
     temperature = torch.tensor([r.temperature for r in rows], device=device)
     limit = torch.tensor([r.max_tokens for r in rows], device=device)
     longest = int(limit.max())
@@ -84,17 +85,11 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
             break
         if n < COMPACT_BELOW * len(live):
             kept = speaking.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
+            past = forward.select(past, kept)
             live, token, mask, position, speaking = live[kept], token[kept], mask[kept], position[kept], speaking[kept]
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
-        out = model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=position[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits, position = out.logits[:, -1], position + 1
+        logits, past = forward(token[:, None], mask, position[:, None], past)
+        logits, position = logits[:, -1], position + 1
     if not logprobs.isfinite().all():
         raise RunError(
             "the policy's log-probabilities are not finite: it diverged (lower the learning rate and start anew), or "

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from loopkit.policy.decode import pad_left, unique
+from loopkit.policy.forward import forward_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +45,18 @@ def score(model: Any, segments: Sequence[Segment], *, pad_id: int) -> Scores:
     for i, s in enumerate(segments):
         ids[i, : len(s.ids)] = torch.tensor(s.ids, device=device)
         mask[i, : len(s.ids)] = 1.0
-    out = model(
-        input_ids=prompt_ids,
-        attention_mask=prompt_mask,
-        position_ids=prompt_positions,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits = out.logits[select, -1:]
+    forward = forward_of(model)
+    logits, past = forward(prompt_ids, prompt_mask, prompt_positions, last=True)
+    logits = logits[select, -1:]
     if width > 1:
-        cache = out.past_key_values
-        cache.batch_select_indices(select)
         steps = torch.arange(width - 1, device=device)
-        rest = model(
-            input_ids=ids[:, :-1],
-            attention_mask=torch.cat([prompt_mask[select], mask[:, :-1].long()], 1),
-            position_ids=prompt_positions[select, -1:] + 1 + steps,
-            past_key_values=cache,
-            use_cache=True,
+        rest, _ = forward(
+            ids[:, :-1],
+            torch.cat([prompt_mask[select], mask[:, :-1].long()], 1),
+            prompt_positions[select, -1:] + 1 + steps,
+            forward.select(past, select),
         )
-        logits = torch.cat([logits, rest.logits], 1)
+        logits = torch.cat([logits, rest], 1)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     temperature = torch.tensor([s.temperature for s in segments], dtype=dtype, device=device)
     everything = torch.log_softmax(logits.to(dtype) / temperature[:, None, None], -1)
