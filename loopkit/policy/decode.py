@@ -36,13 +36,10 @@ class Sampling:
 def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, ...]:
     """(N,) sequences -> ids, mask and positions, each (N, L), padded on the left."""
     length = max(map(len, sequences))
-    ids = torch.full((len(sequences), length), pad_id)
-    mask = torch.zeros((len(sequences), length), dtype=torch.long)
-    for i, sequence in enumerate(sequences):
-        ids[i, length - len(sequence) :] = torch.tensor(sequence)
-        mask[i, length - len(sequence) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    return ids.to(device), mask.to(device), positions.to(device)
+    ids = torch.tensor([[pad_id] * (length - len(s)) + list(s) for s in sequences], device=device)
+    lengths = torch.tensor([len(s) for s in sequences], device=device)
+    positions = torch.arange(length, device=device) - (length - lengths)[:, None]
+    return ids, (positions >= 0).long(), positions.clamp(min=0)
 
 
 def unique(prompts: Iterable[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[int]]:
@@ -59,10 +56,10 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
     prompts, which = unique(r.prompt for r in rows)
     ids, mask, positions = pad_left(prompts, pad_id, device)
     forward = forward_of(model)
-    logits, past = forward(ids, mask, positions, last=True)
+    logits, past = forward(ids, mask, positions)
     select = torch.tensor(which, device=device)
     past = forward.select(past, select)
-    logits, mask, position = logits[select, -1], mask[select], positions[select, -1] + 1
+    logits, mask, position = logits[select], mask[select], positions[select, -1] + 1
     temperature = torch.tensor([r.temperature for r in rows], device=device)
     limit = torch.tensor([r.max_tokens for r in rows], device=device)
     longest = int(limit.max())
@@ -89,7 +86,7 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
             live, token, mask, position, speaking = live[kept], token[kept], mask[kept], position[kept], speaking[kept]
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
         logits, past = forward(token[:, None], mask, position[:, None], past)
-        logits, position = logits[:, -1], position + 1
+        position = position + 1
     if not logprobs.isfinite().all():
         raise RunError(
             "the policy's log-probabilities are not finite: it diverged (lower the learning rate and start anew), or "

@@ -16,7 +16,7 @@ from loopkit.contracts import Options, PolicyRef, Referee, Trainer
 from loopkit.playing import Played, play
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
-from loopkit.policy.score import Segment, micro_batches, score
+from loopkit.policy.score import Segment, micro_batches, pad_right, score
 from loopkit.policy.supervised import step as optimizer_step
 from loopkit_grpo import algorithms
 
@@ -155,9 +155,7 @@ class Grpo(Trainer):
         with autocast():
             scores = score(policy.model, segments, pad_id=policy.pad_id)
         now, mask, device = scores.logprobs, scores.mask, scores.mask.device
-        old = torch.zeros_like(now)
-        for k, item in enumerate(items):
-            old[k, : len(item.old)] = torch.tensor(item.old, dtype=now.dtype, device=device)
+        old = pad_right([i.old for i in items], 0.0, device, now.dtype)
         owner = torch.tensor([i.rollout for i in items], device=device)
         a = advantage.to(device, now.dtype)[owner]
         w = weights.to(device, now.dtype)[owner]
