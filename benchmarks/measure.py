@@ -112,4 +112,10 @@ def machine() -> dict[str, Any]:
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), model)
     load = os.getloadavg()[0]
-    return {"cpu": model, "cores": os.cpu_count(), "load": round(load, 1), "python": platform.python_version(), **versions}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "load": round(load, 1),
+        "python": platform.python_version(),
+        **versions,
+    }

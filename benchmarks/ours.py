@@ -7,6 +7,7 @@ import json
 import resource
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks import workload
@@ -54,8 +55,8 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "wall": [b - a for a, b in zip(wall, wall[1:], strict=False)],
-                "cpu": [b - a for a, b in zip(cpu, cpu[1:], strict=False)],
+                "wall": [b - a for a, b in pairwise(wall)],
+                "cpu": [b - a for a, b in pairwise(cpu)],
                 "tokens": tokens[1:],
                 "play": [t["play_s"] for t in timings[1:]],
                 "learn": [t["learn_s"] for t in timings[1:]],

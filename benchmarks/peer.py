@@ -11,6 +11,7 @@ import json
 import resource
 import tempfile
 import time
+from itertools import pairwise
 from typing import Any
 
 from benchmarks import workload
@@ -37,7 +38,7 @@ def main() -> None:
         if options.evaluate:
             found["end"] = evaluate(trainer.model, tokenizer, options)
     for i, name in enumerate(("wall", "cpu")):
-        found[name] = [b[i] - a[i] for a, b in zip(marks, marks[1:], strict=False)]
+        found[name] = [b[i] - a[i] for a, b in pairwise(marks)]
     tokens = [m for m in trainer.state.log_history if "completions/mean_length" in m]
     found["tokens"] = [m["completions/mean_length"] * options.prompts * workload.GROUP for m in tokens[1:]]
     found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -90,7 +91,12 @@ def build(options: argparse.Namespace, directory: str) -> tuple[Any, Any, list[t
         disable_tqdm=True,
     )
     trainer = GRPOTrainer(
-        model=model, reward_funcs=reward, args=config, train_dataset=rows, processing_class=tokenizer, callbacks=[Mark()]
+        model=model,
+        reward_funcs=reward,
+        args=config,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        callbacks=[Mark()],
     )
     return trainer, tokenizer, marks
 

@@ -209,6 +209,11 @@ def run_all(specs: Sequence[RunSpec], out: Path, start: PolicyRef, jobs: int, te
     return failed
 
 
+def start_server() -> None:
+    """Start what run_all will fork from, which takes seconds to import, while this process does something else."""
+    _context()
+
+
 def _context() -> Any:
     """A fork server that has imported torch once: each run is a process of its own and starts at once."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -16,7 +16,7 @@ from loopkit.errors import UsageError
 from loopkit.records import Json
 from loopkit.results import Results, collect
 from loopkit.rundir import TEMPORARY, RunDir, check_same, to_json, write_whole
-from loopkit.runner import Event, check, preflight, require, run_all, start_policy
+from loopkit.runner import Event, check, preflight, require, run_all, start_policy, start_server
 
 EPILOG = """\b
 Examples:
@@ -69,10 +69,12 @@ def run(
     experiment = read_experiment(
         config, settings=tables, arms=names, game=game, trainer=trainer, model=model, seeds=seeds
     )
+    out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
+    if not dry_run and not (out / "results.json").exists():
+        start_server()
     plugins = registry.load()
     specs = resolve(experiment, plugins)
     preflight(specs[0], plugins)
-    out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
     jobs = jobs or min(os.cpu_count() or 1, len(specs))
     if dry_run:
         _print_plan(specs, out, jobs, as_json, style)

@@ -112,8 +112,8 @@ def _choose(logits: torch.Tensor, temperature: torch.Tensor, draw: torch.Tensor)
     Inverse transform: the first token whose cumulative probability exceeds the draw, so that one uniform decides.
     """
     greedy = temperature == 0
-    logprobs = torch.log_softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], -1)
-    cumulative = logprobs.double().exp().cumsum(-1)
+    probabilities = torch.softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], -1)
+    cumulative = probabilities.cumsum(-1, dtype=torch.float64)
     token = torch.searchsorted(cumulative, (draw.double() * cumulative[:, -1])[:, None], right=True)[:, 0]
     token = torch.where(greedy, logits.argmax(-1), token.clamp(max=logits.shape[-1] - 1))
-    return token, logprobs.gather(1, token[:, None])[:, 0]
+    return token, probabilities.gather(1, token[:, None])[:, 0].log()

@@ -148,10 +148,10 @@ class Compact:
         bias = _bias(mask, width, x.dtype)
         for i, (before, qkv, out, after, gate_up, down) in enumerate(self.layers):
             mixed = functional.linear(self._norm(x, before), qkv).view(rows, width, self.heads + 2 * self.kv_heads, -1)
-            turned, value = mixed.transpose(1, 2).split([self.heads + self.kv_heads, self.kv_heads], 1)
+            turned, value = torch.split(mixed.transpose(1, 2), [self.heads + self.kv_heads, self.kv_heads], 1)
             first, second = turned.chunk(2, -1)
             turned = turned * cos + torch.cat([second, first], -1) * sin
-            query, key = turned.split([self.heads, self.kv_heads], 1)
+            query, key = torch.split(turned, [self.heads, self.kv_heads], 1)
             key, value = past.extend(i, key, value)
             x = x + functional.linear(_attend(query, key, value, bias), out)
             gate, up = functional.linear(self._norm(x, after), gate_up).chunk(2, -1)

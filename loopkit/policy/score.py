@@ -48,7 +48,7 @@ class Scores:
             for everything, where in self.distributions:
                 # In pieces: another (N, V) would cost more memory than all else. -p log p of p = 0 is 0.
                 floor = torch.finfo(everything.dtype).min
-                pieces = [-(q.exp() * q.clamp(min=floor)).sum(-1) for q in everything.split(ENTROPY_ROWS)]
+                pieces = [-(q.exp() * q.clamp(min=floor)).sum(-1) for q in torch.split(everything, ENTROPY_ROWS)]
                 out[where] = torch.cat(pieces)
         return out
 

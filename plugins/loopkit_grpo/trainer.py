@@ -16,6 +16,7 @@ from loopkit.contracts import Options, PolicyRef, Referee, Trainer
 from loopkit.playing import Played, play
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
+from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, micro_batches, pad_right, score
 from loopkit.policy.supervised import step as optimizer_step
 from loopkit_grpo import algorithms
@@ -64,15 +65,13 @@ class Grpo(Trainer):
         done = found[0] if found else 0
         policy = load_trainable(self.start, found[1] if found else None, self.options.lora_rank, self.seed)
         reference = load(self.start) if self.options.beta else None
-        optimizer = torch.optim.AdamW(
-            [p for p in policy.model.parameters() if p.requires_grad],
-            lr=self.options.learning_rate,
+        optimizer = adamw(
+            policy.model,
+            found[1] if found else None,
+            learning_rate=self.options.learning_rate,
             weight_decay=self.options.weight_decay,
-            betas=(0.9, 0.95),
             eps=self.options.adam_eps,
         )
-        if found:
-            save.load_optimizer(policy.model, optimizer, found[1])
         source.resume(done)
         for step in range(done, source.n_steps):
             began = time.perf_counter()
