@@ -126,6 +126,7 @@ class Compact:
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.epsilon = config.rms_norm_eps
         self.head = model.lm_head.weight
+        self.turns: tuple[torch.Tensor, torch.Tensor] | None = None
         self.layers = [
             (
                 layer.input_layernorm.weight,
@@ -150,7 +151,7 @@ class Compact:
             mixed = functional.linear(self._norm(x, before), qkv).view(rows, width, self.heads + 2 * self.kv_heads, -1)
             turned, value = torch.split(mixed.transpose(1, 2), [self.heads + self.kv_heads, self.kv_heads], 1)
             first, second = turned.chunk(2, -1)
-            turned = turned * cos + torch.cat([second, first], -1) * sin
+            turned = torch.addcmul(turned * cos, torch.cat([second, first], -1), sin)
             query, key = torch.split(turned, [self.heads, self.kv_heads], 1)
             key, value = past.extend(i, key, value)
             x = x + functional.linear(_attend(query, key, value, bias), out)
@@ -171,10 +172,14 @@ class Compact:
         return functional.rms_norm(x, (x.shape[-1],), weight, self.epsilon)
 
     def _rotation(self, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (B, 1, T, width of a head), in float32 as transformers' own; the first half turns back."""
-        angles = positions[:, None, :, None].float() * self.model.rotary_emb.inv_freq.float()
-        cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+        """Cosines and sines (B, 1, T, width of a head) as transformers computes them; the first half turns back."""
+        need = int(positions.max()) + 1
+        if self.turns is None or need > len(self.turns[0]):
+            angles = torch.arange(need + ROOM)[:, None].float() * self.model.rotary_emb.inv_freq.float()
+            cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+            self.turns = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+        cos, sin = (functional.embedding(positions, table)[:, None] for table in self.turns)
+        return cos, sin
 
 
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -194,8 +199,8 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: t
 
 def _bias(mask: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
     """(B, 1, T, past + T) to add to attention scores: 0 where a position is seen, else the lowest number."""
-    seen = mask[:, None, None, :].bool()
+    seen = mask[:, None, None, :] != 0
     if width > 1:
         total = mask.shape[1]
         seen = seen & torch.ones(width, total, dtype=torch.bool, device=mask.device).tril(total - width)
-    return torch.zeros(seen.shape, dtype=dtype, device=mask.device).masked_fill_(~seen, torch.finfo(dtype).min)
+    return torch.where(seen, torch.zeros((), dtype=dtype), torch.finfo(dtype).min)
