@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import workload
 from loopkit import plugins as registry
 from loopkit.contracts import PolicyRef
+from loopkit.policy.process import tune
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee
 from loopkit.rundir import RunDir
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--beta", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    workload.one_thread()
+    tune(1)
     cls = registry.load().trainer("grpo")
     chosen = cls.Options.model_validate(
         {"learning_rate": workload.STILL, "beta": options.beta, "checkpoint_every": 10**6}

@@ -59,7 +59,7 @@ def rewards(found: Game, channel: str, tasks: Sequence[Task], said: Sequence[str
 
 
 def one_thread() -> Any:
-    """torch, set as for a run on ``tiny``; TRL gets the same."""
+    """torch on one thread, with denormals as zero: for a peer too, or it would pay for them."""
     import torch
 
     torch.set_num_threads(1)

@@ -233,7 +233,7 @@ def _context() -> Any:
 
 def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server; files are whole at any moment
-    import torch
+    from loopkit.policy.process import tune
 
     def tell(event: Event) -> None:
         try:
@@ -241,8 +241,7 @@ def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Conne
         except OSError:
             raise SystemExit(1) from None  # nobody listens any more: the parent was stopped, and so are we
 
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # denormals in a small model cost several times its speed
+    tune(threads)
     try:
         run_one(spec, out, start, tell)
     except LoopkitError as error:
