@@ -32,7 +32,7 @@ def rows(rounds: int) -> list[Row]:
 def _ours() -> Spent:
     with tempfile.TemporaryDirectory() as directory, spent() as found:
         answer(
-            start("loopkit.cli", "run", "--game", workload.GAME, "--trainer", "grpo", "--jobs", JOBS,
+            start("benchmarks.command", "run", "--game", workload.GAME, "--trainer", "grpo", "--jobs", JOBS,
                   "--out", Path(directory) / "out")
         )  # fmt: skip
     return found

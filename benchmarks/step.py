@@ -25,9 +25,8 @@ def rows(rounds: int) -> list[Row]:
         out.append(paired(what, "s", _median(ours, "wall"), _median(peer, "wall"), "TRL", aim="2", note=note))
         out.append(paired(what, "CPU s", _median(ours, "cpu"), _median(peer, "cpu"), "TRL"))
         play, learn = (median(t for r in ours for t in r[k][SKIP:]) for k in ("play", "learn"))
-        out.append(
-            Row(f"  of it sampling and scoring; learning (beta {beta:g})", "s", play, note=f"learning {learn:.3f}")
-        )
+        out.append(Row(f"{what}: sampling and scoring", "s", play))
+        out.append(Row(f"{what}: learning", "s", learn))
     return out
 
 
