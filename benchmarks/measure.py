@@ -94,9 +94,11 @@ def alternate(rounds: int, *sides: Callable[[], float]) -> list[list[float]]:
     return [list(column) for column in zip(*found, strict=True)]
 
 
-def paired(what: str, unit: str, ours: Sequence[float], peer: Sequence[float], name: str, **more: Any) -> Row:
-    """A row of (rounds,) paired measurements; the ratio is the peer's over ours for seconds, else ours over it."""
-    faster = [p / o if unit.startswith("s") or "s " in unit else o / p for o, p in zip(ours, peer, strict=True)]
+def paired(
+    what: str, unit: str, ours: Sequence[float], peer: Sequence[float], name: str, *, rate: bool = False, **more: Any
+) -> Row:
+    """A row of (rounds,) paired measurements. The ratio says how many times faster ours is: of seconds, or of rates."""
+    faster = [o / p if rate else p / o for o, p in zip(ours, peer, strict=True)]
     return Row(what, unit, median(ours), median(peer), name, median(faster), min(faster), max(faster), **more)
 
 

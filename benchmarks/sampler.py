@@ -57,7 +57,7 @@ def _compare(policy: CausalPolicy, tasks: Sequence[Task], prompts: int, group: i
     what, unit = f"sampling {prompts} prompts x {group}", "tokens/CPU s"
     share = [o / b for o, b in zip(found[0], bounds, strict=True)]
     return [
-        paired(what, unit, found[0], found[1], "generate"),
+        paired(what, unit, found[0], found[1], "generate", rate=True),
         Row(what, unit, median(found[0]), median(bounds), "matrix products", median(share), min(share), max(share),
             aim="0.5", note=f"{_rate(policy.model, products()):.0f} GFLOP/s"),
     ]  # fmt: skip
