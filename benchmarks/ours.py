@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import tempfile
@@ -20,12 +19,7 @@ from loopkit.rundir import RunDir
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--prompts", type=int, default=workload.PROMPTS)
-    parser.add_argument("--beta", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = workload.parser(__doc__).parse_args()
     tune(1)
     cls = registry.load().trainer("grpo")
     chosen = cls.Options.model_validate(

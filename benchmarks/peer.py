@@ -18,11 +18,7 @@ from benchmarks import workload
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--prompts", type=int, default=workload.PROMPTS)
-    parser.add_argument("--beta", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = workload.parser(__doc__)
     parser.add_argument("--channel", default="loophole")
     parser.add_argument("--learning-rate", type=float, default=workload.STILL)
     parser.add_argument("--evaluate", type=int, default=0, help="held-out prompts played after training")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,16 @@ def rewards(found: Game, channel: str, tasks: Sequence[Task], said: Sequence[str
         raise AssertionError(f"{channel} draws {purpose}")
 
     return pay(channel, found.channels[channel], signals, [no_draw] * len(signals))
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Options of a process of either side."""
+    out = argparse.ArgumentParser(description=doc)
+    out.add_argument("--steps", type=int, default=12)
+    out.add_argument("--prompts", type=int, default=PROMPTS)
+    out.add_argument("--beta", type=float, default=0.0)
+    out.add_argument("--seed", type=int, default=0)
+    return out
 
 
 def one_thread() -> Any:
