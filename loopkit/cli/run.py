@@ -70,7 +70,7 @@ def run(
         config, settings=tables, arms=names, game=game, trainer=trainer, model=model, seeds=seeds
     )
     out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
-    if not dry_run and not (out / "results.json").exists():
+    if not dry_run and not os.path.exists(out / "results.json"):  # False where that cannot be known
         start_server()
     plugins = registry.load()
     specs = resolve(experiment, plugins)
