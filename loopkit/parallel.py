@@ -140,6 +140,11 @@ def _keep(directory: Path, text: str) -> str:
     return ""
 
 
+def start_server() -> None:
+    """Start what run_all will fork from, which takes seconds to import, while this process does something else."""
+    _context()
+
+
 def _context() -> Any:
     """A fork server that has imported torch once: each run is a process of its own and starts at once."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -163,7 +168,7 @@ def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Conne
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server; files are whole at any moment
     die_with_parent()
     faulthandler.register(signal.SIGUSR1, file=dump.fileno(), all_threads=True)
-    import torch
+    from loopkit.policy.process import tune
 
     def tell(event: Event) -> None:
         try:
@@ -179,8 +184,7 @@ def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Conne
     def asking(what: str, ids: Sequence[str]) -> None:
         tell(Event(spec.name, "asking", text=what, ids=tuple(ids)))
 
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # denormals in a small model cost several times its speed
+    tune(threads)
     try:
         with listening(Ear(notice, asking)):
             run_one(spec, out, start, tell)

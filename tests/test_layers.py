@@ -42,6 +42,7 @@ LAYERS: list[set[str]] = [
         "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
         "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer",
         "loopkit.policy.warmup", "loopkit.policy.tiny", "loopkit.policy.plugin",
+        "loopkit.policy.forward", "loopkit.policy.optimizer", "loopkit.policy.process",
     },
     {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},

@@ -15,7 +15,7 @@ from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
 from loopkit.errors import UsageError
 from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
-from loopkit.parallel import DEADLINE, require, run_all
+from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.results import Results, collect
@@ -77,10 +77,12 @@ def run(
     experiment = read_experiment(
         config, settings=tables, arms=names, game=game, trainer=trainer, model=model, seeds=seeds
     )
+    out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
+    if not dry_run and not os.path.exists(out / "results.json"):  # False where that cannot be known
+        start_server()
     plugins = registry.load()
     specs = resolve(experiment, plugins)
     preflight(specs[0], plugins)
-    out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
     jobs = jobs or min(os.cpu_count() or 1, len(specs))
     if dry_run:
         _print_plan(specs, out, jobs, as_json, style)

@@ -15,6 +15,7 @@ import torch
 
 from loopkit import seeding
 from loopkit.errors import RunError
+from loopkit.policy.forward import forward_of
 
 COMPACT_BELOW = 0.75
 """Rows are dropped from the batch when fewer than this share still speak; each drop copies the cache."""
@@ -35,13 +36,10 @@ class Sampling:
 def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, ...]:
     """(N,) sequences -> ids, mask and positions, each (N, L), padded on the left."""
     length = max(map(len, sequences))
-    ids = torch.full((len(sequences), length), pad_id)
-    mask = torch.zeros((len(sequences), length), dtype=torch.long)
-    for i, sequence in enumerate(sequences):
-        ids[i, length - len(sequence) :] = torch.tensor(sequence)
-        mask[i, length - len(sequence) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    return ids.to(device), mask.to(device), positions.to(device)
+    ids = torch.tensor([[pad_id] * (length - len(s)) + list(s) for s in sequences], device=device)
+    lengths = torch.tensor([len(s) for s in sequences], device=device)
+    positions = torch.arange(length, device=device) - (length - lengths)[:, None]
+    return ids, (positions >= 0).long(), positions.clamp(min=0)
 
 
 def unique(prompts: Iterable[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[int]]:
@@ -57,53 +55,47 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
     device = model.device
     prompts, which = unique(r.prompt for r in rows)
     ids, mask, positions = pad_left(prompts, pad_id, device)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+    forward = forward_of(model)
+    logits, past = forward(ids, mask, positions)
     select = torch.tensor(which, device=device)
-    cache = out.past_key_values
-    cache.batch_select_indices(select)
-    logits, mask, position = out.logits[select, -1], mask[select], positions[select, -1] + 1
+    past = forward.select(past, select)
+    logits, mask, position = logits[select], mask[select], positions[select, -1] + 1
+    longest = max(r.max_tokens for r in rows)
     temperature = torch.tensor([r.temperature for r in rows], device=device)
+    plain = all(r.temperature == 1 for r in rows)  # then there is nothing to divide by, and nobody is greedy
     limit = torch.tensor([r.max_tokens for r in rows], device=device)
-    longest = int(limit.max())
-    draws = torch.tensor(np.stack([_draws(r, longest) for r in rows]), device=device)
+    draws = torch.tensor(np.stack([_draws(r, longest) for r in rows], 1), device=device)
     stops = torch.tensor(sorted(stop_ids), device=device)
-    tokens = torch.full((len(rows), longest), pad_id, device=device)
-    logprobs = torch.zeros((len(rows), longest), device=device)
-    lengths = limit.clone()
+    tokens = torch.full((longest, len(rows)), pad_id, device=device)
+    logprobs = torch.zeros((longest, len(rows)), device=device)
     live = torch.arange(len(rows), device=device)  # rows of the batch -> rows of the output
     speaking = torch.ones(len(rows), dtype=torch.bool, device=device)
+    mask = torch.cat([mask, mask.new_ones(len(rows), longest)], 1)  # what is said is seen; the rest is cut off
     for t in range(longest):
-        token, logprob = _choose(logits.float(), temperature[live], draws[live, t])
-        tokens[live, t] = torch.where(speaking, token, pad_id)
-        logprobs[live, t] = torch.where(speaking, logprob, 0.0)
-        ended = speaking & (torch.isin(token, stops) | (t + 1 >= limit[live]))
-        lengths[live[ended]] = t + 1
-        speaking = speaking & ~ended
+        token, logprob = _choose(logits.float(), None if plain else temperature[live], draws[t].index_select(0, live))
+        tokens[t].index_copy_(0, live, token)  # what a row says after its end is cut off below
+        logprobs[t].index_copy_(0, live, logprob)
+        speaking = speaking & (token[:, None] != stops).all(1) & (t + 1 < limit)
         n = int(speaking.sum())
         if n == 0:
             break
         if n < COMPACT_BELOW * len(live):
             kept = speaking.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            live, token, mask, position, speaking = live[kept], token[kept], mask[kept], position[kept], speaking[kept]
-        mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
-        out = model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=position[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits, position = out.logits[:, -1], position + 1
+            past = forward.select(past, kept)
+            live, limit, token, mask, position = live[kept], limit[kept], token[kept], mask[kept], position[kept]
+            speaking = speaking[kept]
+        seen = mask.shape[1] - longest + t + 1
+        logits, past = forward(token[:, None], mask[:, :seen], position[:, None], past)
+        position = position + 1
     if not logprobs.isfinite().all():
         raise RunError(
             "the policy's log-probabilities are not finite: it diverged (lower the learning rate and start anew), or "
             "its weights are damaged."
         )
     sampled: list[Sampled] = []
-    for ids_, logprobs_, length in zip(tokens.tolist(), logprobs.tolist(), lengths.tolist(), strict=True):
-        said = ids_[:length]
-        sampled.append((said, logprobs_[:length], "stop" if said[-1] in stop_ids else "length"))
+    for row, ids_, logprobs_ in zip(rows, tokens.T.tolist(), logprobs.T.tolist(), strict=True):
+        end = next((k + 1 for k, token_ in enumerate(ids_[: row.max_tokens]) if token_ in stop_ids), row.max_tokens)
+        sampled.append((ids_[:end], logprobs_[:end], "stop" if ids_[end - 1] in stop_ids else "length"))
     return sampled
 
 
@@ -114,14 +106,18 @@ def _draws(row: Sampling, n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.Generator(np.random.Philox(key=seeding.digest(*row.keys))).random(n, dtype=np.float32)
 
 
-def _choose(logits: torch.Tensor, temperature: torch.Tensor, draw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, V) logits, (B,) temperatures and draws -> (B,) tokens and their log-probabilities.
+def _choose(
+    logits: torch.Tensor, temperature: torch.Tensor | None, draw: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, V) logits, (B,) temperatures (None: all 1) and draws -> (B,) tokens and their log-probabilities.
 
     Inverse transform: the first token whose cumulative probability exceeds the draw, so that one uniform decides.
     """
-    greedy = temperature == 0
-    logprobs = torch.log_softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], -1)
-    cumulative = logprobs.double().exp().cumsum(-1)
+    scaled = logits if temperature is None else logits / torch.where(temperature == 0, 1.0, temperature)[:, None]
+    probabilities = torch.softmax(scaled, -1)
+    cumulative = probabilities.cumsum(-1, dtype=torch.float64)
     token = torch.searchsorted(cumulative, (draw.double() * cumulative[:, -1])[:, None], right=True)[:, 0]
-    token = torch.where(greedy, logits.argmax(-1), token.clamp(max=logits.shape[-1] - 1))
-    return token, logprobs.gather(1, token[:, None])[:, 0]
+    token = token.clamp(max=logits.shape[-1] - 1)
+    if temperature is not None:
+        token = torch.where(temperature == 0, logits.argmax(-1), token)
+    return token, probabilities.gather(1, token[:, None])[:, 0].log()

@@ -116,6 +116,11 @@ def load_trainable(start: PolicyRef, checkpoint: Path | None, lora_rank: int, se
     return policy
 
 
+def import_models() -> None:
+    """Import now what loading a policy imports late."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
+
+
 def load_parts(path: str) -> tuple[Any, Any]:
     """(model, tokenizer) in fp32. Warnings of transformers about its own internals stay off the terminal."""
     from safetensors import SafetensorError

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from loopkit.policy.decode import pad_left, unique
+from loopkit.policy.forward import forward_of
+
+T = TypeVar("T")
+ENTROPY_ROWS = 64
+"""Positions whose entropy is computed together; large vocabularies are why not all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,35 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """(B, T) log-probabilities and entropies in nats, padded on the right; ``mask`` (B, T) is 1 on real tokens."""
+    """(B, T) log-probabilities in nats, padded on the right; ``mask`` (B, T) is 1 on real tokens.
+
+    ``distributions``: a pass each, (N, V) log-probabilities of all tokens at N real positions, and where (B, T) these
+    are; kept by the graph anyhow.
+    """
 
     logprobs: torch.Tensor
-    entropy: torch.Tensor
     mask: torch.Tensor
+    distributions: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @property
+    def entropy(self) -> torch.Tensor:
+        """(B, T) entropies in nats, without gradients; computed when asked for."""
+        out = torch.zeros_like(self.logprobs, requires_grad=False)
+        with torch.no_grad():
+            for everything, where in self.distributions:
+                # In pieces: another (N, V) would cost more memory than all else. -p log p of p = 0 is 0.
+                floor = torch.finfo(everything.dtype).min
+                pieces = [-(q.exp() * q.clamp(min=floor)).sum(-1) for q in torch.split(everything, ENTROPY_ROWS)]
+                out[where] = torch.cat(pieces)
+        return out
+
+
+def pad_right(
+    sequences: Sequence[Sequence[T]], pad: T, device: torch.device, dtype: torch.dtype = torch.long
+) -> torch.Tensor:
+    """(B,) sequences -> (B, T)."""
+    width = max(map(len, sequences))
+    return torch.tensor([[*s, *[pad] * (width - len(s))] for s in sequences], device=device, dtype=dtype)
 
 
 def score(model: Any, segments: Sequence[Segment], *, pad_id: int) -> Scores:
@@ -38,39 +67,36 @@ def score(model: Any, segments: Sequence[Segment], *, pad_id: int) -> Scores:
     prompts, which = unique(s.prompt for s in segments)
     prompt_ids, prompt_mask, prompt_positions = pad_left(prompts, pad_id, device)
     select = torch.tensor(which, device=device)
-    width = max(len(s.ids) for s in segments)
-    ids = torch.full((len(segments), width), pad_id, device=device)
-    mask = torch.zeros((len(segments), width), device=device)
-    for i, s in enumerate(segments):
-        ids[i, : len(s.ids)] = torch.tensor(s.ids, device=device)
-        mask[i, : len(s.ids)] = 1.0
-    out = model(
-        input_ids=prompt_ids,
-        attention_mask=prompt_mask,
-        position_ids=prompt_positions,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits = out.logits[select, -1:]
+    ids = pad_right([s.ids for s in segments], pad_id, device)
+    width = ids.shape[1]
+    real = torch.arange(width, device=device) < torch.tensor([len(s.ids) for s in segments], device=device)[:, None]
+    forward = forward_of(model)
+    logits, past = forward(prompt_ids, prompt_mask, prompt_positions)
+    first = torch.zeros_like(real)
+    first[:, 0] = True
+    passes = [(logits.index_select(0, select), first)]
     if width > 1:
-        cache = out.past_key_values
-        cache.batch_select_indices(select)
-        steps = torch.arange(width - 1, device=device)
-        rest = model(
-            input_ids=ids[:, :-1],
-            attention_mask=torch.cat([prompt_mask[select], mask[:, :-1].long()], 1),
-            position_ids=prompt_positions[select, -1:] + 1 + steps,
-            past_key_values=cache,
-            use_cache=True,
+        rest, _ = forward(
+            ids[:, :-1],
+            torch.cat([prompt_mask[select], real[:, :-1].long()], 1),
+            prompt_positions[select, -1:] + 1 + torch.arange(width - 1, device=device),
+            forward.select(past, select),
+            keep=real[:, 1:],
         )
-        logits = torch.cat([logits, rest.logits], 1)
+        passes.append((rest, real & ~first))
     dtype = torch.promote_types(logits.dtype, torch.float32)
+    logprobs = torch.zeros(ids.shape, dtype=dtype, device=device)
     temperature = torch.tensor([s.temperature for s in segments], dtype=dtype, device=device)
-    everything = torch.log_softmax(logits.to(dtype) / temperature[:, None, None], -1)
-    logprobs = everything.gather(2, ids[..., None])[..., 0]
-    with torch.no_grad():  # row by row: another (B, T, vocabulary) would cost more memory than all else
-        entropy = torch.stack([torch.special.entr(row.exp()).sum(-1) for row in everything])
-    return Scores(logprobs * mask, entropy * mask, mask)
+    tempered = any(s.temperature != 1 for s in segments)
+    distributions = []
+    for raw, where in passes:
+        scaled = raw.to(dtype)
+        if tempered:
+            scaled = scaled / temperature[:, None].expand(ids.shape)[where][:, None]
+        everything = torch.log_softmax(scaled, -1)
+        distributions.append((everything.detach(), where))
+        logprobs = logprobs.masked_scatter(where, everything.gather(1, ids[where][:, None])[:, 0])
+    return Scores(logprobs, real.to(dtype), tuple(distributions))
 
 
 def micro_batches(segments: Sequence[Segment], token_budget: int) -> Iterator[list[int]]:

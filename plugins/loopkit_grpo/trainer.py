@@ -17,7 +17,8 @@ from loopkit.playing import Played, play
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
 from loopkit.policy.memory import accumulate
-from loopkit.policy.score import Segment, micro_batches, score
+from loopkit.policy.optimizer import adamw
+from loopkit.policy.score import Segment, micro_batches, pad_right, score
 from loopkit.policy.supervised import step as optimizer_step
 from loopkit_grpo import algorithms
 
@@ -65,15 +66,13 @@ class Grpo(Trainer):
         done = found[0] if found else 0
         policy = load_trainable(self.start, found[1] if found else None, self.options.lora_rank, self.seed)
         reference = load(self.start) if self.options.beta else None
-        optimizer = torch.optim.AdamW(
-            [p for p in policy.model.parameters() if p.requires_grad],
-            lr=self.options.learning_rate,
+        optimizer = adamw(
+            policy.model,
+            found[1] if found else None,
+            learning_rate=self.options.learning_rate,
             weight_decay=self.options.weight_decay,
-            betas=(0.9, 0.95),
             eps=self.options.adam_eps,
         )
-        if found:
-            save.load_optimizer(policy.model, optimizer, found[1])
         source.resume(done)
         for step in range(done, source.n_steps):
             began = time.perf_counter()
@@ -161,9 +160,7 @@ class Grpo(Trainer):
         with autocast():
             scores = score(policy.model, segments, pad_id=policy.pad_id)
         now, mask, device = scores.logprobs, scores.mask, scores.mask.device
-        old = torch.zeros_like(now)
-        for k, item in enumerate(items):
-            old[k, : len(item.old)] = torch.tensor(item.old, dtype=now.dtype, device=device)
+        old = pad_right([i.old for i in items], 0.0, device, now.dtype)
         owner = torch.tensor([i.rollout for i in items], device=device)
         a = advantage.to(device, now.dtype)[owner]
         w = weights.to(device, now.dtype)[owner]

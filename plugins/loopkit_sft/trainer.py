@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 
 from loopkit.contracts import Options, PolicyRef, RolloutSet, Trainer
 from loopkit.policy import save
 from loopkit.policy.load import load_trainable
+from loopkit.policy.optimizer import adamw
 from loopkit.policy.supervised import backward, segments, step
 
 
@@ -39,14 +39,12 @@ class Sft(Trainer):
         found = save.latest_checkpoint(workdir)
         done = found[0] if found else 0
         policy = load_trainable(self.start, found[1] if found else None, self.options.lora_rank, self.seed)
-        optimizer = torch.optim.AdamW(
-            [p for p in policy.model.parameters() if p.requires_grad],
-            lr=self.options.learning_rate,
+        optimizer = adamw(
+            policy.model,
+            found[1] if found else None,
+            learning_rate=self.options.learning_rate,
             weight_decay=self.options.weight_decay,
-            betas=(0.9, 0.95),
         )
-        if found:
-            save.load_optimizer(policy.model, optimizer, found[1])
         source.resume(done)
         for k in range(done, source.n_steps):
             began = time.perf_counter()

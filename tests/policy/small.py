@@ -106,7 +106,7 @@ class Spy:
 
     def __call__(self, **inputs: Any) -> Any:
         rows, tokens = inputs["input_ids"].shape
-        self.calls.append((rows, tokens, inputs.get("past_key_values") is not None))
+        self.calls.append((rows, tokens, bool(inputs.keys() & {"cache", "past_key_values"})))
         return self.model(**inputs)
 
 
