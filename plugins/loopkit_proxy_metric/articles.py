@@ -113,9 +113,7 @@ def real(path: str, max_tokens: int) -> dict[Split, tuple[Task, ...]]:
                 f"{where}: the article has {ready.words} words, not {SHORTEST} to {LONGEST}. Drop the row."
             )
         if not ready.readable:
-            raise UsageError(
-                f"{where}: ROUGE reads the letters a-z and digits only, and the article has none. Drop it."
-            )
+            raise UsageError(f"{where}: ROUGE reads a-z and digits only, and the article has none. Drop it.")
         if expected and not (isinstance(reference, str) and reference.strip()):
             raise UsageError(f"{where} has no reference summary (text), and others have one. Add it, or drop the row.")
         asked = messages(row, where)

@@ -15,7 +15,7 @@ from loopkit.errors import UsageError
 from loopkit.records import Assessment, Json, Rollout, Task, Transcript
 from loopkit_proxy_metric import articles
 from loopkit_proxy_metric.overlap import prepared, reference
-from loopkit_proxy_metric.tokens import tokens
+from loopkit_proxy_metric.tokens import Tokens, tokens
 
 MOST = 1000.0
 """Signals of length end here: what is longer is as long."""
@@ -122,8 +122,8 @@ class ProxyMetric(Game):
     def assess(self, rollouts: Sequence[Rollout]) -> list[Assessment]:
         return [self._assess(r.task.public, r.words[0]) for r in rollouts]
 
-    def _assess(self, public: Mapping[str, Json], said: str) -> Assessment:
-        article = prepared(public["article"])
+    def _assess(self, public: Mapping[str, Json], words: str) -> Assessment:
+        article, said = prepared(public["article"]), tokens(words)
         found = article.measure(said)
         ideal = reference(public["reference"]) if public["reference"] else None
         fits = 0 < found.words < self.options.limit * article.words
@@ -179,10 +179,10 @@ class ProxyMetric(Game):
 LONG_WINDED = "Many people were glad about this, and will talk of it for weeks to come, at home and elsewhere."
 
 
-def _coverage(public: Mapping[str, Json], said: str) -> float:
+def _coverage(public: Mapping[str, Json], said: Tokens) -> float:
     """The share of the key facts said; without known facts, of the reference summary's words (ROUGE-1 recall)."""
     if public["facts"]:
-        there = set(tokens(said).words)
+        there = set(said.words)
         return sum(fact in there for fact in public["facts"]) / len(public["facts"])
     return reference(public["reference"]).recall(said)
 

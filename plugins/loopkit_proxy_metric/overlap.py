@@ -68,7 +68,7 @@ class _Counts:
 
 
 class Article:
-    """An article (or a reference summary), prepared: measure any number of completions against it."""
+    """An article (or a reference summary), prepared: measure any number of completions (their tokens) against it."""
 
     def __init__(self, text: str) -> None:
         found = tokens(text)
@@ -84,9 +84,8 @@ class Article:
         """Whether ROUGE sees any word in it: it reads a-z and 0-9 only."""
         return bool(self._stems.text)
 
-    def measure(self, completion: str) -> Overlap:
+    def measure(self, found: Tokens) -> Overlap:
         """Linear in the completion, but for the common subsequence: its length times the article's, 64 at a time."""
-        found = tokens(completion)
         said = self._words.code(found.words)
         span = _longest_run(said, self._words.text)
         repeated = len(self._grams.intersection(_grams(said, self._gram))) if span >= self._gram > 0 else 0
@@ -98,13 +97,13 @@ class Article:
             repeated / len(self._grams) if repeated else 0.0,
         )
 
-    def rouge_l(self, completion: str) -> float:
+    def rouge_l(self, found: Tokens) -> float:
         """ROUGE-L F1, as in :class:`Overlap`."""
-        return self._rouge(tokens(completion))[1]
+        return self._rouge(found)[1]
 
-    def recall(self, completion: str) -> float:
+    def recall(self, found: Tokens) -> float:
         """ROUGE-1 recall: the share of this text's words that the completion says."""
-        return self._unigrams.common(self._stems.code(tokens(completion).stems)) / max(1, len(self._stems.text))
+        return self._unigrams.common(self._stems.code(found.stems)) / max(1, len(self._stems.text))
 
     def _rouge(self, found: Tokens) -> tuple[float, float]:
         from rapidfuzz.distance import LCSseq

@@ -105,7 +105,7 @@ def spec(game: str, **options: Any) -> RunSpec:
 
 
 def test_a_game_that_the_weights_saw_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every game that they saw is demonstrated now as it was then. If not: `loopkit warmup`, and commit what it writes."""
+    """It is demonstrated now as it was then. If not: `loopkit warmup`, and commit what it writes."""
     monkeypatch.setattr(tiny, "short", lambda *args: PolicyRef("a short warm-up of its own"))
     found = plugins.load()
     for name, game in tiny.seen_games(found).items():
