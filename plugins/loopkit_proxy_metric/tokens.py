@@ -32,7 +32,7 @@ class Tokens(NamedTuple):
 
 def tokens(text: str) -> Tokens:
     """The text's tokens. Linear in its length."""
-    made = [_kept(chunk) if len(chunk) <= LONG else _cut(chunk) for chunk in text.split()]
+    made = [kept(chunk) if len(chunk) <= LONG else _cut(chunk) for chunk in text.split()]
     words, stems, pieces = zip(*made, strict=True) if made else ((), (), ())
     # sacrebleu takes these out before it looks for blanks, and so may join chunks.
     whole = "<skipped>" in text or "-\n" in text
@@ -45,17 +45,18 @@ def _flat(parts: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 
 def _cut(chunk: str) -> Tokens:
     words = tuple(WORD.findall(chunk.lower()))
-    stems = tuple(stem for word in words if word.isascii() and (stem := _stem(word)))
-    return Tokens(words, stems, _pieces(chunk))
-
-
-_kept = lru_cache(maxsize=CHUNKS)(_cut)
+    stems = tuple(s for word in words if word.isascii() and (s := (stem if len(word) <= LONG else _stem)(word)))
+    return Tokens(words, stems, (chunk,) if chunk.isalnum() else _pieces(chunk))
 
 
 def _stem(word: str) -> str:
     """As rouge-score does it: words of three letters or fewer stay, and a stem of other characters is dropped."""
-    stem = _stemmer()(word) if len(word) > 3 else word
-    return stem if stem.isascii() and stem.isalnum() else ""
+    made = _stemmer()(word) if len(word) > 3 else word
+    return made if made.isascii() and made.isalnum() else ""
+
+
+stem = lru_cache(maxsize=CHUNKS)(_stem)
+kept = lru_cache(maxsize=CHUNKS)(_cut)
 
 
 def _pieces(text: str) -> tuple[str, ...]:
@@ -66,8 +67,8 @@ def _pieces(text: str) -> tuple[str, ...]:
 def _stemmer() -> Callable[[str], str]:
     from nltk.stem.porter import PorterStemmer  # takes a second to import
 
-    stem: Callable[[str], str] = PorterStemmer().stem
-    return stem
+    made: Callable[[str], str] = PorterStemmer().stem
+    return made
 
 
 @lru_cache(maxsize=1)

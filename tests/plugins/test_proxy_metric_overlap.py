@@ -134,11 +134,11 @@ def test_runs_and_8grams_by_their_definition(article: list[str], said: list[str]
 
 
 def test_caches_are_bounded() -> None:
-    for made in (overlap.prepared, overlap.reference, tokens._kept):
+    for made in (overlap.prepared, overlap.reference, tokens.kept, tokens.stem):
         assert 0 < made.cache_info().maxsize <= 1 << 16
-    before = tokens._kept.cache_info().currsize
+    before = tokens.kept.cache_info().currsize
     tokens.tokens("x" * 1000)
-    assert tokens._kept.cache_info().currsize == before  # and no long text is kept
+    assert tokens.kept.cache_info().currsize == before  # and no long text is kept
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     size = Tokenizer13a.__call__.cache_info().currsize
