@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loopkit_proxy_metric import overlap, tokens
 from loopkit_proxy_metric.overlap import Article, prepared
@@ -104,13 +104,13 @@ def test_a_very_long_text_on_either_side() -> None:
 TEXT = st.text(st.sampled_from("abeingsy09 .,-_&;<>'\"\n\té\u200bИ") | st.characters(), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXT, TEXT)
 def test_any_two_texts(article: str, completion: str) -> None:
     assert not differences(iter([(article, completion), (article, f"{article} {completion}")]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXT)
 def test_tokens_are_those_of_the_libraries(text: str) -> None:
     rouge, bleu = _libraries()
@@ -120,7 +120,7 @@ def test_tokens_are_those_of_the_libraries(text: str) -> None:
     assert len(found.words) >= len(found.stems)  # no word of ROUGE's escapes a limit in words
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from("abcd"), max_size=25), st.lists(st.sampled_from("abcdx"), max_size=25))
 def test_runs_and_8grams_by_their_definition(article: list[str], said: list[str]) -> None:
     found = Article(" ".join(article)).measure(tokens.tokens(" ".join(said)))
