@@ -91,21 +91,30 @@ class ProxyMetric(Game):
 
     def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
         super().__init__(options, judges)
-        self.channels: dict[str, RewardChannel] = {  # type: ignore[misc]
-            "loophole": pay("overlap"), "control": Control(), "overlap-cap": OverlapCap(),
-            "reference": pay("reference_overlap"),
-        }  # fmt: skip
         self.detectors: dict[str, ExploitDetector] = {  # type: ignore[misc]
             "near-copy": above("similarity", self.options.similar),
             "long-span": above("longest_span", self.options.span),
             "copied-8grams": above("copied_8grams", self.options.copied),
         }
-        if self.options.data and not any(t.public["reference"] for tasks in self._real().values() for t in tasks):
-            del self.channels["reference"]
-            self.absent = {  # type: ignore[misc]
-                "reference": f"needs a reference summary for each article, and {self.options.data} has no column "
-                "'reference' (nor reward_model.reference). Add it, or choose another arm."
-            }
+
+    @property
+    def channels(self) -> dict[str, RewardChannel]:  # type: ignore[override]
+        """Without ``reference`` where a file has none. Read when asked for, so that a bad row is its user's error."""
+        found: dict[str, RewardChannel] = {
+            "loophole": pay("overlap"), "control": Control(), "overlap-cap": OverlapCap(),
+            "reference": pay("reference_overlap"),
+        }  # fmt: skip
+        return {name: channel for name, channel in found.items() if name not in self.absent}
+
+    @property
+    def absent(self) -> dict[str, str]:  # type: ignore[override]
+        data = self.options.data
+        if not data or any(task.public["reference"] for tasks in self._real().values() for task in tasks):
+            return {}
+        return {
+            "reference": f"needs a reference summary for each article, and {data} has no column 'reference' (nor "
+            "reward_model.reference). Add it, or choose another arm."
+        }
 
     def tasks(self, split: Split) -> Sequence[Task]:
         if not self.options.data:
