@@ -407,6 +407,7 @@ def test_10000_fuzzed_completions() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_run_on_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundled weights have not seen this game: a short warm-up, a few steps, an evaluation, and the results."""
     from tests.dists import loopkit
@@ -414,7 +415,7 @@ def test_a_run_on_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
     done = loopkit(
         "run", "--game", "proxy-metric", "--seeds", "1", "--out", str(tmp_path / "out"), "--json",
-        "--set", "run.steps=3", "--set", "run.eval_prompts=100",
+        "--set", "run.steps=3", "--set", "run.eval_prompts=100", timeout=1700,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out/results.json").read_text())
