@@ -127,10 +127,10 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=100_000, help="for the second part; 0 leaves it out")
     given = parser.parse_args()
     texts = read(given.data)
-    print(json.dumps({"data": Path(given.data).name or "own", **speed(texts)}))
+    print(json.dumps({"data": Path(given.data).name or "own", **speed(texts)}), flush=True)
     if given.rollouts:
         for part in scale(given.rollouts, texts):
-            print(json.dumps(part))
+            print(json.dumps(part), flush=True)
 
 
 if __name__ == "__main__":
