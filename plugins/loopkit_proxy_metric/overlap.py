@@ -152,7 +152,7 @@ def _grams(text: str, n: int) -> list[str]:
 
 
 def _up_to_order(text: str) -> list[Sequence[str]]:
-    """The n-grams of orders 1 to 4, each made of the one before: three times as fast as slicing."""
+    """The n-grams of orders 1 to 4, each made of the one before, which is faster than slicing."""
     out: list[Sequence[str]] = [text]
     for n in range(1, ORDER):
         out.append(list(map(add, out[-1], text[n:])))
