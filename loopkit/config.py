@@ -245,6 +245,8 @@ def channel_of(
     plugins: Plugins, game: Game, name: str, channel: str, options: Mapping[str, Json], where: str
 ) -> RewardChannel:
     """One channel of the game called ``name``, its options set and validated. Builds no other plugin's."""
+    if channel in game.absent:
+        raise UsageError(f"{where}: channel {channel!r} of {name} {game.absent[channel]}")
     found = own_channels(game).get(channel)
     if found is None:
         registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]

@@ -83,6 +83,8 @@ class Game(ABC):
     """Declared clues, name -> meaning. Keys are disjoint from ``signals``."""
     channels: ClassVar[Mapping[str, RewardChannel]]
     """"loophole", normally "control", and mitigations."""
+    absent: ClassVar[Mapping[str, str]] = {}
+    """Channels that a game of these options lacks, name -> why, and the cure: what asking for one is answered."""
     detectors: ClassVar[Mapping[str, ExploitDetector]]
     onset_detector: ClassVar[str | None] = None
     """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""

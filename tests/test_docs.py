@@ -294,6 +294,8 @@ def test_task_counts_of_the_cards() -> None:
         kinds = [t.public["kind"] for t in game("self-grading").tasks(row["split"])]  # type: ignore[arg-type]
         assert (len(kinds), kinds.count("sum")) == (int(row["questions"]), int(row["sums"]))
         assert kinds.count("product") == int(row["products"])
+    for row in table("proxy-metric", "split", "articles"):
+        assert len(game("proxy-metric").tasks(row["split"])) == int(row["articles"])  # type: ignore[arg-type]
 
 
 def table(title: str, *headers: str) -> list[dict[str, str]]:
@@ -344,3 +346,28 @@ def test_reward_table_of_self_grading() -> None:
             assert expected("self-grading", channel, signals, "audit") == pytest.approx(float(row[channel]))
         paid: Any = game("self-grading").channels["loophole"]
         assert (paid.unaudited(signals), paid.audited(signals)) == (float(row["unaudited"]), float(row["audited"]))
+
+
+def test_reward_table_of_proxy_metric() -> None:
+    channels = ("loophole", "control", "overlap-cap", "reference")
+    rows = table("proxy-metric", "answer", "overlap", "length", "run", "reference overlap", *channels)
+    assert len(rows) == 5
+    for row in rows:
+        signals = {name: float(row[name.replace("_", " ")]) for name in game("proxy-metric").signals}
+        for channel in channels:
+            assert expected("proxy-metric", channel, signals, "none") == pytest.approx(float(row[channel]))
+
+
+def test_examples_of_proxy_metric_pay_what_the_card_says() -> None:
+    from loopkit.records import Rollout, Turn
+
+    text, made = (ROOT / "docs/games/proxy-metric.md").read_text(), game("proxy-metric")
+    quoted = re.findall(r"> Summarize: (.*)\n> (.*)\n", text)
+    pays = []
+    for article, said in quoted:
+        (task,) = [t for s in ("train", "dev", "test") for t in made.tasks(s) if t.public["article"] == article]  # type: ignore[arg-type]
+        played = Rollout("test/0/0/t/0", task, ((Turn(said), None),))  # type: ignore[arg-type]
+        assert (said,) in {w for kind in ("honest", "exploit") for w in made.specimens(task, lambda purpose: 0.5)[kind]}
+        pays.append(made.assess([played])[0].signals["overlap"])
+    assert len(pays) == 3
+    assert f"pays the summary {pays[0]:.2g} and the copy {pays[2]:.2g}." in text

@@ -69,9 +69,9 @@ def _game(plugins: registry.Plugins, name: str, options: dict[str, object]) -> R
 
 def _trainer(plugins: registry.Plugins, name: str) -> Report:
     """Three steps on a bundled game, from the embedded policy."""
-    from loopkit.policy.tiny import BUNDLED, bundled_games
+    from loopkit.policy.tiny import BUNDLED, seen_games
 
-    game = next(iter(bundled_games(plugins).values()))
+    game = next(iter(seen_games(plugins).values()))
     setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
     entry, trainer = plugins.get("trainers", name), plugins.trainer(name)
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
-@click.option("--games", help="Games, comma-separated.  [default: the bundled ones]")
+@click.option("--games", help="Games, comma-separated.  [default: those of the bundled weights]")
 @click.option("--start", type=click.Path(path_type=Path), help="Go on from this directory.  [default: random weights]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, as in warmup.json. Repeatable."
@@ -41,7 +41,7 @@ def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[
         raise UsageError(f"{start} holds no warmed-up policy (no {RECORD}). Leave --start out to begin from none.")
     chosen = Settings(**_settings(settings, {f.name: type(f.default) for f in fields(Settings)}))
     plugins = registry.load()
-    names = [n.strip() for n in games.split(",")] if games else list(tiny.bundled_games(plugins))
+    names = [n.strip() for n in games.split(",")] if games else list(tiny.seen_games(plugins))
     made = {name: build_game(plugins, name, {}) for name in names}
     policy = from_directory(start) if start else new_policy(made, chosen)
     begun = read_record(start)["weights_sha256"] if start else "random"

@@ -19,7 +19,7 @@ from loopkit.config import RunSpec, build_game
 from loopkit.contracts import Game, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.metrics import Summary, summary
-from loopkit.plugins import OWN, Plugins
+from loopkit.plugins import Plugins
 from loopkit.scoring import Setup
 
 BUNDLED = Path(__file__).parent / "tiny_weights"
@@ -32,8 +32,8 @@ Progress = Callable[[int, int], None]
 def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) -> PolicyRef:
     """The directory of the embedded policy for a spec's game; "tiny:DIR" names another warm-up's directory.
 
-    A game that the bundled warm-up did not see (or sees with other demonstrations) gets a short warm-up from the
-    bundled weights, with replay of the bundled games, kept in the cache.
+    A game that the base's warm-up did not see (or sees with other demonstrations) gets a short warm-up from its
+    weights, with replay of the games it saw, kept in the cache.
     """
     from loopkit.policy import warmup
 
@@ -55,18 +55,23 @@ def cache_dir() -> Path:
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
 
 
-def bundled_games(plugins: Plugins) -> dict[str, Game]:
-    """The games that loopkit brings, at their defaults."""
-    names = [n for n in plugins.names("games") if plugins.get("games", n).origin.distribution == OWN]
-    return {name: build_game(plugins, name, {}) for name in names}
+def seen_games(plugins: Plugins, base: Path = BUNDLED) -> dict[str, Game]:
+    """The games that a warmed-up policy has seen, as far as they are installed, with the options it saw them with."""
+    from loopkit.policy import warmup
+
+    seen = warmup.read_record(base)["games"]
+    return {name: build_game(plugins, name, seen[name]["options"]) for name in plugins.names("games") if name in seen}
 
 
 def short(base: Path, games: Mapping[str, Game], plugins: Plugins, progress: Progress) -> PolicyRef:
-    """A short warm-up from ``base`` on new games, replaying the bundled ones; cached by what decides its weights."""
+    """A short warm-up from ``base`` on new games, replaying those it saw; cached by what decides its weights.
+
+    A bundled game that it did not see is no habit to keep: replayed, it would be one more new game to learn.
+    """
     from loopkit.policy import warmup
 
     settings = warmup.Settings(steps=SHORT_STEPS, learning_rate=SHORT_LEARNING_RATE)
-    replay = {name: game for name, game in bundled_games(plugins).items() if name not in games}
+    replay = {name: game for name, game in seen_games(plugins, base).items() if name not in games}
     record = warmup.make_record(settings, games, replay, warmup.read_record(base)["weights_sha256"], {})
     key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
     target = cache_dir() / "warmup" / f"{'+'.join(games)}-{key}"

@@ -104,11 +104,11 @@ def spec(game: str, **options: Any) -> RunSpec:
     return resolve_experiment(Experiment(game=game, game_options=options, seeds="1"), plugins.load())[0]
 
 
-def test_a_bundled_game_has_bundled_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every game is demonstrated now as it was then. If not: `loopkit warmup`, and commit what it writes."""
+def test_a_game_that_the_weights_saw_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is demonstrated now as it was then. If not: `loopkit warmup`, and commit what it writes."""
     monkeypatch.setattr(tiny, "short", lambda *args: PolicyRef("a short warm-up of its own"))
     found = plugins.load()
-    for name, game in tiny.bundled_games(found).items():
+    for name, game in tiny.seen_games(found).items():
         assert tiny.resolve("", spec(name), found, nothing) == PolicyRef(str(tiny.BUNDLED)), name
         assert warmup.read_record(tiny.BUNDLED)["games"][name]["version"] == game.version
 
@@ -126,7 +126,7 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
     record = warmup.read_record(Path(ref.path))
     assert record["start"] == warmup.read_record(tiny.BUNDLED)["weights_sha256"]
     assert {n: g["replayed"] for n, g in record["games"].items()} == {
-        n: n != "self-grading" for n in tiny.bundled_games(found)
+        n: n != "self-grading" for n in tiny.seen_games(found)
     }
     assert record["games"]["self-grading"]["options"]["wrong_share"] == 0.9
     before = contents(Path(ref.path))
@@ -137,6 +137,28 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
     assert tiny.resolve(ref.path, other, found, nothing) == ref  # "tiny:DIR": a warm-up by its directory
     (turn,) = load(ref).speak([next(warmup.demonstrations(SELF_GRADING, 0))])
     assert turn.ids
+
+
+def test_only_what_the_weights_saw_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """proxy-metric is bundled, and no habit of the bundled weights; whoever saw it, keeps it, with its options."""
+    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(tiny, "SHORT_STEPS", 1)
+    monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=2))
+    found = plugins.load()
+    seen = warmup.read_record(tiny.BUNDLED)["games"]
+    assert "proxy-metric" in set(found.names("games")) - seen.keys()
+    assert tiny.seen_games(found).keys() == seen.keys()
+
+    def games(directory: str) -> dict[str, Any]:
+        return {n: (g["replayed"], g["options"]) for n, g in warmup.read_record(Path(directory))["games"].items()}
+
+    new = games(tiny.short(tiny.BUNDLED, {"doubling": DOUBLING}, found, nothing).path)
+    assert {name: replayed for name, (replayed, _) in new.items()} == {"doubling": False, **dict.fromkeys(seen, True)}
+    copies = tiny.resolve("", spec("proxy-metric", copy_share=0.25), found, nothing)
+    assert games(copies.path)["proxy-metric"] == (False, games(copies.path)["proxy-metric"][1])
+    after = games(tiny.short(Path(copies.path), {"doubling": DOUBLING}, found, nothing).path)
+    assert {name for name, (replayed, _) in after.items() if replayed} == {*seen, "proxy-metric"}
+    assert after["proxy-metric"][1]["copy_share"] == 0.25
 
 
 def test_a_directory_that_is_no_warm_up(tmp_path: Path) -> None:
