@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from loopkit.checks.report import RULES, Book, Complaints, Report
 from loopkit.checks.spy import Killed, Lossy, SpecimenSet, Spy
 from loopkit.contracts import PolicyRef, Trainer
 from loopkit.errors import UsageError
+from loopkit.records import Json
 from loopkit.referee import LocalReferee
 from loopkit.scoring import Setup
 from loopkit.serving import serve
@@ -32,10 +33,10 @@ def check_trainer(
     workdir: Path,
     start: PolicyRef,
     setup: Setup,
-    options: BaseModel | None = None,
+    options: BaseModel | Mapping[str, Json] | None = None,
     n_steps: int = 3,
     prompts_per_step: int | None = None,
-    group_size: int = 2,
+    group_size: int = 4,
     name: str = "",
     new_process: bool = True,
 ) -> Report:
@@ -45,16 +46,16 @@ def check_trainer(
     least 2) of one cluster each by default: uninterrupted; killed inside ``close(1)`` before the record, and after it,
     and started again, the second time in a new process (unless ``new_process`` is False, or it cannot be sent there);
     and, if it plays, against a served referee that loses every answer once. If it says it is deterministic, all must
-    end in the same files and records. ``options`` default to the trainer's own, with ``checkpoint_every = 1`` where it
-    has such an option, so that there is a checkpoint to continue from. Answers "proven" or "fails".
+    end in the same files and records. ``options`` are the trainer's Options, or values for some (a preset); then
+    ``checkpoint_every`` is 1 where there is such an option, so that there is a checkpoint to continue from. Answers
+    "proven" or "fails".
     """
     if workdir.exists() and any(workdir.iterdir()):
         raise UsageError(f"{workdir} is not empty. Pass a fresh directory to check a trainer in.")
     book = Book(name or f"trainer {trainer_cls.__name__}")
     if not book.holds("trainer", _trainer(trainer_cls, options)):
         return book.report()
-    often = {"checkpoint_every": 1} if "checkpoint_every" in trainer_cls.Options.model_fields else {}
-    made = trainer_cls.Options.model_validate(often) if options is None else options
+    made = options if isinstance(options, BaseModel) else _often(trainer_cls, options)
     prompts = prompts_per_step or prompts_a_step(setup.game, n_steps)
     trial = Trial(trainer_cls, made, start, setup, n_steps, prompts, group_size)
     ended: dict[str, Attempt] = {}
@@ -70,7 +71,12 @@ def check_trainer(
     return book.report()
 
 
-def _trainer(trainer_cls: type[Trainer], options: BaseModel | None) -> Complaints:
+def _often(trainer_cls: type[Trainer], options: Mapping[str, Json] | None) -> BaseModel:
+    often = {"checkpoint_every": 1} if "checkpoint_every" in trainer_cls.Options.model_fields else {}
+    return trainer_cls.Options.model_validate({**often, **(options or {})})
+
+
+def _trainer(trainer_cls: type[Trainer], options: BaseModel | Mapping[str, Json] | None) -> Complaints:
     if trainer_cls.source not in ("referee", "rollouts"):
         yield f"source is {trainer_cls.source!r}. Set it to 'referee' (plays) or 'rollouts' (learns from records)."
     if not isinstance(trainer_cls.deterministic, bool):
@@ -79,10 +85,10 @@ def _trainer(trainer_cls: type[Trainer], options: BaseModel | None) -> Complaint
         yield "Options is not a pydantic model. Derive it from loopkit.Options."
         return ""
     yield from strict("Options", trainer_cls.Options)
-    if options is not None and not isinstance(options, trainer_cls.Options):
+    if not isinstance(options, BaseModel):
+        _often(trainer_cls, options)  # raises if an option has no default, or a preset does not fit
+    elif not isinstance(options, trainer_cls.Options):
         yield f"The options are a {type(options).__name__}. Pass the trainer's own {trainer_cls.Options.__name__}."
-    elif options is None:
-        trainer_cls.Options()  # raises if an option has no default
     return f"{len(trainer_cls.Options.model_fields)} options"
 
 
@@ -139,7 +145,11 @@ def _uninterrupted(trial: Trial, workdir: Path, ended: dict[str, Attempt]) -> Co
     if _stats(Path(trial.start.path)) != before:
         yield "train() changed the policy it starts from, which other runs share. Save into workdir alone."
     ended["uninterrupted"] = made
-    return f"{trial.n_steps} steps of {trial.prompts} prompts x {trial.group_size} rollouts"
+    if trial.trainer.source == "rollouts":
+        return f"{trial.n_steps} batches"
+    mixed = sum(bool(metrics.mixed_groups) for metrics, _ in made.ledger.steps.values())
+    size = f"{trial.n_steps} steps of {trial.prompts} prompts x {trial.group_size} rollouts"
+    return f"{size}, rewards differing within a group in {mixed}"
 
 
 def _resumed(trial: Trial, workdir: Path, ended: dict[str, Attempt], new_process: bool = False) -> Complaints:
