@@ -88,13 +88,14 @@ def _kept(who: str, made: object) -> Iterator[str]:
     try:
         same = type(made).model_validate(made.model_dump(mode="json")) == made
     except ValueError as error:
-        yield f"{who} cannot be read back from run.toml ({_first(error)}). {RULES['options'].cure}"
+        yield f"{who} cannot be read back from run.toml ({first_line(error)}). {RULES['options'].cure}"
     else:
         if not same:
             yield f"{who} come back from run.toml as others. {RULES['options'].cure}"
 
 
-def _first(error: ValueError) -> str:
+def first_line(error: ValueError) -> str:
+    """The first fault of a ValidationError, in one line."""
     return " ".join(str(error).split("[type=")[0].split())
 
 

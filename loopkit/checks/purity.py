@@ -102,7 +102,13 @@ def prompts_a_step(game: Game, n_steps: int, least: int = 1) -> int:
 
 
 def slots(setup: Setup, specimens: Sequence[Specimen], n_steps: int = 3) -> Complaints:
-    prompts = prompts_a_step(setup.game, n_steps, least=4)
+    cure = RULES["slots"].cure
+    try:
+        prompts = prompts_a_step(setup.game, n_steps, least=4)
+    except UsageError:
+        sizes = Counter(t.cluster for t in setup.game.tasks("train"))
+        yield f"Whole clusters, of sizes {sorted(set(sizes.values()))}, fill no step of a useful size. {cure}"
+        return ""
     ledgers = Ledger(), Ledger()
     one, other = (
         LocalReferee(
@@ -110,7 +116,6 @@ def slots(setup: Setup, specimens: Sequence[Specimen], n_steps: int = 3) -> Comp
         )
         for ledger in ledgers
     )  # fmt: skip
-    cure = RULES["slots"].cure
     clusters = {t.id: t.cluster for t in setup.game.tasks("train")}
     sizes = Counter(clusters.values())
     posed = [[one.slots(step) for step in order] for order in (range(n_steps), range(n_steps))]
@@ -178,7 +183,7 @@ def facts(setup: Setup, n_tasks: int = 12, fuzz: int = 40) -> list[tuple[str, st
     game = setup.game
     for split in SPLITS:
         tasks = game.tasks(split)
-        note(f"The ids of tasks({split!r})", [t.id for t in tasks])
+        note(f"The order of tasks({split!r})", [t.id for t in tasks])
         for task in tasks:
             note(f"Task {task.id!r} of {split!r}", asdict(task))
     chosen = [(split, t) for split in SPLITS for t in sample(game.tasks(split), max(1, n_tasks // 3), split)]

@@ -43,13 +43,13 @@ GAME_RULES = {
         "specimens() and demonstrations() are pure, of known kinds, and end the game exactly",
         "Make specimens() pure, and each transcript as many turns as reply() asks for.",
     ),
-    "secrets": Rule(
-        "no string of 6 or more characters in a task's secret stands in its id, its messages or a reply",
-        "Keep secrets out of ids and messages; what the policy may see belongs in public.",
-    ),
     "conformance": Rule(
         "on specimens and garbage reply() ends, and scores, signals, clues, rewards and flags are as declared",
         "Make reply(), assess(), rewards() and flags() keep their declared shapes and ranges on any words.",
+    ),
+    "secrets": Rule(
+        "no string of 6 or more characters in a task's secret stands in its id, its messages or a reply",
+        "Keep secrets out of ids and messages; what the policy may see belongs in public.",
     ),
     "batches": Rule(
         "asked again, reversed, in halves, doubled or one by one: the same answers, and no rollout is changed",
@@ -82,7 +82,7 @@ GAME_RULES = {
     ),
     "processes": Rule(
         "a new process with other string hashes finds the same tasks, specimens, replies, scores, rewards and flags",
-        "Sort what comes from a set, use seeding.digest in place of hash(), and draw by key.",
+        "Sort what comes from a set, use seeding.digest in place of hash(), draw by key, and set no globals.",
     ),
 }
 TRAINER_RULES = {

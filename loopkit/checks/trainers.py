@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from loopkit.checks import fresh
-from loopkit.checks.declared import is_model, strict
+from loopkit.checks.declared import first_line, is_model, strict
 from loopkit.checks.purity import Ledger, prompts_a_step
 from loopkit.checks.report import RULES, Book, Complaints, Report
 from loopkit.checks.spy import Killed, Lossy, SpecimenSet, Spy
@@ -86,7 +86,10 @@ def _trainer(trainer_cls: type[Trainer], options: BaseModel | Mapping[str, Json]
         return ""
     yield from strict("Options", trainer_cls.Options)
     if not isinstance(options, BaseModel):
-        _often(trainer_cls, options)  # raises if an option has no default, or a preset does not fit
+        try:
+            _often(trainer_cls, options)
+        except ValueError as error:
+            yield f"Options cannot be made ({first_line(error)}). Give each a default, or mend the preset."
     elif not isinstance(options, trainer_cls.Options):
         yield f"The options are a {type(options).__name__}. Pass the trainer's own {trainer_cls.Options.__name__}."
     return f"{len(trainer_cls.Options.model_fields)} options"
