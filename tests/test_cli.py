@@ -241,6 +241,16 @@ def test_check(call: Any) -> None:
     assert "200 garbage completions." in call("check", "self-grading", "--fuzz", "200", "-v").out
 
 
+@pytest.mark.slow
+def test_check_of_everything_installed() -> None:
+    found = loopkit("check", "--json")
+    assert found.returncode == 0, found.stdout
+    reports = json.loads(found.stdout)
+    assert {r["name"] for r in reports} >= {"self-grading", "context-compliance", "grpo", "rloo", "sft"}
+    assert {r["status"] for r in reports} == {"proven"}
+    assert not [f for r in reports for f in r["findings"] if f["left_out"]]
+
+
 def test_check_of_bad_data_is_the_users_fault(call: Any, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"promt": "Hello"}\n')
     found = call("check", "context-compliance", "--data", str(tmp_path / "rows.jsonl"))

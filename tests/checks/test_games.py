@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from loopkit import plugins as registry
 from loopkit.channels import Placebo, pay
 from loopkit.checks import check_game
 from loopkit.checks.report import GAME_RULES, MOST_COMPLAINTS
+from loopkit.config import build_game
 from loopkit.contracts import SPLITS, Game, Options, RewardChannel
 from loopkit.detectors import rule
 from loopkit.errors import CheckFailed, UsageError
@@ -21,6 +23,9 @@ from loopkit.records import Assessment, Message, Rollout, Task
 from tests.checks.broken_games import BROKEN, Broken, replies, shown, tasks
 from tests.checks.table import CURE, complaints, documented, told
 from tests.toys import COPYING, DOUBLING, Checked, Copying, Doubling
+
+PLUGINS = registry.load()
+OWN = [n for n in PLUGINS.names("games") if PLUGINS.get("games", n).origin.distribution == registry.OWN]
 
 
 @pytest.mark.parametrize("game", [DOUBLING, COPYING], ids=["doubling", "copying"])
@@ -30,6 +35,14 @@ def test_toys_are_proven(game: Game) -> None:
     assert [f.check for f in report.findings] == list(GAME_RULES)
     assert all(f.ok and not f.left_out for f in report.findings)
     report.raise_if_failed()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_bundled_games_are_proven(name: str) -> None:
+    """No false alarms, with all that other distributions could add left away."""
+    report = check_game(build_game(PLUGINS, name, {}), name=name)
+    assert (report.status, report.reasons) == ("proven", ())
+    assert not any(f.left_out for f in report.findings)
 
 
 def test_what_was_proven_is_said_with_counts() -> None:
