@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import zip_longest
 
+from pydantic import BaseModel
+
 from loopkit.checks import fresh
 from loopkit.checks.report import RULES, Complaints
 from loopkit.checks.specimens import Specimen, converse, garbage_texts, sample, specimens_of, through_json
-from loopkit.contracts import SPLITS, Game
+from loopkit.contracts import SPLITS, ExploitDetector, Game, Policy, RewardChannel
 from loopkit.errors import ContractError, UsageError
 from loopkit.records import Done, Json, Message, Rollout, Scored, StepMetrics, Turn
 from loopkit.referee import LocalReferee, plan
@@ -165,12 +167,26 @@ def _finish(referee: LocalReferee, ids: Sequence[str], said: Mapping[str, Sequen
 
 
 def processes(setup: Setup) -> Complaints:
-    here, there = facts(setup), fresh.call(facts, setup)
+    game = setup.game
+    here = facts(setup)
+    there = fresh.call(remade, type(game), game.options, game.judges, setup.paid, setup.shadow, setup.detectors)
     for (what, found), (_, again) in zip_longest(here, there, fillvalue=("the rest", "")):
         if found != again:
             yield f"{what} differs in a new process with other string hashes. {RULES['processes'].cure}"
             return ""
     return f"{len(here)} answers"
+
+
+def remade(
+    cls: type[Game],
+    options: BaseModel,
+    judges: Mapping[str, Policy],
+    paid: RewardChannel,
+    shadow: Mapping[str, RewardChannel],
+    detectors: Mapping[str, ExploitDetector],
+) -> list[tuple[str, str]]:
+    """The facts of a game made anew, as each run makes its own: what an instance holds need not travel."""
+    return facts(Setup(cls(options, judges), paid, shadow, detectors))
 
 
 def facts(setup: Setup, n_tasks: int = 12, fuzz: int = 40) -> list[tuple[str, str]]:

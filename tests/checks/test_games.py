@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -171,6 +172,20 @@ def test_what_cannot_travel_leaves_the_process_out_and_says_so() -> None:
     assert CURE.search(last.message)
     spared = check_game(DOUBLING, fuzz=100, new_process=False)
     assert [f.check for f in spared.findings] == [c for c in GAME_RULES if c != "processes"]
+
+
+class Holds(Doubling):
+    """Holds what cannot travel, as a game with a sandbox does."""
+
+    def __init__(self, options: Any, judges: Any = None) -> None:
+        super().__init__(options, judges)
+        self.lock = threading.Lock()
+
+
+def test_what_a_game_holds_need_not_travel() -> None:
+    report = check_game(Holds(Options()), fuzz=100)
+    assert report.status == "proven"
+    assert [f for f in report.findings if f.check == "processes" and not f.left_out]
 
 
 def test_splits_are_all_sampled() -> None:
