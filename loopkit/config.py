@@ -21,7 +21,7 @@ from loopkit.channels import Placebo
 from loopkit.contracts import Game, Options, RewardChannel, Split
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.records import Json
-from loopkit.scoring import Setup
+from loopkit.scoring import PAID, Setup
 
 if TYPE_CHECKING:
     from loopkit.plugins import Entry, Plugins
@@ -264,6 +264,8 @@ def channel_of(
     plugins: Plugins, game: Game, name: str, channel: str, options: Mapping[str, Json], where: str
 ) -> RewardChannel:
     """One channel of the game called ``name``, its options set and validated. Builds no other plugin's."""
+    if channel == PAID:
+        raise UsageError(f"{where}: {PAID!r} is the column of whatever pays, and no channel can have that name.")
     found = own_channels(game).get(channel)
     if found is None:
         registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]

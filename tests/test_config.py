@@ -236,6 +236,12 @@ def test_misspelt_and_impossible_options(sets: list[str], flags: dict[str, Any],
         specs(*sets, **flags)
 
 
+def test_no_channel_takes_the_column_of_what_pays() -> None:
+    """A shadow column of that name would overwrite what was paid."""
+    with pytest.raises(UsageError, match=r"arms\.x: 'paid' is the column of whatever pays"):
+        specs("arms.x.channel=paid", arms=["x"])
+
+
 def test_unknown_shadow(tmp_path: Path) -> None:
     file = written(tmp_path, "game = 'self-grading'\nshadow = ['adit']")
     with pytest.raises(UsageError, match=r"shadow: .*no channel 'adit'\. Did you mean 'audit'"):

@@ -44,6 +44,11 @@ def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappi
         section, _, option = key.partition(".")
         if section not in ("run", "trainer") or (section == "run" and option not in RunSettings.model_fields):
             yield f"tiny_settings has {key!r}, which no run knows. Name run.<option> or trainer.<option>."
+        elif section == "run":
+            try:
+                RunSettings.model_validate({option: game.tiny_settings[key]})
+            except ValueError as error:
+                yield f"tiny_settings has an impossible {key!r} ({first_line(error)}). Give it a value it can have."
     ranges = {f"signal {k!r}": v for k, v in game.signals.items()}
     for who, (low, high) in {**ranges, **{f"channel {k!r}": c.range for k, c in channels.items()}}.items():
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):

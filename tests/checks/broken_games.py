@@ -273,6 +273,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
         Broken.with_(channels={**Doubling.channels, "a,b": pay("right")}), "declared", "['a,b'] cannot be named",
     ),
     "misspelt setting": (Broken.with_(tiny_settings={"run.stesp": 3}), "declared", "tiny_settings has 'run.stesp'"),
+    "impossible setting": (Broken.with_(tiny_settings={"run.steps": 0}), "declared", "an impossible 'run.steps'"),
     # options
     "odd options": (Broken.with_(Options=dict), "options", "not a pydantic model"),
     "loose options": (Broken.with_(Options=Loose), "options", "extra='ignore', frozen=False"),
@@ -394,6 +395,9 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
     "identity of a task": (Broken.with_(reply=by_identity, tasks=remembered), "json", "reply() to"),
     "assess sees the name": (assessed(sees_the_name), "slots", "Two referees that heard the same words"),
     "clusters that fill no step": (Broken.with_(tasks=ragged), "slots", "of sizes [5, 7], fill no step"),
+    "setting that tears pairs": (
+        Broken.with_(tiny_settings={"run.prompts_per_step": 3}), "slots", "asks for 3 prompts a step",
+    ),
     # draws
     "own coin": (channel(lambda self, s, d: [random.random() for _ in s]), "draws", "pays the same signals and draws"),
     "rare draw out of range": (
