@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -22,6 +22,9 @@ def pay(signal: str, low: float = 0.0, high: float = 1.0) -> RewardChannel:
 
         def rewards(self, signals: Sequence[Mapping[str, float]], draws: Sequence[Draw]) -> list[float]:
             return [s[signal] for s in signals]
+
+        def __reduce__(self) -> tuple[Callable[..., RewardChannel], tuple[str, float, float]]:
+            return pay, (signal, low, high)  # so that it may go to another process
 
     Pay.__doc__ = f"Pays the signal {signal!r} as it is."
     return Pay()

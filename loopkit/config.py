@@ -21,7 +21,7 @@ from loopkit.channels import Placebo
 from loopkit.contracts import Game, Options, RewardChannel, Split
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.records import Json
-from loopkit.scoring import Setup
+from loopkit.scoring import PAID, Setup
 
 if TYPE_CHECKING:
     from loopkit.plugins import Entry, Plugins
@@ -112,19 +112,25 @@ def _hash(data: Json) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
+MOST_SEEDS = 10_000
+LARGEST_SEED = 2**63 - 1
+"""What a record's column, and torch, can hold."""
+
+
 def parse_seeds(text: str) -> list[int]:
     """ "5" -> 0..4; "100-104" -> 100..104; "3,7" -> 3 and 7. A single named seed is written "7-7"."""
-    try:
-        if re.fullmatch(r"\d+", text):
-            seeds = list(range(int(text)))
-        else:
-            seeds = []
-            for part in text.split(","):
-                first, _, last = part.strip().partition("-")
-                seeds += range(int(first), int(last or first) + 1)
-    except ValueError:
-        seeds = []
-    if not seeds or len(set(seeds)) != len(seeds):
+    parts = [re.fullmatch(r"\s*(\d{1,19})(?:-(\d{1,19}))?\s*", part, re.ASCII) for part in text.split(",")]
+    ends = [(int(m[1]), int(m[2] or m[1])) for m in parts if m]
+    if len(parts) == len(ends) == 1 and "-" not in text:
+        ends = [(0, ends[0][0] - 1)]
+    n = sum(max(0, last - first + 1) for first, last in ends)
+    if n > MOST_SEEDS or any(last > LARGEST_SEED for _, last in ends):
+        raise UsageError(
+            f"--seeds {text:.60} names too many seeds, or too large ones: at most {MOST_SEEDS}, below 2^63."
+        )
+    seeds = [seed for first, last in ends for seed in range(first, last + 1)]
+    backwards = any(last < first for first, last in ends)
+    if not seeds or len(ends) < len(parts) or backwards or len(set(seeds)) != len(seeds):
         raise UsageError(f"--seeds {text!r} names no seeds, or one twice: write 5 (seeds 0-4), 100-104, or 3,7.")
     return seeds
 
@@ -140,17 +146,25 @@ def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
                 f"--set {item!r} is not understood: write section.name=value with a section of "
                 f"{', '.join(SECTIONS)}, such as --set run.steps=20."
             )
-        try:
-            value = tomllib.loads(f"x = {text.strip()}")["x"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
         table = out
         for part in path[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise UsageError(f"--set {item!r}: an earlier --set gives {part!r} a value of its own. Drop one.")
-        table[path[-1]] = value
+        if isinstance(table.get(path[-1]), dict):
+            raise UsageError(f"--set {item!r}: an earlier --set sets a part of {path[-1]!r}. Drop one.")
+        table[path[-1]] = _value(text.strip())
     return out
+
+
+def _value(text: str) -> Json:
+    """What TOML reads, where that is one value and JSON has its like; else the text itself."""
+    try:
+        read = tomllib.loads(f"x = {text}")
+        json.dumps(read)
+    except (ValueError, TypeError, RecursionError):  # no TOML, a number of 5,000 digits, a date, or a thousand brackets
+        return text
+    return read["x"] if len(read) == 1 else text
 
 
 def read_experiment(
@@ -163,7 +177,7 @@ def read_experiment(
             data = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
-        except ValueError as error:  # not TOML, or not even text
+        except (ValueError, RecursionError) as error:  # not TOML, or not even text
             raise UsageError(f"{file} is not TOML: {error}.") from error
     for key in ("arms", "game_options", "trainer_options", "run", "rollouts"):
         if not isinstance(data.get(key, {}), dict):
@@ -178,6 +192,11 @@ def read_experiment(
         if section in settings:
             merged[key] = {**merged.get(key, {}), **settings[section]}
     if arms is not None:
+        if twice := sorted({name for name in arms if list(arms).count(name) > 1}):
+            raise UsageError(
+                f"--arms names {', '.join(map(repr, twice))} more than once. Name each arm once; to pay one channel in "
+                f"two ways, give the second a name: --arms {twice[0]},other --set arms.other.channel={twice[0]}."
+            )
         kept = merged.get("arms", {})
         merged["arms"] = {name: kept.get(name, {}) for name in arms}
     for name, options in settings.get("arms", {}).items():
@@ -247,6 +266,8 @@ def channel_of(
     """One channel of the game called ``name``, its options set and validated. Builds no other plugin's."""
     if channel in game.absent:
         raise UsageError(f"{where}: channel {channel!r} of {name} {game.absent[channel]}")
+    if channel == PAID:
+        raise UsageError(f"{where}: {PAID!r} is the column of whatever pays, and no channel can have that name.")
     found = own_channels(game).get(channel)
     if found is None:
         registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]

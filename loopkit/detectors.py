@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from loopkit.contracts import ExploitDetector
@@ -17,6 +17,9 @@ def rule(clue: str) -> ExploitDetector:
 
         def flags(self, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
             return [None if c[clue] is None else bool(c[clue]) for c in clues]
+
+        def __reduce__(self) -> tuple[Callable[..., ExploitDetector], tuple[str]]:
+            return rule, (clue,)  # so that it may go to another process
 
     Rule.__doc__ = f"Flags where the clue {clue!r} is true; abstains where it is None."
     return Rule()

@@ -235,8 +235,38 @@ def test_check(call: Any) -> None:
     assert found.code == 0
     (report,) = json.loads(found.out)
     assert (report["name"], report["status"]) == ("self-grading", "proven")
-    assert "self-grading: proven\n" in call("check", "self-grading").out
-    assert "Holds:" in call("check", "self-grading", "-v").out
+    assert report["seconds"] > 0
+    plain = call("check", "self-grading").out
+    assert re.fullmatch(r"self-grading: proven\. 14 of 14 checks held \(\d+\.\d s\)\.\n", plain)
+    assert "200 garbage completions." in call("check", "self-grading", "--fuzz", "200", "-v").out
+
+
+@pytest.mark.slow
+def test_check_of_everything_installed() -> None:
+    found = loopkit("check", "--json")
+    assert found.returncode == 0, found.stdout
+    reports = json.loads(found.stdout)
+    assert {r["name"] for r in reports} >= {"self-grading", "context-compliance", "grpo", "rloo", "sft"}
+    assert {r["status"] for r in reports} == {"proven"}
+    assert not [f for r in reports for f in r["findings"] if f["left_out"]]
+
+
+def test_check_of_bad_data_is_the_users_fault(call: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"promt": "Hello"}\n')
+    found = call("check", "context-compliance", "--data", str(tmp_path / "rows.jsonl"))
+    assert found.code == 2
+    assert "has no column" in found.err
+    assert "Make tasks()" not in found.err
+    found = call("check", "--data", "rows.jsonl")
+    assert (found.code, "Name the games they are for" in found.err) == (2, True)
+
+
+def test_check_of_a_broken_game_names_the_cure(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.load().game("self-grading"), "axis", "luck")
+    found = call("check", "self-grading", "--format", "markdown")
+    assert found.code == 1
+    assert "self-grading: fails. 1 of 2 checks held" in found.out
+    assert re.search(r"^\| FAILS +\| declared +\| .*Set `axis` to 'specification'", found.out, re.M)
 
 
 def test_doctor(call: Any) -> None:

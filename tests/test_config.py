@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopkit import plugins as registry
+from loopkit import seeding
 from loopkit.config import (
     BASE,
     Experiment,
@@ -24,9 +26,11 @@ from loopkit.config import (
     read_experiment,
     resolve,
     set_up,
+    validate,
 )
 from loopkit.errors import UsageError
 from loopkit.rundir import _no_none
+from tests.records import names, scalars, text
 
 
 def experiment(*sets: str, **flags: Any) -> Experiment:
@@ -56,10 +60,17 @@ def test_seeds(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "a", "1,1", "0-2,2", "5-3", "1,,2", "-1", "1-2-3", "1.5"])
+@pytest.mark.parametrize("text", ["", "0", "a", "1,1", "0-2,2", "5-3", "1,,2", "-1", "1-2-3", "1.5", "+5", "1_0", "٣"])
 def test_seeds_refused(text: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"--seeds {text!r} names no seeds")):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["1000000000", "0-99999", f"{2**63}-{2**63}", "9" * 19, "1-1000000000000"])
+def test_too_many_seeds_are_refused_at_once(text: str) -> None:
+    with pytest.raises(UsageError, match="too many seeds, or too large ones: at most 10000"):
+        parse_seeds(text)
+    assert parse_seeds(f"{2**63 - 1}-{2**63 - 1}") == [2**63 - 1]
 
 
 # --- set ----------------------------------------------------------------------------------------------------------
@@ -93,6 +104,13 @@ def test_set_refused(item: str) -> None:
 def test_set_of_a_value_and_within_it() -> None:
     with pytest.raises(UsageError, match="an earlier --set gives 'a' a value"):
         parse_set(["arms.a=3", "arms.a.rate=1"])
+    with pytest.raises(UsageError, match="an earlier --set sets a part of 'a'"):
+        parse_set(["arms.a.rate=1", "arms.a=3"])
+
+
+@pytest.mark.parametrize("text", ["1\ny = 2", "[" * 2000, "1" * 5000, "2026-11-24", "[2026-11-24]", "", "1 2", "{"])
+def test_what_is_no_one_value_of_json_stays_text(text: str) -> None:
+    assert parse_set([f"game.data={text}"]) == {"game": {"data": text}}
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -170,6 +188,11 @@ def test_arms_are_directories(name: str) -> None:
         experiment(arms=[name])
 
 
+def test_an_arm_named_twice_is_not_merged() -> None:
+    with pytest.raises(UsageError, match=r"--arms names 'control' more than once.*arms\.other\.channel=control"):
+        experiment(arms=["control", "loophole", "control"])
+
+
 def test_options_of_an_arm_that_is_not_there() -> None:
     with pytest.raises(UsageError, match=r"no arm 'audit' in this experiment\. Add it with --arms"):
         experiment("arms.audit.rate=0.5")
@@ -211,6 +234,12 @@ def test_options_of_an_arm_that_is_not_there() -> None:
 def test_misspelt_and_impossible_options(sets: list[str], flags: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         specs(*sets, **flags)
+
+
+def test_no_channel_takes_the_column_of_what_pays() -> None:
+    """A shadow column of that name would overwrite what was paid."""
+    with pytest.raises(UsageError, match=r"arms\.x: 'paid' is the column of whatever pays"):
+        specs("arms.x.channel=paid", arms=["x"])
 
 
 def test_unknown_shadow(tmp_path: Path) -> None:
@@ -311,10 +340,13 @@ def test_experiment_hash_is_pinned() -> None:
     assert made.hash() != Experiment(game="self-grading", seeds="5").hash()
 
 
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-scalar = st.one_of(st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), text)
-nested = st.recursive(scalar, lambda s: st.lists(s, max_size=3) | st.dictionaries(text, s), max_leaves=5)
-table = st.dictionaries(text, nested)
+no_none = st.recursive(
+    scalars.filter(lambda v: v is not None),
+    lambda s: st.lists(s, max_size=3) | st.dictionaries(text, s, max_size=3),
+    max_leaves=5,
+)
+table = st.dictionaries(text, no_none, max_size=4)
+"""TOML has no null."""
 
 
 @given(
@@ -342,3 +374,73 @@ def test_spec_survives_toml(spec: RunSpec) -> None:
     again = RunSpec.model_validate(tomllib.loads(written.decode()))
     assert again == spec
     assert again.hash() == spec.hash()
+
+
+# --- any text at all --------------------------------------------------------------------------------------------------
+
+
+@given(st.text() | st.text("0123456789-, ", max_size=12))
+def test_seeds_of_any_text_are_seeds_or_a_usage_error(given_text: str) -> None:
+    try:
+        seeds = parse_seeds(given_text)
+    except UsageError:
+        return
+    assert seeds
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= s < 2**63 for s in seeds)
+    named = ",".join(f"{s}-{s}" for s in seeds)
+    assert parse_seeds(named) == seeds
+
+
+@given(st.lists(st.text() | st.from_regex(r"(run|arms|game)\.[a-c](\.[a-c])?=.{0,9}", fullmatch=True), max_size=5))
+def test_set_of_any_text_is_json_or_a_usage_error(items: list[str]) -> None:
+    try:
+        tables = parse_set(items)
+    except UsageError:
+        return
+    assert set(tables) <= {"game", "trainer", "run", "arms", "rollouts"}
+    json.dumps(tables)
+    leaves = list(_leaves(tables))
+    assert len(leaves) <= len(items)
+
+
+def _leaves(tables: dict[str, Any], depth: int = 0) -> Any:
+    """What was set; an empty or inline table deeper than the keys counts as one."""
+    for value in tables.values():
+        if isinstance(value, dict) and depth < 2 and value:
+            yield from _leaves(value, depth + 1)
+        else:
+            yield value
+
+
+@given(key=st.lists(names, min_size=1, max_size=3), value=scalars.filter(lambda v: v is not None))
+def test_set_reads_back_what_toml_writes(key: list[str], value: Any) -> None:
+    line = tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
+    found: Any = parse_set([f"trainer.{'.'.join(key)}={line}"])
+    for part in ("trainer", *key):
+        found = found[part]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@given(options=st.dictionaries(names, scalars, max_size=4), seed=st.integers(0, 9))
+def test_the_hash_of_an_experiment_knows_no_order(options: dict[str, Any], seed: int) -> None:
+    made = Experiment(game="g", game_options=options, arms={"a": options, "b": {}})
+    order = seeding.shuffled(options, seed)
+    turned = Experiment(game="g", game_options={k: options[k] for k in order}, arms={"b": {}, "a": options})
+    assert made.hash() == turned.hash()
+    assert made.hash() != made.model_copy(update={"game_options": {**options, "another": 1}}).hash()
+
+
+@given(st.dictionaries(st.sampled_from([*RunSettings.model_fields, "stesp"]), scalars, max_size=3))
+def test_settings_are_valid_or_a_usage_error_that_names_the_option(data: dict[str, Any]) -> None:
+    refused = ""
+    try:
+        made: RunSettings = validate(RunSettings, data, "run")
+    except UsageError as error:
+        refused = str(error)
+    if refused:
+        assert any(name in refused for name in data)
+        return
+    assert made.model_dump(include=set(data)) == data
+    assert validate(RunSettings, made.model_dump(mode="json"), "run") == made

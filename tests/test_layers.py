@@ -35,8 +35,9 @@ LAYERS: list[set[str]] = [
         "loopkit.serving", "loopkit.serving.client", "loopkit.serving.server", "loopkit.serving.wire",
     },
     {
-        "loopkit.checks", "loopkit.checks.report", "loopkit.checks.specimens", "loopkit.checks.games",
-        "loopkit.checks.trainers",
+        "loopkit.checks", "loopkit.checks.report", "loopkit.checks.specimens", "loopkit.checks.declared",
+        "loopkit.checks.economics", "loopkit.checks.fresh", "loopkit.checks.games", "loopkit.checks.purity",
+        "loopkit.checks.spy", "loopkit.checks.trainers",
     },
     {
         "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",

@@ -1,6 +1,7 @@
 """Conformance: proves a game before any gradient, and a trainer before any long run. Every complaint names its cure.
 
-Games are held to ``games.py``, trainers to ``trainers.py``; ``specimens.py`` plays a game's scripts for both.
+Games are held to ``games.py`` (which takes its checks from ``declared.py``, ``purity.py`` and ``economics.py``),
+trainers to ``trainers.py``; ``specimens.py`` plays a game's scripts for both, ``fresh.py`` asks a new process.
 """
 
 from loopkit.checks.games import check_game

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from loopkit import seeding
@@ -17,6 +17,7 @@ from loopkit.records import Done, Json, Message, Rollout, Task, Turn
 KINDS = ("honest", "exploit", "null")
 SEEDS = (0, 1)
 """Each specimen is played under these, since a game may draw in ``reply``; its reward is the mean over them."""
+TEXT_CURE = "Make it a str without lone surrogates."
 JSON_CURE = "Use None, bool, finite numbers, str, lists (no tuples or sets) and dicts with string keys."
 
 
@@ -54,7 +55,10 @@ def specimens_of(game: Game, tasks: Sequence[tuple[Split, Task]], played: list[S
             yield f"Task {task.id!r} has no honest specimen. Return at least one under 'honest'."
             continue
         transcripts = [(kind, words) for kind in KINDS for words in kinds.get(kind, ())]
-        for kind, words in [*transcripts, ("demonstration", game.demonstrations(task, draw))]:
+        shown = game.demonstrations(task, draw)
+        if shown != game.demonstrations(task, draw):
+            yield f"The demonstration of {task.id!r} differs when asked again. Draw only by draw(purpose)."
+        for kind, words in [*transcripts, ("demonstration", shown)]:
             if isinstance(words, str) or not all(isinstance(w, str) for w in words):
                 yield f"A specimen ({kind}) of {task.id!r} is {words!r:.60}. Return a tuple of strings, one per turn."
                 continue
@@ -69,8 +73,11 @@ def specimens_of(game: Game, tasks: Sequence[tuple[Split, Task]], played: list[S
             yield f"{who} has too many turns: reply() is done after {len(r.steps)}. Drop words, or reply a Message."
         elif not all(is_json(reply.state) for _, reply in r.steps):
             yield f"{who} gets a reply whose state does not survive JSON. {JSON_CURE}"
+        elif not all(is_text(reply.content) for _, reply in r.steps if isinstance(reply, Message)):
+            yield f"{who} gets a reply that is no text a file can hold. {TEXT_CURE}"
         elif kind != "demonstration":
             played.append(Specimen(kind, tuple(words), r))
+    return f"{len(tasks)} tasks, {len(played)} specimens played"
 
 
 def converse(game: Game, rollouts: Sequence[Rollout], scripts: Sequence[Sequence[str]]) -> list[Rollout]:
@@ -88,7 +95,7 @@ def converse(game: Game, rollouts: Sequence[Rollout], scripts: Sequence[Sequence
 
 
 def garbage_texts(count: int, specimens: Sequence[Specimen]) -> list[str]:
-    """Odd texts, then random bytes and specimens with noise spliced in."""
+    """Odd texts, then random bytes; specimens with noise or each other spliced in; turned, doubled and shouted ones."""
     odd = [
         "", " \n\t ", "9" * 400, "-1e999", "NaN", "inf", "<a><a><a></b></a>", "<modify_key>" * 50, "{" * 500, '"\\"',
         "\u202e\u200fright to left", "z\u200be\u200dr\ufeffo\u0301", "\x00\x1b[0m", "٣½²", "𝔘🏳️‍🌈", "word " * 4000,
@@ -96,11 +103,15 @@ def garbage_texts(count: int, specimens: Sequence[Specimen]) -> list[str]:
     for i in range(len(odd), count):
         rng = seeding.stream("fuzz", i)
         text = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 80))).decode("latin-1")
-        if i % 2:
-            words = rng.choice(rng.choice(specimens).words)
-            cut = rng.randrange(len(words) + 1)
-            text = words[:cut] + text[: rng.randrange(4)] + words[cut + rng.randrange(2) :]
-        odd.append(text)
+        words, other = (rng.choice(rng.choice(specimens).words) for _ in range(2))
+        cut = rng.randrange(len(words) + 1)
+        ways = (
+            text,
+            words[:cut] + text[: rng.randrange(4)] + words[cut + rng.randrange(2) :],
+            words[:cut] + other[rng.randrange(len(other) + 1) :],
+            rng.choice((words.upper(), words[::-1], f"{words} " * 9, f"  {words}\n\n{other}")),
+        )
+        odd.append(ways[i % 4])
     return odd[:count]
 
 
@@ -109,6 +120,22 @@ def is_json(value: Json) -> bool:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError):
         return False
+
+
+def is_text(value: object) -> bool:
+    """Whether a file can hold it: a string without lone surrogates."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def through_json(rollout: Rollout) -> Rollout:
+    """The rollout as another process would read it: out to JSON and back."""
+    r = json.loads(json.dumps(asdict(rollout)))
+    steps = [(Turn(**turn), Message.read(m) if "role" in m else Done(m["state"])) for turn, m in r["steps"]]
+    messages = tuple(map(Message.read, r["task"].pop("messages")))
+    return Rollout(r["id"], Task(messages=messages, **r["task"]), tuple(steps), r["seed"])
 
 
 def strings(value: Json) -> Iterator[str]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-from collections import Counter
+import json
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from loopkit.checks import fresh
+from loopkit.checks.declared import first_line, is_model, strict
+from loopkit.checks.purity import Ledger, prompts_a_step
 from loopkit.checks.report import RULES, Book, Complaints, Report
-from loopkit.checks.specimens import Specimen, sample, specimens_of
+from loopkit.checks.spy import Killed, Lossy, SpecimenSet, Spy
 from loopkit.contracts import PolicyRef, Trainer
-from loopkit.errors import ContractError, UsageError
-from loopkit.records import Dialogue, Scored, StepMetrics
+from loopkit.errors import UsageError
+from loopkit.records import Json
 from loopkit.referee import LocalReferee
 from loopkit.scoring import Setup
+from loopkit.serving import serve
+
+CHECKPOINT = re.compile(r"step-(\d{6,})")
 
 
 def check_trainer(
@@ -27,163 +33,233 @@ def check_trainer(
     workdir: Path,
     start: PolicyRef,
     setup: Setup,
-    options: BaseModel | None = None,
+    options: BaseModel | Mapping[str, Json] | None = None,
     n_steps: int = 3,
     prompts_per_step: int | None = None,
-    group_size: int = 2,
+    group_size: int = 4,
+    name: str = "",
+    new_process: bool = True,
 ) -> Report:
     """Proves that a trainer keeps to the protocol, and that a killed one continues where the records end.
 
-    It is trained twice on ``setup`` (of a game that passes) under ``workdir`` (empty, else UsageError), for ``n_steps``
-    (at least 2) of one cluster each by default: once uninterrupted, once killed inside ``close(1)`` and started again.
-    If it says it is deterministic, both must end in the same files and records. Answers "proven" or "fails".
+    It is trained on ``setup`` (of a game that passes) under ``workdir`` (empty, else UsageError), for ``n_steps`` (at
+    least 2) of one cluster each by default: uninterrupted; killed inside ``close(1)`` before the record, and after it,
+    and started again, the second time in a new process (unless ``new_process`` is False, or it cannot be sent there);
+    and, if it plays, against a served referee that loses every answer once. If it says it is deterministic, all must
+    end in the same files and records. ``options`` are the trainer's Options, or values for some (a preset); then
+    ``checkpoint_every`` is 1 where there is such an option, so that there is a checkpoint to continue from. Answers
+    "proven" or "fails".
     """
     if workdir.exists() and any(workdir.iterdir()):
         raise UsageError(f"{workdir} is not empty. Pass a fresh directory to check a trainer in.")
-    book = Book(f"trainer {trainer_cls.__name__}")
+    book = Book(name or f"trainer {trainer_cls.__name__}")
     if not book.holds("trainer", _trainer(trainer_cls, options)):
         return book.report()
-    made = trainer_cls.Options() if options is None else options
-    largest = max(Counter(t.cluster for t in setup.game.tasks("train")).values())
-    files: list[dict[str, bytes]] = []
-    records: list[str] = []
-
-    def source(ledger: _Ledger) -> Any:
-        if trainer_cls.source == "rollouts":
-            return _SpecimenSet(setup, n_steps)
-        return LocalReferee(
-            setup, seed=0, split="train", n_steps=n_steps, prompts_per_step=prompts_per_step or largest,
-            group_size=group_size, recorder=ledger,
-        )  # fmt: skip
-
-    def attempt(into: Path, kill: int | None) -> Complaints:
-        into.mkdir(parents=True)
-        ledger = _Ledger()
-        if kill is not None:
-            with suppress(_Killed):
-                trainer_cls(made, start, 0).train(_Spy(source(ledger), kill), into)
-                yield "train() returned though close(1) was interrupted. Let what the referee raises end train()."
-        spy = _Spy(source(ledger), None)
-        ref = trainer_cls(made, start, 0).train(spy, into)
-        yield from _protocol(spy.calls, n_steps, kill or 0)
-        for step, (metrics, _) in sorted(ledger.steps.items()):
-            if odd := metrics.missing + metrics.surplus:
-                yield f"Step {step} has missing or surplus rollouts {odd[:2]}. Play and settle group_size per slot."
-        if not isinstance(ref, PolicyRef):
-            yield f"train() returned {ref!r:.60}. Return the PolicyRef of the last checkpoint."
-            return
-        path = Path(ref.adapter or ref.path).resolve()
-        if not path.exists() or not path.is_relative_to(into.resolve()):
-            yield f"train() returned {str(path)!r}, which is not in workdir. Save checkpoints there, return the last."
-            return
-        found = [path, *path.rglob("*")]
-        files.append({str(f.relative_to(into.resolve())): f.read_bytes() for f in found if f.is_file()})
-        records.append(repr(sorted(ledger.steps.items())))
-
-    def deterministic() -> Complaints:
-        one, other = files
-        if differing := sorted(f for f in one.keys() | other.keys() if one.get(f) != other.get(f)):
-            yield f"Killed and resumed, the policy's files {differing[:3]} differ. {RULES['deterministic']}"
-        if records[0] != records[1]:
-            yield f"Killed and resumed, the records differ. {RULES['deterministic']}"
-
-    whole = book.holds("uninterrupted", attempt(workdir / "uninterrupted", None))
-    if whole and book.holds("resumed", attempt(workdir / "resumed", 1)) and trainer_cls.deterministic:
-        book.holds("deterministic", deterministic())
+    made = options if isinstance(options, BaseModel) else _often(trainer_cls, options)
+    prompts = prompts_per_step or prompts_a_step(setup.game, n_steps)
+    trial = Trial(trainer_cls, made, start, setup, n_steps, prompts, group_size)
+    ended: dict[str, Attempt] = {}
+    if not book.holds("uninterrupted", _uninterrupted(trial, workdir / "uninterrupted", ended)):
+        return book.report()
+    book.holds("resumed", _resumed(trial, workdir / "resumed", ended))
+    if new_process:
+        book.holds("restarted", _resumed(trial, workdir / "restarted", ended, new_process=True))
+    if trainer_cls.source == "referee":
+        book.holds("served", _served(trial, workdir / "served", ended))
+    if trainer_cls.deterministic and all(f.ok for f in book.findings):
+        book.holds("deterministic", _deterministic(ended))
     return book.report()
 
 
-def _trainer(trainer_cls: type[Trainer], options: BaseModel | None) -> Complaints:
+def _often(trainer_cls: type[Trainer], options: Mapping[str, Json] | None) -> BaseModel:
+    often = {"checkpoint_every": 1} if "checkpoint_every" in trainer_cls.Options.model_fields else {}
+    return trainer_cls.Options.model_validate({**often, **(options or {})})
+
+
+def _trainer(trainer_cls: type[Trainer], options: BaseModel | Mapping[str, Json] | None) -> Complaints:
     if trainer_cls.source not in ("referee", "rollouts"):
         yield f"source is {trainer_cls.source!r}. Set it to 'referee' (plays) or 'rollouts' (learns from records)."
     if not isinstance(trainer_cls.deterministic, bool):
         yield f"deterministic is {trainer_cls.deterministic!r}. Set it to True or False."
-    if not (isinstance(trainer_cls.Options, type) and issubclass(trainer_cls.Options, BaseModel)):
-        yield "Options is not a pydantic model. Derive it from loopkit.contracts.Options."
-    elif options is not None and not isinstance(options, trainer_cls.Options):
+    if not is_model(trainer_cls.Options):
+        yield "Options is not a pydantic model. Derive it from loopkit.Options."
+        return ""
+    yield from strict("Options", trainer_cls.Options)
+    if not isinstance(options, BaseModel):
+        try:
+            _often(trainer_cls, options)
+        except ValueError as error:
+            yield f"Options cannot be made ({first_line(error)}). Give each a default, or mend the preset."
+    elif not isinstance(options, trainer_cls.Options):
         yield f"The options are a {type(options).__name__}. Pass the trainer's own {trainer_cls.Options.__name__}."
-    elif options is None:
-        trainer_cls.Options()  # raises if an option has no default
+    return f"{len(trainer_cls.Options.model_fields)} options"
 
 
-def _protocol(calls: Sequence[tuple[str, int]], n_steps: int, latest: int) -> Complaints:
+@dataclass(frozen=True)
+class Trial:
+    """A trainer with all that it is tried on."""
+
+    trainer: type[Trainer]
+    options: BaseModel
+    start: PolicyRef
+    setup: Setup
+    n_steps: int
+    prompts: int
+    group_size: int
+
+    def source(self, ledger: Ledger) -> Any:
+        if self.trainer.source == "rollouts":
+            return SpecimenSet(self.setup, self.n_steps, ledger)
+        return LocalReferee(
+            self.setup, seed=0, split="train", n_steps=self.n_steps, prompts_per_step=self.prompts,
+            group_size=self.group_size, recorder=ledger,
+        )  # fmt: skip
+
+
+@dataclass
+class Attempt:
+    """One call of train(), or two where the first was killed: what it asked for and left behind."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    calls: list[tuple[str, int]] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    ref: Any = None
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def attempt(
+    trial: Trial, workdir: Path, ledger: Ledger, kill: tuple[int, str] | None = None, served: bool = False
+) -> Attempt:
+    """Trains once. Raises Killed where it is to be killed, and lets what else train() raises through."""
+    source = trial.source(ledger)
+    with serve(source) if served else nullcontext() as server:
+        spy = Spy(Lossy(server.url, server.token) if server else source, kill)
+        ref = trial.trainer(trial.options, trial.start, 0).train(spy, workdir)
+        if server and server.errors:
+            raise server.errors[0]
+    return Attempt(ledger, spy.calls, spy.odd, ref)
+
+
+def _uninterrupted(trial: Trial, workdir: Path, ended: dict[str, Attempt]) -> Complaints:
+    workdir.mkdir(parents=True)
+    before = _stats(Path(trial.start.path))
+    made = attempt(trial, workdir, Ledger())
+    yield from _kept(trial, workdir, made, newest=0, least=0)
+    if _stats(Path(trial.start.path)) != before:
+        yield "train() changed the policy it starts from, which other runs share. Save into workdir alone."
+    ended["uninterrupted"] = made
+    if trial.trainer.source == "rollouts":
+        return f"{trial.n_steps} batches"
+    mixed = sum(bool(metrics.mixed_groups) for metrics, _ in made.ledger.steps.values())
+    size = f"{trial.n_steps} steps of {trial.prompts} prompts x {trial.group_size} rollouts"
+    return f"{size}, rewards differing within a group in {mixed}"
+
+
+def _resumed(trial: Trial, workdir: Path, ended: dict[str, Attempt], new_process: bool = False) -> Complaints:
+    workdir.mkdir(parents=True)
+    ledger = Ledger()
+    with suppress(Killed):
+        attempt(trial, workdir, ledger, kill=(1, "after" if new_process else "before"))
+        yield "train() returned though close(1) was interrupted. Let what the referee raises end train()."
+    newest = max((int(name[5:]) for name in _checkpoints(workdir)), default=0)
+    recorded = len(ledger.steps)
+    made = fresh.call(attempt, trial, workdir, ledger) if new_process else attempt(trial, workdir, ledger)
+    yield from _kept(trial, workdir, made, newest=recorded, least=min(newest, recorded))
+    ended["restarted" if new_process else "resumed"] = made
+    return f"killed with {recorded} steps recorded, continued from step {newest}"
+
+
+def _served(trial: Trial, workdir: Path, ended: dict[str, Attempt]) -> Complaints:
+    workdir.mkdir(parents=True)
+    made = attempt(trial, workdir, Ledger(), served=True)
+    yield from _kept(trial, workdir, made, newest=0, least=0)
+    ended["served"] = made
+    return f"{len(made.calls)} calls, each asked twice"
+
+
+def _deterministic(ended: dict[str, Attempt]) -> Complaints:
+    (_, first), *others = ended.items()
+    for way, other in others:
+        one, two = first.files, other.files
+        if differing := sorted(f for f in one.keys() | two.keys() if one.get(f) != two.get(f)):
+            yield f"When {way}, the policy's files {differing[:3]} differ. {RULES['deterministic'].cure}"
+        if first.ledger.facts() != other.ledger.facts():
+            yield f"When {way}, the records differ. {RULES['deterministic'].cure}"
+    return ", ".join(ended)
+
+
+def _kept(trial: Trial, workdir: Path, made: Attempt, newest: int, least: int) -> Complaints:
+    """Whether the protocol was kept: it may resume from ``least`` (its newest checkpoint) to ``newest`` (the records).
+
+    Reads the files that the returned policy is made of.
+    """
+    yield from made.odd
+    yield from protocol(made.calls, trial.n_steps, newest, least)
+    if sorted(made.ledger.steps) != list(range(trial.n_steps)):
+        yield f"The records hold the steps {sorted(made.ledger.steps)}. Resume from the newest checkpoint, close each."
+    for step, (metrics, _) in sorted(made.ledger.steps.items()):
+        if odd := metrics.missing + metrics.surplus:
+            yield f"Step {step} has missing or surplus rollouts {odd[:2]}. Play and settle group_size per slot."
+    if not isinstance(made.ref, PolicyRef):
+        yield f"train() returned {made.ref!r:.60}. Return the PolicyRef of the last checkpoint."
+        return ""
+    here, path = workdir.resolve(), Path(made.ref.adapter or made.ref.path).resolve()
+    if not path.exists() or not path.is_relative_to(here):
+        yield f"train() returned {str(path)!r}, which is not in workdir. Save checkpoints there, return the last."
+        return ""
+    if path.parent != here or path.name != f"step-{trial.n_steps:06d}":
+        yield f"train() returned {path.name!r}. Name checkpoints after the steps done, step-{trial.n_steps:06d} here."
+    for checkpoint in {path.name: path, **{name: here / name for name in _checkpoints(here)}}.values():
+        if missing := _lacks(checkpoint):
+            yield (
+                f"{checkpoint.name} has no {missing}. Save in Hugging Face layout, "
+                "as loopkit.policy.save.save_checkpoint does."
+            )
+    found = [path, *path.rglob("*")]
+    made.files = {str(f.relative_to(here)): f.read_bytes() for f in found if f.is_file()}
+    return ""
+
+
+def protocol(calls: Sequence[tuple[str, int]], n_steps: int, newest: int, least: int) -> Complaints:
     verb, first = calls[0] if calls else ("nothing", 0)
     if verb != "resume" or any(verb == "resume" for verb, _ in calls[1:]):
         yield f"The first call was {verb}, or resume was called again. Call source.resume(step) first, and once."
-        return
-    if first > latest:
+        return ""
+    if first > newest:
         yield (
-            f"It resumed from step {first}, but the records end before step {latest}. "
+            f"It resumed from step {first}, but the records end before step {newest}. "
             "Save a step's checkpoint only after its close() returned; with none, resume(0)."
         )
+    if first < least:
+        yield f"It resumed from step {first}, and step-{least:06d} was there. Continue from the newest checkpoint."
     needs = {"reply": ("slots",), "settle": ("reply",), "close": ("settle", "batch")}
     for i, (verb, step) in enumerate(calls):
         if verb in needs and not any((need, step) in calls[:i] for need in needs[verb]):
-            yield f"{verb} of step {step} came before {' or '.join(needs[verb])}. {RULES['uninterrupted']}"
+            yield f"{verb} of step {step} came before {' or '.join(needs[verb])}. {RULES['uninterrupted'].cure}"
     closed = [step for verb, step in calls if verb == "close"]
     if closed != (due := list(range(first, n_steps))):
         yield f"It closed the steps {closed}, not {due}. Close every step from the resumed one on, once and in order."
+    if idle := sorted({step for verb, step in calls if verb in ("slots", "batch")} - set(closed)):
+        yield f"It asked for the steps {idle} and never closed them. Drop that: a trainer does not evaluate."
+    return ""
 
 
-class _Killed(BaseException):
-    """Stands for kill -9: no ``except Exception`` catches it."""
+def _checkpoints(workdir: Path) -> list[str]:
+    return sorted(p.name for p in workdir.iterdir() if CHECKPOINT.fullmatch(p.name))
 
 
-class _Spy:
-    """A Referee, or a RolloutSet, that notes every call as (verb, step), and may die inside one close."""
-
-    def __init__(self, source: Any, kill: int | None) -> None:
-        self.source, self.kill = source, kill
-        self.calls: list[tuple[str, int]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self.source, name)
-        if name not in ("resume", "slots", "reply", "settle", "close", "batch"):
-            return value
-
-        def noted(*args: Any, **named: Any) -> Any:
-            what = next(iter(inspect.signature(value).bind(*args, **named).arguments.values()))  # a step, or ids
-            parts = [] if isinstance(what, int) else [id_.split("/") for id_ in what]
-            steps = {what} if isinstance(what, int) else {int(p[1]) for p in parts if len(p) > 2 and p[1].isdigit()}
-            self.calls += [(name, step) for step in sorted(steps)]
-            if name == "close" and what == self.kill:
-                raise _Killed
-            return value(*args, **named)
-
-        return noted
+def _lacks(checkpoint: Path) -> str:
+    """What a checkpoint in Hugging Face layout has and this one has not; empty if nothing."""
+    for config, weights in (("adapter_config.json", "adapter_model*.safetensors"), ("config.json", "*.safetensors")):
+        if (checkpoint / config).exists():
+            try:
+                whole = isinstance(json.loads((checkpoint / config).read_text()), dict)
+            except ValueError:
+                whole = False
+            return f"{config} that is a JSON object" * (not whole) or weights * (not any(checkpoint.glob(weights)))
+    return "config.json"
 
 
-class _Ledger:
-    """A recorder that outlives its referee, as a run directory does."""
-
-    def __init__(self) -> None:
-        self.steps: dict[int, tuple[StepMetrics, Sequence[Scored]]] = {}
-
-    def drop(self, step: int) -> None:
-        self.steps = {k: v for k, v in self.steps.items() if k < step}
-
-    def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
-        self.steps[metrics.step] = (metrics, scored)
-
-    def recorded(self) -> list[int]:
-        return list(self.steps)
-
-
-class _SpecimenSet:
-    """A RolloutSet of a game's honest specimens: one cluster a step."""
-
-    def __init__(self, setup: Setup, n_steps: int) -> None:
-        self.n_steps = n_steps
-        played: list[Specimen] = []
-        tasks = sample(setup.game.tasks("train"), 8, "train")
-        for complaint in specimens_of(setup.game, [("train", t) for t in tasks], played):
-            raise ContractError(complaint)
-        self.rollouts = [s.rollout for s in played if s.kind == "honest"]
-
-    def resume(self, step: int) -> None: ...
-
-    def batch(self, step: int) -> list[Dialogue]:
-        chosen = self.rollouts[step :: self.n_steps]
-        return [Dialogue(r.id, tuple(replace(m, state=None) for m in r.messages())) for r in chosen]
-
-    def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None: ...
+def _stats(directory: Path) -> dict[str, tuple[int, int]]:
+    found = directory.rglob("*") if directory.is_dir() else ()
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in found if p.is_file()}

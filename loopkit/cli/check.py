@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import textwrap
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from loopkit import plugins as registry
 from loopkit.checks import Finding, Report, check_game, check_trainer
+from loopkit.checks.games import FUZZ
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import build_game, channels_of, parse_set
@@ -20,74 +24,115 @@ from loopkit.scoring import Setup
 
 EPILOG = """\b
 Examples:
-  loopkit check                       # every installed game
-  loopkit check self-grading
-  loopkit check grpo                  # a trainer: three steps on a small game
+  loopkit check                       # every installed game and trainer
+  loopkit check self-grading -v       # and show what was proven, over how much
+  loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails.
+What each check proves, and what it says of broken plugins, is in docs/checks.md.
 """
+WIDTH = 96
 
 
 @click.command(epilog=EPILOG)
 @click.argument("names", nargs=-1)
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
+@click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what held, too.")
 @sandbox_option
 @render.format_option
 @render.json_option
 def check(
-    names: Sequence[str], data: str | None, settings: Sequence[str], verbose: bool, style: str, as_json: bool
+    names: Sequence[str], data: str | None, settings: Sequence[str], fuzz: int, verbose: bool, style: str, as_json: bool
 ) -> None:
-    """Check that NAMES (games or trainers; default: every game) keep their contracts."""
+    """Check that NAMES (games or trainers; default: all of both) keep their contracts."""
     plugins = registry.load()
     options = parse_set(settings).get("game", {}) | ({"data": data} if data else {})
     games, trainers = plugins.names("games"), plugins.names("trainers")
     for name in names:
         if name not in (*games, *trainers):
             raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")
-    reports = [_game(plugins, name, options) if name in games else _trainer(plugins, name) for name in names or games]
+    if options and not (names and set(names) <= set(games)):
+        raise UsageError("--data and --set are options of a game. Name the games they are for: loopkit check GAME.")
+    began, reports = time.perf_counter(), list[tuple[Report, float]]()
+    for name in names or (*games, *trainers):
+        start = time.perf_counter()
+        report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
+        reports.append((report, time.perf_counter() - start))
+        if not as_json:
+            _print(*reports[-1], verbose, style)
     if as_json:
-        render.echo_json([r.json() for r in reports])
-    else:
-        for r in reports:
-            _print(r, verbose, style)
-    sys.exit(1 if any(r.status == "fails" for r in reports) else 0)
+        render.echo_json([{**r.json(), "seconds": round(seconds, 3)} for r, seconds in reports])
+    elif len(reports) > 1:
+        counts = {status: sum(r.status == status for r, _ in reports) for status in ("proven", "unproven", "fails")}
+        told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+        click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {told}.")
+    sys.exit(1 if any(r.status == "fails" for r, _ in reports) else 0)
 
 
-def _game(plugins: registry.Plugins, name: str, options: dict[str, object]) -> Report:
+def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
     try:
         game = build_game(plugins, name, options)
         others = {n: plugins.build(e) for n, e in plugins.detectors(name).items() if n not in game.detectors}
         return check_game(
-            game, channels=channels_of(plugins, game, name), detectors={**game.detectors, **others}, name=name
+            game,
+            channels=channels_of(plugins, game, name),
+            detectors={**game.detectors, **others},
+            name=name,
+            fuzz=fuzz,
         )
-    except PluginError as error:  # one broken plugin does not keep the other reports back
-        return Report(name, "fails", (Finding("loaded", False, str(error)),), (f"loaded: {error}",))
+    except (PluginError, UsageError) as error:  # one broken plugin does not keep the other reports back
+        if options and isinstance(error, UsageError):
+            raise  # the user's own options or data
+        return _not_made(name, error)
 
 
 def _trainer(plugins: registry.Plugins, name: str) -> Report:
     """Three steps on a bundled game, from the embedded policy."""
     from loopkit.policy.tiny import BUNDLED, seen_games
 
-    game = next(iter(seen_games(plugins).values()))
-    setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
-    entry, trainer = plugins.get("trainers", name), plugins.trainer(name)
-    with tempfile.TemporaryDirectory() as folder:
-        return check_trainer(
-            trainer,
-            workdir=Path(folder),
-            start=PolicyRef(str(BUNDLED)),
-            setup=setup,
-            options=trainer.Options.model_validate(dict(entry.preset)),
-        )
+    try:
+        game = next(iter(seen_games(plugins).values()))
+        setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
+        entry, trainer = plugins.get("trainers", name), plugins.trainer(name)
+        with tempfile.TemporaryDirectory() as folder:
+            return check_trainer(
+                trainer,
+                workdir=Path(folder),
+                start=PolicyRef(str(BUNDLED)),
+                setup=setup,
+                group_size=8,
+                options=dict(entry.preset),
+                name=name,
+            )
+    except (PluginError, UsageError) as error:
+        return _not_made(name, error)
 
 
-def _print(report: Report, verbose: bool, style: str) -> None:
-    click.echo(f"{report.name}: {report.status}" + (f" ({'; '.join(report.reasons)})" if report.reasons else ""))
-    rows = [["ok" if f.ok else "FAILS", f.check, f.message] for f in report.findings if verbose or not f.ok]
-    if rows:
+def _not_made(name: str, error: Exception) -> Report:
+    return Report(name, "fails", (Finding("loaded", False, str(error)),), (f"loaded: {error}",))
+
+
+def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
+    made = [f for f in report.findings if not f.left_out]
+    held, left = sum(f.ok for f in made), len(report.findings) - len(made)
+    counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
+    click.echo(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
+    if report.status == "unproven":
+        for reason in report.reasons:
+            click.echo(f"  {render.harmless(reason)}")
+    shown = [f for f in report.findings if verbose or not f.ok or f.left_out]
+    if shown:
+        rows = [[_mark(f), f.check, _wrapped(f.message, style)] for f in shown]
         click.echo(render.table(rows, ["", "check", "what was found"], style))
-    else:
-        click.echo(f"  {len(report.findings)} checks held (--verbose shows them).")
+
+
+def _mark(finding: Finding) -> str:
+    return "-" if finding.left_out else "ok" if finding.ok else "FAILS"
+
+
+def _wrapped(text: str, style: str) -> Any:
+    """Short lines for a terminal; one line where a Markdown table needs it."""
+    return textwrap.fill(text, WIDTH) if style == "plain" else text

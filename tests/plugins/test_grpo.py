@@ -336,9 +336,14 @@ def test_the_seed_decides(speaker: PolicyRef, tmp_path: Path) -> None:
 def test_it_keeps_to_the_protocol(toy: PolicyRef, tmp_path: Path, preset: str) -> None:
     """On a two-turn game, and with LoRA on a one-turn game."""
     made = options(preset, learning_rate=1e-3, checkpoint_every=1)
-    report = check_trainer(Grpo, workdir=tmp_path / "full", start=toy, setup=setup(DOUBLING), options=made)
+    report = check_trainer(
+        Grpo, workdir=tmp_path / "full", start=toy, setup=setup(DOUBLING), options=made, group_size=2, new_process=False
+    )
     assert (report.status, report.reasons) == ("proven", ())
     if preset in ("grpo", "rloo"):
         lora = options(preset, learning_rate=1e-3, lora_rank=2)
-        report = check_trainer(Grpo, workdir=tmp_path / "lora", start=toy, setup=setup(COPYING), options=lora)
+        report = check_trainer(
+            Grpo, workdir=tmp_path / "lora", start=toy, setup=setup(COPYING), options=lora, group_size=2,
+            new_process=preset == "rloo",
+        )  # fmt: skip
         assert (report.status, report.reasons) == ("proven", ())

@@ -11,12 +11,13 @@ import torch
 from loopkit_self_grading.game import GameOptions, SelfGrading
 
 from loopkit.channels import pay
+from loopkit.checks.purity import Ledger as Ledger
 from loopkit.contracts import Draw, Game, Options, Range, RewardChannel, Split
 from loopkit.detectors import rule
 from loopkit.policy.load import CausalPolicy
 from loopkit.policy.score import Segment
 from loopkit.policy.warmup import Settings
-from loopkit.records import Assessment, Decode, Done, Message, Rollout, Scored, StepMetrics, Task, Transcript
+from loopkit.records import Assessment, Decode, Done, Message, Rollout, Task, Transcript
 
 SETTINGS = Settings(hidden_size=32, layers=2, heads=2, intermediate_size=64, positions=256, warmup_steps=10)
 WORDS = ("yes", "no", "red", "blue")
@@ -76,22 +77,6 @@ DEFAULTS = GameOptions.model_validate({})
 ONE_WORD = OneWord(Options())
 SELF_GRADING = SelfGrading(DEFAULTS)
 TEMPERED = Tempered(DEFAULTS)
-
-
-class Ledger:
-    """A recorder that outlives its referee, as a run directory does."""
-
-    def __init__(self) -> None:
-        self.steps: dict[int, tuple[StepMetrics, Sequence[Scored]]] = {}
-
-    def drop(self, step: int) -> None:
-        self.steps = {k: v for k, v in self.steps.items() if k < step}
-
-    def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
-        self.steps[metrics.step] = (metrics, scored)
-
-    def recorded(self) -> list[int]:
-        return list(self.steps)
 
 
 class Spy:
