@@ -13,13 +13,13 @@ HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "peft"}
 
 LAYERS: list[set[str]] = [
     # from the bottom; a module imports from its own layer and those above it in this list
-    {"loopkit.errors", "loopkit.seeding"},
+    {"loopkit.errors", "loopkit.seeding", "loopkit.contain"},
     {"loopkit.records"},
     {"loopkit.contracts", "loopkit.hookspecs"},
     {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
     {"loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict"},
     {"loopkit.scoring"},
-    {"loopkit.metrics", "loopkit.plugins"},
+    {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},
     {"loopkit.referee", "loopkit.rundir", "loopkit.manifest"},
     {
@@ -39,6 +39,7 @@ LAYERS: list[set[str]] = [
     {"loopkit.results", "loopkit.preload"},
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.run", "loopkit.cli.evaluate", "loopkit.cli.listing",
+        "loopkit.cli.details",
         "loopkit.cli.check", "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
     },
 ]  # fmt: skip

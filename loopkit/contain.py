@@ -1,0 +1,70 @@
+"""Runs a plugin's code so that its mistakes stay its own: what it raises is an error that names its distribution, and
+what it prints goes to standard error, made harmless. A guard against mistakes, not against malice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+from loopkit.errors import LoopkitError, PluginError
+
+
+def harmless(text: str) -> str:
+    """Text without control characters, escapes and invisible or direction-changing characters; newlines stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def excerpt(text: str, length: int = 300) -> str:
+    """Harmless text of one line and at most ``length`` characters."""
+    line = " ".join(harmless(text[: 4 * length].replace("\t", " ")).split())
+    return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1] + "…"
+
+
+def describe(error: BaseException) -> str:
+    """An error in one short, harmless line, also if it cannot say what it is."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "(its message cannot be read)"
+    if isinstance(error, LoopkitError):
+        return excerpt(said.rstrip("."), 600)
+    kind = type(error).__name__
+    return excerpt(f"{kind}: {said}" if said else kind)
+
+
+class _Harmless:
+    """A text stream through which only harmless text passes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(harmless(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def contained(origin: object, what: str, cure: str, *, printed: TextIO | None = None) -> Iterator[None]:
+    """Run code of the distribution ``origin``. Whatever it raises, ``sys.exit()`` too, becomes a PluginError.
+
+    The message is ``what``, the cause and ``cure``. Ctrl-C stays one, and says whose code it stopped. What the code
+    prints on standard output goes to ``printed``, else to standard error, so that it does not spoil ``--json``.
+    """
+    quiet = cast(TextIO, _Harmless(sys.stderr))
+    with contextlib.redirect_stdout(printed or quiet), contextlib.redirect_stderr(quiet):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"in the code of {origin}") from None
+        except BaseException as error:
+            raise PluginError(f"{what}: {describe(error)}. {cure}") from error
