@@ -67,4 +67,5 @@ def contained(origin: object, what: str, cure: str, *, printed: TextIO | None = 
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"in the code of {origin}") from None
         except BaseException as error:
-            raise PluginError(f"{what}: {describe(error)}. {cure}") from error
+            said = describe(error)
+            raise PluginError(f"{what}: {said}{'' if said.endswith('?') else '.'} {cure}") from error

@@ -41,7 +41,10 @@ def points(report: Callable[[Origin, str], None]) -> list[tuple[Origin, EntryPoi
                 found.setdefault(canonicalize_name(dist.name or "unknown"), made)  # the first on the path is imported
         except Exception as error:
             folder = str(getattr(dist, "_path", "unknown")).replace("\\", "/").rpartition("/")[2]
-            report(Origin(excerpt(folder, 100), "?", ""), f"its metadata cannot be read: {describe(error)}. Reinstall it.")
+            report(
+                Origin(excerpt(folder, 100), "?", ""),
+                f"its metadata cannot be read: {describe(error)}. Reinstall or remove it.",
+            )
     flat = [pair for pairs in found.values() for pair in pairs]
     return sorted(flat, key=lambda pair: (pair[0].distribution != OWN, pair[0].distribution, pair[0].entry_point))
 
@@ -51,7 +54,7 @@ def _origin(dist: Distribution, point: EntryPoint) -> Origin:
 
 
 def unmet(dist: Distribution | None) -> str | None:
-    """What a distribution's own metadata asks of loopkit, where this loopkit is not it. (pip may be told to ignore it.)"""
+    """What a distribution's own metadata asks of loopkit, where this is not it (pip may be told to ignore it)."""
     for line in (dist and dist.requires) or ():
         try:
             need = Requirement(line)

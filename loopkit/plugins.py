@@ -64,7 +64,7 @@ class Entry:
             with contained(self.origin, f"{self} could not be loaded from {excerpt(found, 100)!r}", cure):
                 found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
         if wanted := _lacks(self.kind, found):
-            raise PluginError(f"{self} is not {wanted}. Report it to the authors of {owner}.")
+            raise PluginError(f"{self} is no {wanted}. Report it to the authors of {owner}.")
         return found
 
 
@@ -152,7 +152,9 @@ class Plugins:
         if isinstance(target, str) and ":" not in target:
             raise PluginError(f"{ONE[kind]} {shown} points at {excerpt(repr(target), 60)}: write 'module:attribute'")
         if preset is not None and not (isinstance(preset, Mapping) and all(isinstance(k, str) for k in preset)):
-            raise PluginError(f"{ONE[kind]} {shown} has the preset {excerpt(repr(preset), 60)}: write {{'option': value}}")
+            raise PluginError(
+                f"{ONE[kind]} {shown} has the preset {excerpt(repr(preset), 60)}: write {{'option': value}}"
+            )
         rivals = self._own_names.setdefault((kind, name.rpartition("/")[2]), [])
         other = next((e for e in rivals if _same(e.name, name)), None)
         if other is None:
@@ -204,13 +206,13 @@ def _lacks(kind: Kind, found: Any) -> str | None:
     from loopkit import contracts
 
     if kind == "policies":
-        return None if callable(found) else "a function"
+        return None if callable(found) else "function"
     wanted = {
         "games": contracts.Game, "trainers": contracts.Trainer,
         "channels": contracts.RewardChannel, "detectors": contracts.ExploitDetector,
     }[kind]  # fmt: skip
     instance = kind in ("channels", "detectors") and isinstance(found, wanted)
-    return None if instance or (isinstance(found, type) and issubclass(found, wanted)) else f"a {wanted.__name__}"
+    return None if instance or (isinstance(found, type) and issubclass(found, wanted)) else wanted.__name__
 
 
 def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
@@ -222,10 +224,12 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
         with contained(origin, "its metadata cannot be read", cure):
             unmet = None if origin.distribution == OWN else installed.unmet(point.dist)
         if unmet:
-            raise PluginError(f"{unmet}: nothing of it is offered. Update loopkit, or install an older {origin.distribution}.")
+            raise PluginError(
+                f"{unmet}: nothing of it is offered. Update loopkit, or install an older {origin.distribution}."
+            )
         with contained(origin, f"importing {excerpt(point.value, 100)!r} failed", cure, printed=printed):
             module = point.load()
-        with contained(origin, "its hooks cannot be called", cure):
+        with contained(origin, "its hooks are not right", cure):
             alone = _alone(module)
         for kind in KINDS:
             with contained(origin, f"register_{kind}() failed", cure, printed=printed):
@@ -247,22 +251,25 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
 
 
 def _alone(module: Any) -> pluggy.PluginManager:
-    """A manager with this plugin only, so that a bad signature or a misspelt hook spoils no other. PluginError if any."""
+    """A manager with this plugin only, so that a bad signature or a misspelt hook spoils no other. Or PluginError."""
     alone = _manager()
     try:
         alone.register(module)
         alone.check_pending()
     except pluggy.PluginValidationError as error:
-        said = " ".join(str(error).split()).replace(f" in plugin {module!r}", "")
-        named = re.search(r"hook '(\w+)'", said)
-        hook = named[1] if named else ""
-        cure = f"Write {HOOKS[hook]}." if hook in HOOKS else nearest(hook, HOOKS)
-        raise PluginError(f"{said}. {cure} Mend, update or uninstall it") from error
+        said = " ".join(str(error).split())
+        unknown = re.search(r"unknown hook '(\w+)'", said)
+        written = re.search(r"hookimpl definition: ((\w+)\(.*?\)) Argument", said)
+        if unknown:
+            said = f"there is no hook {unknown[1]!r}. {nearest(unknown[1], HOOKS)}"
+        elif written and written[2] in HOOKS:
+            said = f"{written[1]} cannot be called: write {HOOKS[written[2]]}"
+        raise PluginError(said) from error
     own = getattr(module, "__dict__", {})
     if unmarked := [hook for hook in HOOKS if callable(own.get(hook)) and not hasattr(own[hook], "loopkit_impl")]:
         raise PluginError(f"{', '.join(unmarked)} is never called: mark it @hookimpl (from loopkit import hookimpl)")
     if not alone.get_hookcallers(module):
-        raise PluginError(f"{module!r} offers nothing: no function in it is marked @hookimpl")
+        raise PluginError("it offers nothing: no function in it is marked @hookimpl")
     return alone
 
 

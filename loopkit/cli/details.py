@@ -1,4 +1,4 @@
-"""What one registered name is, in JSON and in tables: its options with default, range and meaning, and a game's parts."""
+"""What one registered name is, in JSON and in tables: its options with default, range, meaning, and a game's parts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
         return _owned(plugins, kind, game, own)
     entry = plugins.get(kind, name)
     thing = entry.load()
-    with contained(entry.origin, f"{entry} cannot be described", f"Report it to {entry.origin.distribution}'s authors."):
+    with contained(
+        entry.origin, f"{entry} cannot be described", f"Report it to {entry.origin.distribution}'s authors."
+    ):
         out = _head(kind, name, entry, thing)
         if kind in ("games", "trainers"):
             out["options"] = options(thing.Options, ONE[kind], fixed=entry.preset)

@@ -79,15 +79,17 @@ def offered(plugins: Plugins, kind: Kind) -> list[Offer]:
     Of a game that cannot be made they are left out: that is for ``doctor``.
     """
     found = [
-        Offer(kind, name, entry, taken=(kind, name) in plugins.contested)
-        for (k, name), entry in plugins.entries.items()
-        if k == kind
+        Offer(kind, name, plugins.entries[kind, name], taken=(kind, name) in plugins.contested)
+        for name in plugins.names(kind)
     ]
     if kind in ("channels", "detectors"):
-        for (k, game), entry in plugins.entries.items():
-            if k == "games" and (k, game) not in plugins.contested:
-                found += _owned(plugins, kind, game, entry)
-    return sorted(found, key=lambda o: (o.entry.origin.distribution != OWN, o.entry.origin.distribution, o.name))
+        for game in plugins.names("games"):
+            if ("games", game) not in plugins.contested:
+                found += _owned(plugins, kind, game, plugins.entries["games", game])
+    return sorted(
+        found,
+        key=lambda o: (o.entry.origin.distribution != OWN, o.entry.origin.distribution, o.name.rpartition("/")[0]),
+    )
 
 
 def _owned(plugins: Plugins, kind: Kind, game: str, entry: Entry) -> list[Offer]:

@@ -72,6 +72,7 @@ def run(
     plugins = registry.load()
     specs = resolve(experiment, plugins)
     preflight(specs[0], plugins)
+    render.tell_problems(plugins)
     out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
     jobs = jobs or min(os.cpu_count() or 1, len(specs))
     if dry_run:
