@@ -1,4 +1,6 @@
-"""Distributions made up for a test: a module and its .dist-info in a directory that goes on sys.path."""
+"""Distributions for tests: made up (a module and its .dist-info in a directory that goes on sys.path), or really
+installed by pip in a virtual environment of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import importlib
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,3 +105,34 @@ def command(*arguments: str) -> list[str]:
 
 def environment(site: Path | None = None) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(site)} if site else {})}
+
+
+class Venv:
+    """A fresh virtual environment in which pip has installed loopkit, from this checkout.
+
+    Nothing but its own site-packages is writable there, and loopkit and what ``install`` adds are real installations:
+    built to a wheel, with their own metadata. The dependencies are those of the running environment, seen through a
+    ``.pth`` file, so that a test needs no network and torch (some gigabytes) is not installed a second time.
+    """
+
+    def __init__(self, directory: Path, cwd: Path) -> None:
+        self.directory, self.cwd = directory, cwd
+        venv.create(directory, with_pip=True)
+        site = sysconfig.get_path("purelib", vars={"base": str(directory), "platbase": str(directory)})
+        (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self("pip", "install", "-q", str(Path(__file__).parent.parent))
+        where = self("python", "-c", "import loopkit; print(loopkit.__file__)").stdout
+        assert Path(where).is_relative_to(directory), where
+
+    def __call__(self, program: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run one of its programs in ``cwd``, and hold it to an exit code."""
+        own = {
+            "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # sic: the value of the option, which is then off
+            "LOOPKIT_CACHE": str(self.directory / "cache"), "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+        }  # fmt: skip
+        env = {k: v for k, v in environment().items() if k != "PYTHONPATH"} | own
+        words = [str(self.directory / "bin" / program), *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, env=env, cwd=self.cwd, timeout=1500)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
