@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from loopkit import __version__
 from tests.dists import Venv
 
 pytestmark = pytest.mark.slow
 FIXTURE = Path(__file__).parent / "plugin_fixture"
 ORIGIN = "loopkit-plugin-fixture 1.4"
+BUNDLED = f"loopkit {__version__}"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_list_shows_each_with_its_origin(fresh: Venv) -> None:
     for kind, names in expected.items():
         rows = json.loads(fresh("loopkit", "list", kind, "--json").stdout)
         assert {r["name"] for r in rows if r["origin"] == ORIGIN} == names
-        assert {r["origin"] for r in rows} == {"loopkit 0.1.0", ORIGIN}
+        assert {r["origin"] for r in rows} == {BUNDLED, ORIGIN}
         for line in fresh("loopkit", "list", kind, "--from", "loopkit-plugin-fixture").stdout.splitlines()[2:]:
             assert line.endswith(ORIGIN)
     shown = json.loads(fresh("loopkit", "list", "games", "counting", "--json").stdout)
@@ -73,7 +75,7 @@ def test_run_trains_tiny_on_the_game_after_its_own_warm_up(fresh: Venv) -> None:
     assert rate(results, "control", "unearned") < 0.3
     assert (results["headline"], set(results["runs"][0]["rates"])) == ("unearned", {"unearned", "parrot"})
     manifest = json.loads((fresh.cwd / "counting/loophole-s0/manifest.json").read_text())
-    assert manifest["plugins"] == {"game": ORIGIN, "trainer": "loopkit 0.1.0", "detector parrot": ORIGIN}
+    assert manifest["plugins"] == {"game": ORIGIN, "trainer": BUNDLED, "detector parrot": ORIGIN}
 
 
 def test_its_mitigation_is_an_arm_of_a_bundled_game_and_its_detector_a_column(fresh: Venv) -> None:
