@@ -5,11 +5,15 @@ what it prints goes to standard error, made harmless. A guard against mistakes, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 from loopkit.errors import LoopkitError, PluginError
+
+CONTRACTS = "loopkit.contracts"
+"""The module whose methods are contracts and defaults, no plugin's."""
 
 
 def harmless(text: str) -> str:
@@ -69,3 +73,26 @@ def contained(origin: object, what: str, cure: str, *, printed: TextIO | None = 
         except BaseException as error:
             said = describe(error)
             raise PluginError(f"{what}: {said}{'' if said.endswith('?') else '.'} {cure}") from error
+
+
+def guarded(thing: Any, origin: object, who: str) -> Any:
+    """A copy of a channel or detector whose ``rewards``, ``flags`` and ``rate`` run contained."""
+    cls: Any = type(thing)
+
+    def guard(name: str) -> Callable[..., Any]:
+        method = getattr(cls, name)
+
+        @functools.wraps(method)
+        def call(self: Any, *arguments: Any, **named: Any) -> Any:
+            with contained(origin, f"{name}() of {who} failed", "Mend or uninstall it."):
+                return method(self, *arguments, **named)
+
+        return call
+
+    # A default that nobody has overridden stays what it is: ``loopkit check`` asks.
+    own = [n for n in ("rewards", "flags", "rate") if any(n in vars(c) for c in cls.mro() if c.__module__ != CONTRACTS)]
+    parts = {name: guard(name) for name in own} | {"__module__": cls.__module__, "__doc__": cls.__doc__}
+    metaclass: Any = type(cls)
+    copy = thing.model_copy()
+    object.__setattr__(copy, "__class__", metaclass(cls.__name__, (cls,), parts))
+    return copy

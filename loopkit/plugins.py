@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pluggy
 
 from loopkit import hookspecs, installed
-from loopkit.contain import contained, excerpt
+from loopkit.contain import contained, excerpt, guarded
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.installed import OWN as OWN
 from loopkit.installed import Origin as Origin
@@ -129,11 +129,12 @@ class Plugins:
         return {entry.name.split("/", 1)[1]: entry for entry in entries}
 
     def build(self, entry: Entry) -> Any:
-        """An instance of a registered channel or detector, its preset applied."""
+        """An instance of a registered channel or detector, its preset applied; should it raise later, it is named."""
         target = entry.load()
         cure = f"Report it to the authors of {entry.origin.distribution}."
         with contained(entry.origin, f"{entry} could not be made", cure):
-            return target(**entry.preset) if isinstance(target, type) else target
+            made = target(**entry.preset) if isinstance(target, type) else target
+            return made if entry.origin.distribution == OWN else guarded(made, entry.origin, str(entry))
 
     def report(self, origin: Origin, message: str) -> None:
         """Keep a fault for ``doctor``."""

@@ -16,8 +16,10 @@ from loopkit import plugins as registry
 from loopkit.cli import main
 from loopkit.config import set_up
 from loopkit.contain import harmless
+from loopkit.contracts import ExploitDetector
 from loopkit.errors import PluginError, UsageError
 from loopkit.plugins import OWN
+from loopkit.scoring import flag, pay
 from tests.dists import CHANNEL, command, environment, hook, install, loopkit, messages, names, on_path, specs
 
 FAULTS = {
@@ -201,7 +203,9 @@ DETECTORS = {
 
 
 @pytest.mark.parametrize("target", DETECTORS)
-def test_a_detector_nobody_asked_for_breaks_no_run(target: str, tmp_path: Path) -> None:
+def test_a_detector_nobody_asked_for_breaks_no_run(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = (
         "class Raises(Never):\n    def __init__(self): 1 / 0\n\n"
         "class Exits(Never):\n    def __init__(self): raise SystemExit(1)\n\n"
@@ -215,6 +219,35 @@ def test_a_detector_nobody_asked_for_breaks_no_run(target: str, tmp_path: Path) 
         assert re.search(DETECTORS[target], said)
         specs(plugins)
         assert len(plugins.problems) == 1
+        out, err = call(capsys, "run", "--game", "self-grading", "--dry-run")
+        assert "loophole-s0" in out
+        assert "Some plugins have problems (watch): see `loopkit doctor`." in err
+
+
+def test_what_raises_later_names_its_distribution(tmp_path: Path) -> None:
+    code = (
+        "class Late(Never):\n    def flags(self, clues): 1 / 0\n\n"
+        "class Rated(Never):\n    def rate(self, flags, clues, clusters): raise SystemExit\n\n"
+        "class Odd(Flat):\n    def rewards(self, signals, draws): print('odd'); return [signals[0]['gone']]\n\n"
+    )
+    code += hook("channels", "'*/odd', Odd") + hook(
+        "detectors", "'*/late', Late", "'*/rated', Rated()", "'*/fine', Never"
+    )
+    install(tmp_path, "watch", CHANNEL + code)
+    with on_path(tmp_path) as plugins:
+        setup = set_up(plugins, specs(plugins, arms={"odd": {"amount": 3.0}})[-1])
+        assert setup.paid.model_dump() == {"amount": 3.0}
+        late, rated, fine = (setup.detectors[name] for name in ("late", "rated", "fine"))
+        cure = r"watch 1\.2 failed: {}\. Mend or uninstall it\."
+        with pytest.raises(PluginError, match=r"^flags\(\) of detector '\*/late' of " + cure.format(".* by zero")):
+            flag("late", late, [{"said": []}])
+        with pytest.raises(PluginError, match=r"^rate\(\) of detector '\*/rated' of " + cure.format("SystemExit")):
+            rated.rate([False], [{}], ["a"])
+        with pytest.raises(PluginError, match=r"^rewards\(\) of channel '\*/odd' of " + cure.format("KeyErro.*")):
+            pay("odd", setup.paid, [{"claims": 1.0}], [lambda purpose: 0.5])
+        assert flag("fine", fine, [{"said": []}]) == [False]
+        assert type(fine).rate is ExploitDetector.rate  # a default stays one
+        assert registry.load().build(plugins.entries["detectors", "*/fine"]).reads == fine.reads
 
 
 def test_a_detector_looks_at_the_games_that_have_its_clues(tmp_path: Path) -> None:
