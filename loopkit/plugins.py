@@ -225,9 +225,8 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
         with contained(origin, "its metadata cannot be read", cure):
             unmet = None if origin.distribution == OWN else installed.unmet(point.dist)
         if unmet:
-            raise PluginError(
-                f"{unmet}: nothing of it is offered. Update loopkit, or install an older {origin.distribution}."
-            )
+            cure = f"Install a loopkit that fits, or another release of {origin.distribution}."
+            raise PluginError(f"{unmet}: nothing of it is offered. {cure}")
         with contained(origin, f"importing {excerpt(point.value, 100)!r} failed", cure, printed=printed):
             module = point.load()
         with contained(origin, "its hooks are not right", cure):
