@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from loopkit.channels import Placebo
+from loopkit.contain import contained
 from loopkit.contracts import Game, Options, RewardChannel, Split
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.records import Json
-from loopkit.scoring import PAID, Setup
+from loopkit.scoring import CORE_CLUES, PAID, Setup
 
 if TYPE_CHECKING:
     from loopkit.plugins import Entry, Plugins
@@ -237,16 +238,11 @@ def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any
 def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game:
     """The game with validated options, its preset among them."""
     cls, preset = plugins.game(name), plugins.get("games", name).preset
-    try:
-        return cls(validate(cls.Options, {**options, **preset}, f"game {name}"))
-    except (UsageError, PluginError):
-        raise
-    except Exception as error:
-        origin = plugins.get("games", name).origin
-        raise PluginError(
-            f"game {name!r} of {origin} could not be made: {type(error).__name__}: {error}. "
-            f"Check its options, or report it to the authors of {origin.distribution}."
-        ) from error
+    chosen = validate(cls.Options, {**options, **preset}, f"game {name}")
+    origin = plugins.get("games", name).origin
+    cure = f"Check its options, or report it to the authors of {origin.distribution}."
+    with contained(origin, f"game {name!r} of {origin} could not be made", cure):
+        return cls(chosen)
 
 
 def own_channels(game: Game) -> dict[str, RewardChannel]:
@@ -278,6 +274,28 @@ def channel_of(
         found = plugins.build(plugins.get("channels", registered[0]))
     made: RewardChannel = validate(type(found), {**found.model_dump(), **options}, where)
     return made
+
+
+def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
+    """The detectors of other distributions that a run of the game called ``name`` applies.
+
+    ``*/x`` looks at every game that has the clues it reads. One that cannot be made, or that was made for this game
+    and reads what it has not, is left out: nobody asked for it by name. ``plugins.problems`` then says so.
+    """
+    out = []
+    for own, entry in plugins.detectors(name).items():
+        if own in game.detectors:
+            continue
+        try:
+            lacking = plugins.build(entry).reads - game.clues.keys() - CORE_CLUES
+        except PluginError as error:
+            plugins.report(entry.origin, str(error))
+            continue
+        if not lacking:
+            out.append(own)
+        elif not entry.name.startswith("*"):
+            plugins.report(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
+    return out
 
 
 def refuse_fixed(entry: Entry, given: Mapping[str, Json], where: str) -> None:
@@ -350,7 +368,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         "game_version": type(game).version,
         "game_options": game.options.model_dump(mode="json"),
         "shadow": shadow,
-        "detectors": [n for n in plugins.detectors(experiment.game) if n not in game.detectors],
+        "detectors": detectors_of(plugins, game, experiment.game),
         "trainer": experiment.trainer,
         "trainer_options": options.model_dump(mode="json"),
         "model": experiment.model,

@@ -52,9 +52,10 @@ class CheckFailed(LoopkitError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A helpful tail for "unknown name" messages: the nearest known names, else all of them."""
+    """A helpful tail for "unknown name" messages: the nearest known names, else all of them (at most 30)."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"Known: {', '.join(known)}." if known else "None is registered."
+    more = f" and {len(known) - 30} more" if len(known) > 30 else ""
+    return f"Known: {', '.join(known[:30])}{more}." if known else "None is registered."

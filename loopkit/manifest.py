@@ -26,8 +26,12 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef) -> dict[str, Jso
     used = {
         "game": plugins.get("games", spec.game).origin,
         "trainer": plugins.get("trainers", spec.trainer).origin,
-        **{f"channel {n}": e.origin for n, e in plugins.channels(spec.game).items()},
-        **{f"detector {n}": e.origin for n, e in plugins.detectors(spec.game).items()},
+        **{
+            f"channel {n}": e.origin
+            for n, e in plugins.channels(spec.game).items()
+            if n in (spec.channel, *spec.shadow)
+        },
+        **{f"detector {n}": e.origin for n, e in plugins.detectors(spec.game).items() if n in spec.detectors},
     }
     return {
         "loopkit": loopkit.__version__,

@@ -3,7 +3,7 @@
 What a run imports late is imported here too: that alone took each of an experiment's processes 2.6 CPU seconds.
 """
 
-# ruff: noqa: E402, F401
+# ruff: noqa: F401
 import os
 
 from loopkit.processes import PARENT, die_with_parent

@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1
 PARENT = "LOOPKIT_FORK_SERVER_OF"
 """Environment variable: the process that a fork server belongs to."""
 INTERRUPTED = 130
-HOW_TO_RESUME = "\nInterrupted. Nothing recorded is lost: the same command resumes.\n"
+HOW_TO_RESUME = "\nInterrupted{}. Nothing recorded is lost: the same command resumes.\n"
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -45,7 +45,7 @@ def interruptible() -> Iterator[None]:
         if came:
             for child in multiprocessing.active_children():
                 child.kill()
-            os.write(2, HOW_TO_RESUME.encode())
+            os.write(2, HOW_TO_RESUME.format("").encode())
             os._exit(INTERRUPTED)
         came = True
         raise KeyboardInterrupt

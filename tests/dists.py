@@ -1,4 +1,6 @@
-"""Distributions made up for a test: a module and its .dist-info in a directory that goes on sys.path."""
+"""Distributions for tests: made up (a module and its .dist-info in a directory that goes on sys.path), or really
+installed by pip in a virtual environment of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,67 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import sysconfig
+import venv
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from loopkit import plugins as registry
+from loopkit.config import Experiment, resolve
 from loopkit.plugins import Plugins
 
 HEAD = "from loopkit.hookspecs import hookimpl\n\n\n"
 
 
-def install(site: Path, name: str, code: str, *, point: str = "it", version: str = "1.2") -> None:
+CHANNEL = """
+from typing import ClassVar
+from loopkit.contracts import RewardChannel, ExploitDetector
+
+class Flat(RewardChannel):
+    reads: ClassVar[frozenset[str]] = frozenset({"claims"})
+    range: ClassVar[tuple[float, float]] = (0.0, 9.0)
+    amount: float = 1.0
+
+    def rewards(self, signals, draws):
+        return [self.amount] * len(signals)
+
+class Never(ExploitDetector):
+    reads: ClassVar[frozenset[str]] = frozenset({"said"})
+
+    def flags(self, clues):
+        return [False] * len(clues)
+"""
+
+
+def hook(kind: str, *calls: str) -> str:
+    body = [f"    register({c})\n" for c in calls] or ["    pass\n"]
+    return f"@hookimpl\ndef register_{kind}(register):\n{''.join(body)}\n\n"
+
+
+def names(plugins: registry.Plugins) -> dict[str, list[str]]:
+    return {kind: plugins.names(kind) for kind in registry.KINDS}
+
+
+def messages(plugins: registry.Plugins, distribution: str) -> list[str]:
+    return [p.message for p in plugins.problems if p.origin.distribution == distribution]
+
+
+def specs(plugins: registry.Plugins, **given: Any) -> Any:
+    return resolve(Experiment(**{"game": "self-grading", "seeds": "1", **given}), plugins)
+
+
+def install(
+    site: Path, name: str, code: str, *, point: str = "it", version: str = "1.2", requires: Sequence[str] = ()
+) -> None:
     """A distribution called ``name`` with one module of ``code``, registered as entry point ``point``."""
     module = name.replace("-", "_")
     (site / f"{module}.py").write_text(HEAD + code)
     info = site / f"{module}-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
     (info / "entry_points.txt").write_text(f"[loopkit]\n{point} = {module}\n")
 
 
@@ -59,3 +105,34 @@ def command(*arguments: str) -> list[str]:
 
 def environment(site: Path | None = None) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(site)} if site else {})}
+
+
+class Venv:
+    """A fresh virtual environment in which pip has installed loopkit, from this checkout.
+
+    Nothing but its own site-packages is writable there, and loopkit and what ``install`` adds are real installations:
+    built to a wheel, with their own metadata. The dependencies are those of the running environment, seen through a
+    ``.pth`` file, so that a test needs no network and torch (some gigabytes) is not installed a second time.
+    """
+
+    def __init__(self, directory: Path, cwd: Path) -> None:
+        self.directory, self.cwd = directory, cwd
+        venv.create(directory, with_pip=True)
+        site = sysconfig.get_path("purelib", vars={"base": str(directory), "platbase": str(directory)})
+        (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self("pip", "install", "-q", str(Path(__file__).parent.parent))
+        where = self("python", "-c", "import loopkit; print(loopkit.__file__)").stdout
+        assert Path(where).is_relative_to(directory), where
+
+    def __call__(self, program: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run one of its programs in ``cwd``, and hold it to an exit code."""
+        own = {
+            "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # sic: the value of the option, which is then off
+            "LOOPKIT_CACHE": str(self.directory / "cache"), "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+        }  # fmt: skip
+        env = {k: v for k, v in environment().items() if k != "PYTHONPATH"} | own
+        words = [str(self.directory / "bin" / program), *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, env=env, cwd=self.cwd, timeout=1500)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done

@@ -13,7 +13,7 @@ HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "peft"}
 
 LAYERS: list[set[str]] = [
     # from the bottom; a module imports from its own layer and those above it in this list
-    {"loopkit.errors", "loopkit.seeding", "loopkit.processes"},
+    {"loopkit.errors", "loopkit.seeding", "loopkit.contain", "loopkit.processes"},
     {"loopkit.records"},
     {"loopkit.notices", "loopkit.files"},
     {
@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
     {"loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict"},
     {"loopkit.scoring"},
-    {"loopkit.metrics", "loopkit.plugins"},
+    {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},
     {"loopkit.referee", "loopkit.rundir", "loopkit.manifest"},
     {
@@ -49,7 +49,8 @@ LAYERS: list[set[str]] = [
     {"loopkit.results", "loopkit.preload"},
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
-        "loopkit.cli.listing", "loopkit.cli.check", "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
+        "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
+        "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from loopkit import __version__
+from loopkit.contain import harmless
 from loopkit.errors import LoopkitError, PluginError, UsageError, nearest
 from loopkit.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
@@ -47,6 +48,8 @@ class Group(click.Group):
 
     def add_command(self, command: click.Command, name: str | None = None) -> None:
         name = name or command.name or ""
+        if not name or harmless(name) != name or not name.isascii() or len(name) > 40:
+            raise PluginError(f"{name[:40]!r} is no name for a command: use at most 40 letters, digits and -")
         if name in COMMANDS or self.commands.get(name, command) is not command:
             raise PluginError(f"there is a command {name!r} already: choose another name")
         super().add_command(command, name)
@@ -94,8 +97,9 @@ def _main(arguments: list[str] | None, debug: bool) -> None:
         context = error.ctx if isinstance(error, click.UsageError) else None
         _complain(error.format_message() + (f" See `{context.command_path} --help`." if context else ""))
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(HOW_TO_RESUME, err=True, nl=False)
+    except (KeyboardInterrupt, click.Abort) as error:
+        where = f" {error}" if str(error) else ""  # in a plugin that hangs, say
+        click.echo(HOW_TO_RESUME.format(where), err=True, nl=False)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
@@ -109,5 +113,4 @@ def _complain(text: str) -> None:
     """One paragraph, without control characters that a model or a file may have put into it."""
     import textwrap
 
-    safe = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    click.echo(textwrap.fill(f"Error: {safe}", 100, break_long_words=False, break_on_hyphens=False), err=True)
+    click.echo(textwrap.fill(f"Error: {harmless(text)}", 100, break_long_words=False, break_on_hyphens=False), err=True)

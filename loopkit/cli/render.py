@@ -12,6 +12,8 @@ import click
 import structlog
 from tabulate import tabulate
 
+from loopkit import contain
+from loopkit.plugins import Plugins
 from loopkit.records import Estimate, Json
 
 FORMATS = {"plain": "simple", "markdown": "github"}
@@ -23,10 +25,15 @@ format_option = click.option(
 
 
 def harmless(value: Any) -> Any:
-    """Text without control characters, escapes and invisible or direction-changing characters."""
-    if not isinstance(value, str):
-        return value
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value)
+    """Text made harmless (see :func:`loopkit.contain.harmless`); anything else as it is."""
+    return contain.harmless(value) if isinstance(value, str) else value
+
+
+def tell_problems(plugins: Plugins) -> None:
+    """Say on standard error whose plugins have problems."""
+    if names := sorted({p.origin.distribution for p in plugins.problems}):
+        more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+        click.echo(f"\nSome plugins have problems ({', '.join(names[:10])}{more}): see `loopkit doctor`.", err=True)
 
 
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], style: str = "plain") -> str:

@@ -83,6 +83,7 @@ def run(
     plugins = registry.load()
     specs = resolve(experiment, plugins)
     preflight(specs[0], plugins)
+    render.tell_problems(plugins)
     jobs = jobs or min(os.cpu_count() or 1, len(specs))
     if dry_run:
         _print_plan(specs, out, jobs, as_json, style)
