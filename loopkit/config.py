@@ -241,7 +241,7 @@ def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game
     chosen = validate(cls.Options, {**options, **preset}, f"game {name}")
     origin = plugins.get("games", name).origin
     cure = f"Check its options, or report it to the authors of {origin.distribution}."
-    with contained(origin, f"game {name!r} of {origin} could not be made", cure):
+    with contained(origin, f"game {name!r} of {origin} could not be made", cure, passes=(UsageError,)):  # bad data
         return cls(chosen)
 
 

@@ -58,8 +58,11 @@ class _Harmless:
 
 
 @contextlib.contextmanager
-def contained(origin: object, what: str, cure: str, *, printed: TextIO | None = None) -> Iterator[None]:
-    """Run code of the distribution ``origin``. Whatever it raises, ``sys.exit()`` too, becomes a PluginError.
+def contained(
+    origin: object, what: str, cure: str, *, printed: TextIO | None = None, passes: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Run code of the distribution ``origin``. Whatever it raises, ``sys.exit()`` too, becomes a PluginError,
+    but for what ``passes``: errors that are not the plugin's fault.
 
     The message is ``what``, the cause and ``cure``. Ctrl-C stays one, and says whose code it stopped. What the code
     prints on standard output goes to ``printed``, else to standard error, so that it does not spoil ``--json``.
@@ -70,6 +73,8 @@ def contained(origin: object, what: str, cure: str, *, printed: TextIO | None = 
             yield
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"in the code of {origin}") from None
+        except passes:
+            raise
         except BaseException as error:
             said = describe(error)
             raise PluginError(f"{what}: {said}{'' if said.endswith('?') else '.'} {cure}") from error

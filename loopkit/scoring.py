@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from loopkit import seeding
 from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
-from loopkit.errors import ContractError, LoopkitError, RunError
+from loopkit.errors import ContractError, LoopkitError, PluginError, RunError
 from loopkit.notices import asking, notice, some
 from loopkit.records import Assessment, Json, Rollout, Scored
 
@@ -59,10 +59,9 @@ def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int
         try:
             with asking(who, ids):
                 return call()
-        except LoopkitError:
-            raise
         except Exception as error:
-            if tries == 1:
+            plugin = isinstance(error, PluginError)  # a third party's part raised, and its distribution is named
+            if tries == 1 or (isinstance(error, LoopkitError) and not plugin) or (plugin and attempt == tries):
                 raise
             why = f"{type(error).__name__}: {error}"
             if attempt == tries:
