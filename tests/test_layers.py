@@ -15,8 +15,8 @@ LAYERS: list[set[str]] = [
     # from the bottom; a module imports from its own layer and those above it in this list
     {"loopkit.errors", "loopkit.seeding", "loopkit.contain", "loopkit.processes"},
     {"loopkit.records"},
-    {"loopkit.notices", "loopkit.files"},
     {
+        "loopkit.notices", "loopkit.files",
         "loopkit.sandbox", "loopkit.sandbox.answers", "loopkit.sandbox.headers", "loopkit.sandbox.pool",
         "loopkit.sandbox.programs", "loopkit.sandbox.selftest", "loopkit.sandbox.process", "loopkit.sandbox.store",
         "loopkit.sandbox.tiers", "loopkit.sandbox.worker", "loopkit.sandbox.inside", "loopkit.sandbox.inside.child",

@@ -323,23 +323,19 @@ def test_a_thousand_names_bury_nobody(tmp_path: Path, capsys: pytest.CaptureFixt
     install(tmp_path, "bulk", BULK)
     with on_path(tmp_path) as plugins:
         assert not plugins.problems
-        assert len(plugins.names("games")) == 1002
+        own = sorted(n for n in plugins.names("games") if not n.startswith("bulk-"))
+        assert len(plugins.names("games")) == 1000 + len(own)
         assert call(capsys, "list")[0].count("bulk-") == 20
         out, err = call(capsys, "list", "games")
         lines = out.splitlines()
-        assert [line.split()[1] for line in lines[2:6]] == [
-            "context-compliance",
-            "self-grading",
-            "bulk-0000",
-            "bulk-0001",
-        ]
+        assert [line.split()[1] for line in lines[2 : 4 + len(own)]] == [*own, "bulk-0000", "bulk-0001"]
         assert re.fullmatch(r"games +… 980 more +`loopkit list games --from bulk` lists them +bulk 1\.2", lines[-1])
         assert err == ""
         assert len(call(capsys, "list", "games", "--from", "bulk")[0].splitlines()) == 1002
-        assert len(json.loads(call(capsys, "list", "games", "--json")[0])) == 1002
+        assert len(json.loads(call(capsys, "list", "games", "--json")[0])) == 1000 + len(own)
         with pytest.raises(UsageError) as unknown:
             plugins.get("games", "?")
-        assert str(unknown.value).endswith("bulk-0029 and 972 more.")
+        assert str(unknown.value).endswith(f"bulk-0029 and {970 + len(own)} more.")
 
 
 def test_registering_asks_only_names_that_could_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from loopkit.rundir import RunDir
 def test_a_run_of_another_game_version_is_refused_before_anything_is_printed(tmp_path: Path) -> None:
     experiment = read_experiment(None, settings={}, arms=["loophole"], game="self-grading", seeds="1")
     specs = resolve(experiment, registry.load())
-    claim(tmp_path, experiment, specs)
+    claim(tmp_path, experiment)
     RunDir(tmp_path / specs[1].name).begin(specs[1].model_copy(update={"game_version": 7}), {})
     line = ["run", "--game", "self-grading", "--arms", "loophole", "--seeds", "1", "--out", str(tmp_path)]
     done = CliRunner().invoke(cli, line)

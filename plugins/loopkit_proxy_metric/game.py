@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -53,6 +53,9 @@ def above(clue: str, threshold: float) -> ExploitDetector:
 
         def flags(self, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
             return [c[clue] > self.threshold for c in clues]
+
+        def __reduce__(self) -> tuple[Callable[..., ExploitDetector], tuple[str, float]]:
+            return above, (clue, self.threshold)  # so that it may go to another process
 
     Above.__doc__ = f"Flags where the clue {clue!r} is above {threshold:g}."
     return Above(threshold=threshold)

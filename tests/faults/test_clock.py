@@ -41,11 +41,18 @@ def test_the_search_finds_what_it_is_for() -> None:
     ]  # fmt: skip
 
 
+AGES = {
+    "loopkit/checks/trainers.py": ["p.stat().st_mtime_ns"],  # whether a trainer touched its start: equal, or not
+    "loopkit/sandbox/store.py": ["stat.st_mtime"],  # whether Python's own bytecode is of this source, as Python asks
+}
+"""Ages of files that are compared for being the same, never for being later."""
+
+
 def test_no_wall_clock_decides_anything() -> None:
     files = [f for folder in ("loopkit", "plugins") for f in (ROOT / folder).rglob("*.py")]
     assert len(files) > 50
     found = {str(f.relative_to(ROOT)): uses for f in files if (uses := wall_clocks(f.read_text(encoding="utf-8")))}
-    assert found == {}
+    assert found == AGES
 
 
 @pytest.fixture

@@ -135,8 +135,9 @@ def _told(what: Callable[[], object]) -> str:
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
     """A directory that an ordinary user may look into and not write."""
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):  # pytest's own are for its user alone
-        path.chmod(0o755)
+    for path in (tmp_path, *tmp_path.parents):  # pytest's own are for its user alone
+        if path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 0o005:
+            path.chmod(0o755)
     place = tmp_path / "closed"
     place.mkdir()
     yield place
