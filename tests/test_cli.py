@@ -14,9 +14,10 @@ import pytest
 from loopkit import plugins as registry
 from loopkit.cli import COMMANDS, cli, main
 from loopkit.cli.render import harmless, table
-from loopkit.config import parse_set, read_experiment, resolve
+from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
+from loopkit.resolve import resolve
 from loopkit.rundir import read_shard, write_shard
 from tests.dists import install, loopkit
 

@@ -20,8 +20,9 @@ import pytest
 from loopkit import hookspecs, plugins
 from loopkit.checks import Report
 from loopkit.cli import cli
-from loopkit.config import parse_set, read_experiment, resolve
+from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import Game
+from loopkit.resolve import resolve
 from loopkit.rundir import read_shard
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +104,7 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
     script = (
         "import json; from loopkit import plugins; p = plugins.load();"
         "assert not p.problems, p.problems;"
-        "from loopkit.config import Experiment, resolve;"
+        "from loopkit.config import Experiment; from loopkit.resolve import resolve;"
         "specs = resolve(Experiment(game='self-grading', arms={'honest-report': {'denial': 0.5}}), p);"
         "print(json.dumps([str(p.get(k, n).origin) for k, n in (('games', 'naming'), ('trainers', 'idle'),"
         " ('detectors', '*/silent'))] + [specs[-1].channel_options]));"

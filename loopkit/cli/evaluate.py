@@ -12,10 +12,11 @@ import click
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve, set_up
+from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
 from loopkit.contracts import SPLITS, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.metrics import Summary, summary
+from loopkit.resolve import resolve, set_up
 from loopkit.rundir import OTHER_OPTIONS, RunDir, read_spec
 from loopkit.seeding import digest
 
