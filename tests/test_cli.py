@@ -358,6 +358,8 @@ def test_eval_of_a_run_is_kept_by_its_options(finished: Path, call: Any) -> None
     assert json.loads(checkpoint.out)["n"] == 999
     one_paragraph(call("eval", f"{run}/checkpoints/step-000009"), 2, "step-000009 does not exist", "step-000001")
     assert call("rescore", run, "--check").code == 0  # evaluations of other options are left alone
+    (finished / "experiment.toml").touch()
+    one_paragraph(call("eval", str(finished)), 2, "is an experiment", "Name one", "loophole-s0")
 
 
 @pytest.mark.slow
