@@ -193,8 +193,8 @@ def test_commands_parse(where: str, line: str) -> None:
         return
     command = cli.get_command(click.Context(cli), words[0])
     assert command is not None, f"{where}: no command {words[0]}"
-    context = command.make_context(words[0], list(words[1:]), parent=click.Context(cli))
-    given = context.params
+    with command.make_context(words[0], list(words[1:]), parent=click.Context(cli)) as context:  # closed: it may carry
+        given = context.params  # an option in the environment
     if words[0] == "warmup":
         return
     tables = parse_set(given.get("settings", ()))
