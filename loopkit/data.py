@@ -44,7 +44,9 @@ def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         try:
             rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
         except Exception as error:
-            raise UsageError(f"{path} cannot be read as Parquet: {error}") from error
+            raise UsageError(
+                f"{path} cannot be read as Parquet: {error}. Write it anew, or name another file."
+            ) from error
     elif file.suffix in (".jsonl", ".json", ".ndjson"):
         rows = []
         try:
@@ -64,12 +66,12 @@ def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     else:
         raise UsageError(f"{path}: data is read from .parquet or .jsonl files. Convert it, or rename it.")
     if not rows:
-        raise UsageError(f"{path} has no rows.")
+        raise UsageError(f"{path} has no rows. Give it at least one, or leave --data out.")
     for number, row in enumerate(rows):
         for column in columns:
             if row.get(column) is None:
                 raise UsageError(
-                    f"{path}, row {number} has no column {column!r}. {nearest(column, row)} "
+                    f"{path}, row {number} has no column {column!r}. {nearest(column, row).replace('Known:', 'It has:')} "
                     f"This game needs: {', '.join(columns)}."
                 )
     return rows

@@ -119,6 +119,8 @@ USAGE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "misspelt section": (["run", "--game", "self-grading", "--set", "trianer.x=1"], ("section.name=value",)),
     "seeds": (["run", "--game", "self-grading", "--seeds", "x"], ("--seeds 'x' names no seeds",)),
     "no data": (["run", "--game", "context-compliance", "--data", "no.jsonl"], ("'no.jsonl' does not exist",)),
+    "no arm": (["run", "--game", "self-grading", "--arms", ","], ("--arms names no arm",)),
+    "no game before the name": (["list", "detectors", "near-copy"], ("write GAME/near-copy",)),
     "game takes no data": (["run", "--game", "self-grading", "--data", "x"], ("has no option 'data'",)),
     "prompts that cannot be packed": (
         ["run", "--game", "context-compliance", "--set", "run.prompts_per_step=3"],

@@ -29,6 +29,8 @@ def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
     game, slash, own = name.rpartition("/")
     if kind in ("channels", "detectors") and slash and (kind, name) not in plugins.entries:
         return _owned(plugins, kind, game, own)
+    if kind in ("channels", "detectors") and not slash:
+        raise UsageError(f"{name!r} names no game: write GAME/{name}, as `loopkit list {kind}` does.")
     entry = plugins.get(kind, name)
     thing = entry.load()
     with contained(

@@ -75,6 +75,8 @@ def run(
     if data is not None:
         tables.setdefault("game", {})["data"] = data
     names = None if arms is None else [a.strip() for a in arms.split(",") if a.strip()]
+    if names == []:
+        raise UsageError("--arms names no arm. Write --arms loophole,control, or leave it out.")
     experiment = read_experiment(
         config, settings=tables, arms=names, game=game, trainer=trainer, model=model, seeds=seeds
     )
@@ -133,10 +135,18 @@ def make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}. Choose another --out.") from error
-    if (out / "experiment.toml").exists() or any(out.glob("*/run.toml")):
+    if (out / "results.json").exists():  # finished: it is only printed
         return
+    if (out / "experiment.toml").exists() or any(out.glob("*/run.toml")):
+        return _writable(out)
     if any(p.name != LOCK and not p.name.startswith(TEMPORARY) for p in out.iterdir()):  # else: killed before it began
         raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")
+    _writable(out)
+
+
+def _writable(out: Path) -> None:
+    if not os.access(out, os.W_OK):
+        raise UsageError(f"{out} cannot be written: it is read-only. Make it writable, or choose another --out.")
 
 
 def claim(out: Path, experiment: Experiment) -> None:
