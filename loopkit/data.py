@@ -71,7 +71,8 @@ def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         for column in columns:
             if row.get(column) is None:
                 raise UsageError(
-                    f"{path}, row {number} has no column {column!r}. {nearest(column, row).replace('Known:', 'It has:')} "
+                    f"{path}, row {number} has no column {column!r}. "
+                    f"{nearest(column, row).replace('Known:', 'It has:')} "
                     f"This game needs: {', '.join(columns)}."
                 )
     return rows

@@ -33,9 +33,7 @@ def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game
     """The game with validated options, its preset among them."""
     cls, preset = plugins.game(name), plugins.get("games", name).preset
     if "data" in options and "data" not in cls.Options.model_fields:
-        raise UsageError(
-            f"game {name} takes no --data: it plays tasks of its own. Leave it out, or choose another game."
-        )
+        raise UsageError(f"game {name} takes no --data: its tasks are its own. Leave it out, or choose another game.")
     chosen = validate(cls.Options, {**options, **preset}, f"game {name}")
     origin = plugins.get("games", name).origin
     cure = f"Check its options, or report it to the authors of {origin.distribution}."
