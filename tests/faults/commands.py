@@ -27,8 +27,8 @@ def misbehave(phase, rollouts):
     fault = file.read_text()
     if fault == "spin":
         re.match(r"(a+)+$", "a" * 60 + "b")  # in C, and the interpreter's lock is never let go
-    if fault == "sleep":
-        time.sleep(1000)
+    if fault in ("slow", "sleep"):
+        time.sleep(3 if fault == "slow" else 1000)
     if fault.startswith("raise"):
         left = int(fault.split()[1]) - 1
         file.write_text(f"raise {left}") if left else file.unlink()
@@ -72,7 +72,7 @@ class Moody:
         self.arguments = ["run", "--game", "moody", "--model", str(BUNDLED), *SMALL, "--out", "out"]
 
     def mood(self, phase: str, fault: str | None) -> None:
-        """Misbehave in a phase: "spin", "sleep", "raise 2" (so many times), or None: no longer."""
+        """Misbehave in a phase: "spin", "sleep", "slow" (3 s), "raise 2" (so many times), or None: no longer."""
         file = self.site / phase
         if fault is None:
             file.unlink(missing_ok=True)
@@ -84,6 +84,8 @@ class Moody:
         env = environment(self.site)
         env["PYTHONPATH"] += f":{Path(__file__).parents[2]}"
         env["LOOPKIT_CACHE"] = str(self.folder / "cache")
+        for name in ("stderr", "stdout"):  # a command that is still running keeps its own
+            (self.folder / name).unlink(missing_ok=True)
         with (self.folder / "stderr").open("wb") as err, (self.folder / "stdout").open("wb") as out:
             return subprocess.Popen(
                 command(*(arguments or self.arguments), *more),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -102,6 +101,8 @@ def until(moody: Moody, when: str) -> list[str] | None:
         moody.mood("check", "sleep")
     elif when == "stuck in the game":
         moody.mood("train", "spin")
+    elif when in ("loading", "training"):
+        moody.mood("train", "slow")  # else it may be over before the signal comes
     elif when == "evaluation":
         moody.mood("test", "sleep")
     elif when == "warm-up":
@@ -164,7 +165,7 @@ def test_an_interrupt_ends_it_in_five_seconds_and_leaves_no_process(
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.02, 0.2])
 def test_a_second_interrupt_changes_nothing_of_it(moody: Moody, pause: float) -> None:
-    process = moody.start()
+    process = moody.start(arguments=until(moody, "training"))
     wait_for(lambda: reached(moody, "training"))
     began, limit = time.monotonic(), within(5)
     for _ in range(5):
@@ -211,10 +212,8 @@ def test_a_second_command_on_an_experiment_is_refused(
 
 @pytest.mark.slow
 def test_a_second_command_does_not_disturb_the_first(moody: Moody, calm: Path) -> None:
-    first = moody.start()
+    first = moody.start(arguments=until(moody, "loading"))
     wait_for(lambda: reached(moody, "loading"))
-    said_before = moody.folder / "first"
-    shutil.copy(moody.folder / "stderr", said_before)
     code, said = moody.run()
     assert code == 3
     assert "is in use by another process" in " ".join(said.split())
