@@ -29,10 +29,11 @@ def encode(value: object) -> str:
 def decode(text: str | bytes) -> Any:
     """The value. Strict: raises Unsupported for anything ``encode`` would not have written."""
     try:
-        data = json.loads(text)
+        return unpack(json.loads(text))
+    except Unsupported:
+        raise
     except (ValueError, RecursionError) as error:
         raise Unsupported(f"not the JSON of a value: {error}") from None
-    return unpack(data)
 
 
 def pack(value: Any, depth: int = DEPTH) -> Any:
