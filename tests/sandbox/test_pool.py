@@ -146,6 +146,13 @@ def test_a_script_reads_and_prints(sandbox: Sandbox) -> None:
         "import resource, sys\nresource.setrlimit(resource.RLIMIT_STACK, (-1, -1))\nprint(input()[::-1])\nsys.exit()",
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(2) as p: print(*p.map(lambda s: s[::-1], [input()]))",
+        "import fileinput\nfor line in fileinput.input(): print(line[::-1])",
+        "import sys\nf = open(sys.argv[1]) if len(sys.argv) > 1 else sys.stdin\nprint(f.read()[::-1])",
+        "with open('/dev/stdin') as f: print(f.read()[::-1])",
+        "import io\nprint(io.open('/dev/stdin', 'rb').read().decode()[::-1])",
+        "import pathlib\nprint(pathlib.Path('/dev/stdin').read_text()[::-1])",
+        "import os\nprint(input()[::-1] if os.path.basename(__file__) == 'solution.py' else '')",
+        "import sys\nprint(input()[::-1])\nsys.stdout.close()",
     ],
 )
 def test_the_ways_of_scripts(sandbox: Sandbox, source: str) -> None:
@@ -156,7 +163,7 @@ def test_the_ways_of_scripts(sandbox: Sandbox, source: str) -> None:
 
 def test_a_script_that_fails_is_an_error(sandbox: Sandbox) -> None:
     assert script(sandbox, "print(1)\nraise KeyError('k')") == Outcome("error", detail="KeyError: 'k'")
-    assert script(sandbox, "import sys\nprint(1)\nsys.exit(3)").kind == "error"
+    assert script(sandbox, "import sys\nprint(1)\nsys.exit(3)") == Outcome("error", detail="SystemExit: 3")
     assert script(sandbox, "input()") == Outcome("error", detail="EOFError: EOF when reading a line")
 
 
@@ -170,6 +177,19 @@ def test_lone_surrogates_and_bad_bytes_pass(sandbox: Sandbox) -> None:
     assert script(sandbox, "import sys\nsys.stdout.buffer.write(b'a\\xff')").value == "a\ufffd"
     assert function(sandbox, "solve = lambda s: s + '\\ud800'", "é\udfff").value == "é\udfff\ud800"
     assert script(sandbox, "print(len(input()))", "é").value == "1\n"
+
+
+def test_a_program_sees_its_own_name_and_arguments_only(sandbox: Sandbox) -> None:
+    assert script(sandbox, "import sys\nprint(sys.argv, __file__)").value == "['solution.py'] solution.py\n"
+    assert function(sandbox, "import sys\nsolve = lambda: [sys.argv, __file__]").value == [
+        ["solution.py"],
+        "solution.py",
+    ]
+
+
+def test_no_other_path_is_opened_for_standard_input(sandbox: Sandbox) -> None:
+    for path in ("/dev/stdout", "/dev/fd/0", "/proc/self/fd/0", "/dev/../dev/stdin", "/dev/null"):
+        assert script(sandbox, f"open({path!r})", "abc").detail.startswith("PermissionError")
 
 
 # --- the library
