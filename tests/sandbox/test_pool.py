@@ -235,6 +235,42 @@ def solve():
     assert function(sandbox, source).value == [1, 3, 1548008755920, "ca9781", "0.3333", "b", "&lt;", [1], 2, 4]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from zoneinfo import ZoneInfo\nsolve = lambda: ZoneInfo('Europe/Berlin')",
+        "import tempfile\nsolve = tempfile.mkdtemp", "import os\nsolve = os.getcwd",
+        "import os\nsolve = lambda: os.path.abspath(__file__)",
+        "import multiprocessing as m\nsolve = lambda: m.Pool(1)",
+        "import asyncio\nasync def f(): return 1\nsolve = lambda: asyncio.run(f())",
+        "import subprocess\nsolve = lambda: subprocess.run(['ls'])",
+    ],
+)  # fmt: skip
+def test_what_is_documented_not_to_work_is_an_error(sandbox: Sandbox, source: str) -> None:
+    assert function(sandbox, source).kind == "error"
+
+
+def test_what_is_documented_to_work_beside_it_does(sandbox: Sandbox) -> None:
+    source = """
+import tempfile
+from datetime import datetime, timezone
+def solve():
+    with tempfile.SpooledTemporaryFile() as file:
+        file.write(b"1")
+        file.seek(0)
+        return [file.read(), datetime(2020, 1, 1, tzinfo=timezone.utc).isoformat()]
+"""
+    assert function(sandbox, source).value == [b"1", "2020-01-01T00:00:00+00:00"]
+
+
+def test_cases_of_a_function_share_a_process_and_see_all_inputs(sandbox: Sandbox) -> None:
+    """What SECURITY.md says is left."""
+    source = "import sys\nn = 0\ndef solve(x):\n    global n\n    n += 1\n"
+    source += "    return [n, sys._getframe(1).f_locals['program']['cases']]"
+    (found,) = sandbox.run([Program(source, [["a"], ["b"]])])
+    assert [o.value for o in found] == [[1, [["a"], ["b"]]], [2, [["a"], ["b"]]]]
+
+
 def test_programs_are_repeatable(sandbox: Sandbox) -> None:
     source = "import random\nsolve = lambda: [random.random(), hash('a'), list({'a', 'b', 'c', 'd'})]"
     found = sandbox.run([Program(source, [[]])] * 3)
