@@ -19,13 +19,17 @@ from loopkit.errors import PluginError, UsageError
 from loopkit.manifest import PACKAGES
 from loopkit.plugins import KINDS, Entry, Origin, Plugins
 from loopkit.resolve import build_game, detectors_of, own_channels
-from loopkit.sandbox import available
+from loopkit.sandbox import VARIABLE, available
 
 EPILOG = """\b
 Examples:
   loopkit doctor
   loopkit doctor --json
 """
+UNCONFINED = (
+    f"{VARIABLE} is rlimit, which stops no attack: programs that a model writes can read your files and use your "
+    "network. Unset it, or set it to auto."
+)
 FEW = 5
 """Problems of one distribution that are shown."""
 
@@ -37,6 +41,7 @@ def doctor(as_json: bool) -> None:
     plugins = registry.load()
     _try_all(plugins)
     broken = [(p.origin, p.message) for p in plugins.problems]
+    sandbox = available()
     data: dict[str, Any] = {
         "loopkit": loopkit.__version__,
         "python": platform.python_version(),
@@ -44,11 +49,13 @@ def doctor(as_json: bool) -> None:
         "cores": os.cpu_count(),
         "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf")},
         "accelerator": _accelerator(),
-        "sandbox": available().text,
+        "sandbox": sandbox.text,
         "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],
         "registered": {kind: len(offered(plugins, kind)) for kind in KINDS},
         "problems": [{"distribution": str(o), "message": m} for o, m in broken],
     }
+    if sandbox.tier == "rlimit":
+        data["problems"].append({"distribution": f"loopkit {loopkit.__version__}", "message": UNCONFINED})
     if as_json:
         render.echo_json(data)
     else:
@@ -59,9 +66,14 @@ def doctor(as_json: bool) -> None:
         click.echo(render.table(rows, ["what", "found"]))
         for text in _told(broken):
             click.echo(f"\n{text}")
-        click.echo("\nNo problems found." if not broken else f"\n{len(broken)} problem(s). Runs that do not need these "
-                   "plugins are not affected; update or uninstall the distributions named above.")  # fmt: skip
-    sys.exit(1 if broken else 0)
+        if broken:
+            click.echo(f"\n{len(broken)} problem(s). Runs that do not need these plugins are not affected; update or "
+                       "uninstall the distributions named above.")  # fmt: skip
+        if sandbox.tier == "rlimit":
+            click.echo(f"\nPROBLEM: {UNCONFINED}")
+        if not data["problems"]:
+            click.echo("\nNo problems found.")
+    sys.exit(1 if data["problems"] else 0)
 
 
 def _told(broken: list[tuple[Origin, str]]) -> Iterator[str]:

@@ -7,11 +7,16 @@ import os
 import click
 
 from loopkit.sandbox import MODES, VARIABLE
+from loopkit.sandbox.tiers import mode
 
 
 def _carry(context: click.Context, _: click.Parameter, value: str | None) -> None:
-    """Into the environment, from where the processes of the runs have it; restored when the command ends."""
+    """Into the environment, from where the processes of the runs have it; restored when the command ends.
+
+    Raises UsageError for an unknown mode in the environment, whether the game runs programs or not.
+    """
     if value is None:
+        mode()
         return
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = value

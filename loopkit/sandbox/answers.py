@@ -53,8 +53,9 @@ def _function(data: bytes, first: int, cases: int, answer: Mapping[str, Any], ro
     if len(data) >= room:
         ended = Outcome("output", detail=f"more than {room} bytes")
     head = _frame(lines[0]) if lines else None
-    if head is not None and head[:2] == [-1, "error"] and len(head) == 4:
-        return [Outcome("error", detail=_detail(head))] * cases
+    match head:
+        case [-1, "error", str(), str()]:
+            return [Outcome("error", detail=_detail(head))] * cases
     if head != [-1, "loaded"]:
         return [ended] * cases  # it never came to a case, and would not another time
     found: list[Outcome] = []
@@ -66,9 +67,9 @@ def _function(data: bytes, first: int, cases: int, answer: Mapping[str, Any], ro
     return found if len(found) == cases else [*found, ended]
 
 
-def _case(frame: Any, k: int) -> Outcome | None:
+def _case(frame: list[Any] | None, k: int) -> Outcome | None:
     """The outcome a line of output claims to be; None for anything that ``child`` would not have written."""
-    if type(frame) is not list or len(frame) < 3 or type(frame[0]) is not int or frame[0] != k:
+    if frame is None or len(frame) < 3 or type(frame[0]) is not int or frame[0] != k:
         return None
     match frame[1:]:
         case ["value", str(text)]:
@@ -85,11 +86,13 @@ def _case(frame: Any, k: int) -> Outcome | None:
     return None
 
 
-def _frame(line: bytes) -> Any:
+def _frame(line: bytes) -> list[Any] | None:
+    """The list that a line holds; None for any other bytes: a program writes what it likes, or patches our ``json``."""
     try:
-        return json.loads(line)
+        frame = json.loads(line.decode("ascii"))
     except (ValueError, RecursionError):
         return None
+    return frame if type(frame) is list else None
 
 
 def _detail(frame: list[Any]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loopkit.errors import UsageError
+from loopkit.notices import notice
 from loopkit.sandbox import answers, selftest, tiers
 from loopkit.sandbox.inside import codec
 from loopkit.sandbox.programs import Limits, Outcome, Program
@@ -24,6 +25,12 @@ DEPTH = 2
 """Jobs a worker holds at a time: while one runs, the next is on its way, and no more are made."""
 GRACE = 10.0
 """Seconds beyond a job's own time after which its worker is taken for dead."""
+UNCONFINED = (
+    "PROGRAMS RUN UNCONFINED: the sandbox mode rlimit limits time and memory, and stops no attack. A program can read "
+    "your files and use your network. The run's manifest records it."
+)
+_told: set[int] = set()
+"""Processes in which UNCONFINED was said: once in each."""
 
 
 @dataclass
@@ -50,7 +57,8 @@ class Sandbox:
     """Runs untrusted programs. A context manager; ``run`` may be called from several threads, which take turns.
 
     mode     "auto" (bubblewrap + seccomp + Landlock, or the last two where this machine allows no namespaces),
-             "bubblewrap", "seccomp", or "rlimit": resource limits only, which stops accidents and no attack.
+             "bubblewrap", "seccomp", or "rlimit": resource limits only, which stops accidents and no attack; a
+             notice says so. None: what ``--sandbox`` or LOOPKIT_SANDBOX says, else auto.
     workers  processes that programs are forked from; default: one a core, at most 4.
     limits   of each case.
     Raises SandboxError at once where a layer is missing or does not hold, saying what to install; UsageError for an
@@ -68,6 +76,9 @@ class Sandbox:
     ) -> None:
         self.limits = limits or Limits()
         self.tier: Tier = tiers.choose(tiers.mode(mode), bwrap)
+        if self.tier.name == "rlimit" and os.getpid() not in _told:
+            _told.add(os.getpid())
+            notice(UNCONFINED)
         self.replaced = 0
         self._sources = sources
         self._lock = threading.RLock()

@@ -28,12 +28,7 @@ def shared(limits: Limits | None = None) -> Sandbox:
         if key not in _pools:
             pool = _pools[key] = Sandbox(key[1], limits=limits)
             atexit.register(pool.close)
-            if pool.tier.name == "rlimit":
-                notice(
-                    "PROGRAMS RUN UNCONFINED: --sandbox=rlimit limits time and memory, and stops no attack. A program "
-                    "can read your files and use your network. The run's manifest records it."
-                )
-            elif pool.tier.why and key[1] == "auto":
+            if pool.tier.why and key[1] == "auto":
                 notice("sandbox without its outer layer: seccomp and Landlock hold", why=pool.tier.why)
         return _pools[key]
 

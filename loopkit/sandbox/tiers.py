@@ -55,7 +55,7 @@ def choose(wanted: Mode, bwrap: str | None = None) -> Tier:
     """
     _require_linux()
     if wanted == "rlimit":
-        return Tier("rlimit", why="asked for with --sandbox=rlimit")
+        return Tier("rlimit", why=f"asked for with --sandbox or {VARIABLE}")
     if kernel.landlock_abi() < 1:
         raise SandboxError(
             f"the sandbox needs Landlock, which this kernel ({platform.release()}) lacks or has disabled. Use Linux "
@@ -63,7 +63,7 @@ def choose(wanted: Mode, bwrap: str | None = None) -> Tier:
             "profiles pass its system calls."
         )
     if wanted == "seccomp":
-        return Tier("seccomp", why="asked for with --sandbox=seccomp")
+        return Tier("seccomp", why=f"asked for with --sandbox or {VARIABLE}")
     program = bwrap or find_bwrap()
     if program is None:
         if wanted == "bubblewrap":

@@ -247,6 +247,31 @@ os._exit(0)""",
     "forge: huge number frame": """
 os.write(1, b'[-1, "loaded"]\\n[0, "value", ' + b'9' * 200000 + b']\\n')
 os._exit(0)""",
+    **{
+        f"forge: json that writes {text}": f"import json\njson.dumps = lambda *a, **k: {text!r}\nsolve = lambda x: x"
+        for text in (
+            "5",
+            "true",
+            "null",
+            "NaN",
+            "1e400",
+            '{"x": 1}',
+            '"loaded"',
+            "[]",
+            "[[-1]]",
+            '[-1, "error", 1, []]',
+        )
+    },
+    "forge: an encoder that writes 5": "import json\njson.JSONEncoder.encode = lambda *a: '5'\nsolve = lambda x: x",
+    "forge: an encoder that writes in parts": """
+import json
+json.JSONEncoder.iterencode = lambda *a, **k: iter(['{"x', '":1}'])
+def solve(x): return x""",
+    "forge: bytes that are no text": "os.write(1, bytes(range(256)) * 99 + b'\\n')\nos._exit(0)",
+    "forge: frames of another width": "os.write(1, '[-1, \"loaded\"]\\n'.encode('utf-16'))\nos._exit(0)",
+    "forge: half a surrogate": """
+os.write(1, b'[-1, "loaded"]\\n[0, "value", "{\\\\"x\\\\": \\\\"\\\\ud800\\\\"}"]\\n')
+os._exit(0)""",
     "forge: a setup failure": "os._exit(70)",
     "forge: an object that equals everything": """
 class T(int):

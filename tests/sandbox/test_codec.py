@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import enum
+import fractions
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -47,11 +50,54 @@ class Colour(enum.IntEnum):
 
 
 @pytest.mark.parametrize(
-    "value", [Truth(1), Colour.RED, object(), 1j, [Truth(1)], {Truth(1): 1}, {"a": iter([])}, print]
+    "value",
+    [
+        Truth(1),
+        Colour.RED,
+        object(),
+        1j,
+        [Truth(1)],
+        {Truth(1): 1},
+        {"a": iter([])},
+        print,
+        range(3),
+        collections.deque([1]),
+        fractions.Fraction(1, 2),
+        type("D", (dict,), {})(),
+        type("T", (tuple,), {})(),
+        type("C", (collections.Counter,), {})(),
+    ],
 )
 def test_other_types_do_not_travel(value: object) -> None:
     with pytest.raises(codec.Unsupported, match="does not travel"):
         codec.encode(value)
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+class Typed(NamedTuple):
+    a: int
+
+
+class Liar(Pair):
+    def __iter__(self) -> Iterator[Any]:
+        return iter("lies")
+
+    def __len__(self) -> int:
+        return 9
+
+
+@pytest.mark.parametrize(
+    ("value", "arrives"),
+    [
+        (collections.Counter("aab"), {"a": 2, "b": 1}), (collections.OrderedDict(a=1), {"a": 1}),
+        (collections.defaultdict(list, {1: [2]}), {1: [2]}), (Pair(1, [2]), (1, [2])), (Typed(1), (1,)),
+        ([Pair(1, 2), {"k": collections.Counter()}], [(1, 2), {"k": {}}]), (Liar(1, 2), (1, 2)),
+    ],
+)  # fmt: skip
+def test_what_equals_its_base_travels_as_its_base(value: Any, arrives: Any) -> None:
+    assert same(arrives, codec.decode(codec.encode(value)))
 
 
 def test_depth_is_bounded() -> None:

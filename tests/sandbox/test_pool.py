@@ -146,6 +146,13 @@ def test_a_script_reads_and_prints(sandbox: Sandbox) -> None:
         "import resource, sys\nresource.setrlimit(resource.RLIMIT_STACK, (-1, -1))\nprint(input()[::-1])\nsys.exit()",
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(2) as p: print(*p.map(lambda s: s[::-1], [input()]))",
+        "import fileinput\nfor line in fileinput.input(): print(line[::-1])",
+        "import sys\nf = open(sys.argv[1]) if len(sys.argv) > 1 else sys.stdin\nprint(f.read()[::-1])",
+        "with open('/dev/stdin') as f: print(f.read()[::-1])",
+        "import io\nprint(io.open('/dev/stdin', 'rb').read().decode()[::-1])",
+        "import pathlib\nprint(pathlib.Path('/dev/stdin').read_text()[::-1])",
+        "import os\nprint(input()[::-1] if os.path.basename(__file__) == 'solution.py' else '')",
+        "import sys\nprint(input()[::-1])\nsys.stdout.close()",
     ],
 )
 def test_the_ways_of_scripts(sandbox: Sandbox, source: str) -> None:
@@ -156,7 +163,7 @@ def test_the_ways_of_scripts(sandbox: Sandbox, source: str) -> None:
 
 def test_a_script_that_fails_is_an_error(sandbox: Sandbox) -> None:
     assert script(sandbox, "print(1)\nraise KeyError('k')") == Outcome("error", detail="KeyError: 'k'")
-    assert script(sandbox, "import sys\nprint(1)\nsys.exit(3)").kind == "error"
+    assert script(sandbox, "import sys\nprint(1)\nsys.exit(3)") == Outcome("error", detail="SystemExit: 3")
     assert script(sandbox, "input()") == Outcome("error", detail="EOFError: EOF when reading a line")
 
 
@@ -170,6 +177,19 @@ def test_lone_surrogates_and_bad_bytes_pass(sandbox: Sandbox) -> None:
     assert script(sandbox, "import sys\nsys.stdout.buffer.write(b'a\\xff')").value == "a\ufffd"
     assert function(sandbox, "solve = lambda s: s + '\\ud800'", "é\udfff").value == "é\udfff\ud800"
     assert script(sandbox, "print(len(input()))", "é").value == "1\n"
+
+
+def test_a_program_sees_its_own_name_and_arguments_only(sandbox: Sandbox) -> None:
+    assert script(sandbox, "import sys\nprint(sys.argv, __file__)").value == "['solution.py'] solution.py\n"
+    assert function(sandbox, "import sys\nsolve = lambda: [sys.argv, __file__]").value == [
+        ["solution.py"],
+        "solution.py",
+    ]
+
+
+def test_no_other_path_is_opened_for_standard_input(sandbox: Sandbox) -> None:
+    for path in ("/dev/stdout", "/dev/fd/0", "/proc/self/fd/0", "/dev/../dev/stdin", "/dev/null"):
+        assert script(sandbox, f"open({path!r})", "abc").detail.startswith("PermissionError")
 
 
 # --- the library
@@ -213,6 +233,42 @@ def solve():
             heapq.nsmallest(1, [3, 1]), statistics.mean([1, 2, 3]), len(secrets.token_bytes(4))]
 """
     assert function(sandbox, source).value == [1, 3, 1548008755920, "ca9781", "0.3333", "b", "&lt;", [1], 2, 4]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from zoneinfo import ZoneInfo\nsolve = lambda: ZoneInfo('Europe/Berlin')",
+        "import tempfile\nsolve = tempfile.mkdtemp", "import os\nsolve = os.getcwd",
+        "import os\nsolve = lambda: os.path.abspath(__file__)",
+        "import multiprocessing as m\nsolve = lambda: m.Pool(1)",
+        "import asyncio\nasync def f(): return 1\nsolve = lambda: asyncio.run(f())",
+        "import subprocess\nsolve = lambda: subprocess.run(['ls'])",
+    ],
+)  # fmt: skip
+def test_what_is_documented_not_to_work_is_an_error(sandbox: Sandbox, source: str) -> None:
+    assert function(sandbox, source).kind == "error"
+
+
+def test_what_is_documented_to_work_beside_it_does(sandbox: Sandbox) -> None:
+    source = """
+import tempfile
+from datetime import datetime, timezone
+def solve():
+    with tempfile.SpooledTemporaryFile() as file:
+        file.write(b"1")
+        file.seek(0)
+        return [file.read(), datetime(2020, 1, 1, tzinfo=timezone.utc).isoformat()]
+"""
+    assert function(sandbox, source).value == [b"1", "2020-01-01T00:00:00+00:00"]
+
+
+def test_cases_of_a_function_share_a_process_and_see_all_inputs(sandbox: Sandbox) -> None:
+    """What SECURITY.md says is left."""
+    source = "import sys\nn = 0\ndef solve(x):\n    global n\n    n += 1\n"
+    source += "    return [n, sys._getframe(1).f_locals['program']['cases']]"
+    (found,) = sandbox.run([Program(source, [["a"], ["b"]])])
+    assert [o.value for o in found] == [[1, [["a"], ["b"]]], [2, [["a"], ["b"]]]]
 
 
 def test_programs_are_repeatable(sandbox: Sandbox) -> None:

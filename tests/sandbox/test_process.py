@@ -134,9 +134,20 @@ def test_the_manifest_records_the_opt_out_and_says_it_loudly(
 ) -> None:
     monkeypatch.setenv(VARIABLE, "rlimit")
     monkeypatch.setattr("loopkit.sandbox.process._pools", {})
+    monkeypatch.setattr("loopkit.sandbox.pool._told", set())
     assert made(site)["sandbox"] == {"tier": "rlimit", "layers": ["rlimits"]}
     said = capsys.readouterr()
     assert "PROGRAMS RUN UNCONFINED" in said.out + said.err
+
+
+def test_a_pool_made_in_python_says_it_too_and_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("loopkit.sandbox.pool._told", set())
+    for _ in range(2):
+        start("rlimit").close()
+    start("seccomp").close()
+    assert capsys.readouterr().err.count("PROGRAMS RUN UNCONFINED") == 1
 
 
 def test_a_game_without_programs_starts_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +203,35 @@ def test_doctor_prints_the_tier() -> None:
     with start("auto") as sandbox:
         name = sandbox.tier.name
     assert json.loads(loopkit("doctor", "--json").stdout)["sandbox"].startswith(f"{name} (")
+
+
+def test_doctor_counts_no_sandbox_as_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    start("rlimit").close()
+    monkeypatch.setenv(VARIABLE, "rlimit")
+    found = loopkit("doctor")
+    assert found.returncode == 1
+    assert f"PROBLEM: {VARIABLE} is rlimit" in found.stdout
+    assert "Unset it" in found.stdout
+    assert "No problems found" not in found.stdout
+    (problem,) = json.loads(loopkit("doctor", "--json").stdout)["problems"]
+    assert "stops no attack" in problem["message"]
+    monkeypatch.setenv(VARIABLE, "seccomp")
+    start("seccomp").close()
+    assert f"asked for with --sandbox or {VARIABLE}" in loopkit("doctor", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", "--game", "self-grading", "--dry-run"), ("eval", "tiny", "--game", "self-grading"), ("check", "grpo"),
+     ("rescore", "nothing"), ("doctor",)],
+)  # fmt: skip
+def test_an_unknown_mode_in_the_variable_is_refused_by_every_command(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "dokcer")
+    found = loopkit(*arguments)
+    assert found.returncode == 2
+    assert f"no sandbox mode 'dokcer' (from --sandbox or {VARIABLE})" in " ".join(found.stderr.split())
 
 
 @pytest.mark.slow

@@ -27,6 +27,8 @@ from loopkit.sandbox.inside import codec, kernel
 
 DETAIL = 400
 """Bytes of an error message that travel."""
+FILE = "solution.py"
+"""What a program is told that it is called."""
 OWN = 1024
 """Bytes of output that are ours, beyond the program's: the frames around its values."""
 
@@ -55,6 +57,7 @@ def run(program: dict[str, Any], job: dict[str, Any], importer: Any) -> None:
     _friendly()
     sys.meta_path[:] = [*(f for f in sys.meta_path if f is not PathFinder), importer]
     sys.path[:] = []
+    sys.argv = [FILE]  # not the harness's own
     _alarm(job)
     os.write(3, b"+")  # from here on the program is to blame
     gc.enable()
@@ -104,6 +107,7 @@ def _function(program: dict[str, Any], job: dict[str, Any]) -> None:
 def _load(source: str, entry: str) -> Any:
     """A callable of the program: ``solve``, or ``Solution.solve`` on a fresh ``Solution()`` for each call."""
     module = types.ModuleType("__solution__")
+    module.__file__ = FILE
     sys.modules["__solution__"] = module
     exec(compile(source, "<program>", "exec"), module.__dict__)
     owner, _, name = entry.rpartition(".")
@@ -120,7 +124,9 @@ def _script(source: str) -> int:
     out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", False), 1 << 16), "utf-8")
     names.stdout = names.__stdout__ = out
     names.stderr = names.__stderr__ = _Discard()
+    builtins.open = io.open = _opening(io.open)
     module = types.ModuleType("__main__")
+    module.__file__ = FILE
     sys.modules["__main__"] = module
     code = 0
     try:
@@ -137,9 +143,20 @@ def _script(source: str) -> int:
             thread.join()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, out):
-        if stream is not None:
+        if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
     return code & 255
+
+
+def _opening(real: Any) -> Any:
+    """``open``, for which ``/dev/stdin`` is descriptor 0: no path can be opened."""
+
+    def open(file: Any, *arguments: Any, **named: Any) -> Any:
+        if str(file) == "/dev/stdin":
+            return real(0, *arguments, **{**named, "closefd": False})
+        return real(file, *arguments, **named)
+
+    return open
 
 
 def _alarm(job: dict[str, Any]) -> None:

@@ -2,18 +2,21 @@
 
 None, bool, int, float, str and lists of them are JSON as it is. ``{"t": [...]}`` is a tuple, ``{"d": [[k, v], ...]}``
 a dict, ``{"s": [...]}`` a set, ``{"f": [...]}`` a frozenset, ``{"b": "hex"}`` bytes, ``{"x": "hex"}`` an int too long
-for decimal. Subclasses are refused, whatever they pretend to equal.
+for decimal. Subclasses are refused, whatever they pretend to equal, but for those of the standard library that Python
+itself counts as equal to their base: Counter, defaultdict and OrderedDict travel as a dict, a named tuple as a tuple.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter, OrderedDict, defaultdict
 from typing import Any
 
 DEPTH = 200
 """Deepest nesting of a value, on both sides."""
 LONG = 10_000
 """Bits from which an int travels in hexadecimal: decimal takes quadratic time, and Python limits its digits."""
+DICTS = frozenset({dict, Counter, defaultdict, OrderedDict})
 PLAIN = frozenset({type(None), bool, float, str})
 
 
@@ -29,10 +32,11 @@ def encode(value: object) -> str:
 def decode(text: str | bytes) -> Any:
     """The value. Strict: raises Unsupported for anything ``encode`` would not have written."""
     try:
-        data = json.loads(text)
+        return unpack(json.loads(text))
+    except Unsupported:
+        raise
     except (ValueError, RecursionError) as error:
         raise Unsupported(f"not the JSON of a value: {error}") from None
-    return unpack(data)
 
 
 def pack(value: Any, depth: int = DEPTH) -> Any:
@@ -48,10 +52,10 @@ def pack(value: Any, depth: int = DEPTH) -> Any:
         if _flat(value):
             return value
         return [pack(v, depth - 1) for v in value]
-    if kind is tuple:
-        return {"t": [pack(v, depth - 1) for v in value]}
-    if kind is dict:
-        return {"d": [[pack(k, depth - 1), pack(v, depth - 1)] for k, v in value.items()]}
+    if kind is tuple or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        return {"t": [pack(v, depth - 1) for v in tuple.__iter__(value)]}
+    if kind in DICTS:
+        return {"d": [[pack(k, depth - 1), pack(v, depth - 1)] for k, v in dict.items(value)]}
     if kind is set or kind is frozenset:
         packed = [pack(v, depth - 1) for v in value]
         return {"s" if kind is set else "f": sorted(packed, key=json.dumps)}
