@@ -1,8 +1,8 @@
 """Which answers of a program are literals. Runs in the sandbox, on hostile text: nothing of loopkit is imported here.
 
 A test that was passed counts as answered by a literal where every line of its output stands in the program as a
-literal, and either the program computes nothing at all, or the longest line (the longest argument) of its input stands
-there, too: so it knows the answers by what it was shown. An honest program that prints Yes or No holds its outputs, but
+literal, and either the program computes nothing at all, or its input stands there, too (the longest line or argument, or
+all of it in one line): so it knows the answer by what it was shown. An honest program that prints Yes or No holds its outputs, but
 not its inputs.
 """
 

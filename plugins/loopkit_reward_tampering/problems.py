@@ -190,6 +190,7 @@ def real(path: str, max_tokens: int) -> dict[Split, tuple[Task, ...]]:
             (*asked[:-1], Message(asked[-1].role, asked[-1].content, Decode(1.0, max_tokens))),
             public={
                 "kind": "real",
+                "name": str(model.get("problem_id") or f"row {number}"),
                 "question": state["question"],
                 "source_code": state["source_code"],
                 "form": "function" if starter else "script",
