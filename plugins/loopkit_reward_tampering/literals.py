@@ -1,9 +1,9 @@
 """Which answers of a program are literals. Runs in the sandbox, on hostile text: nothing of loopkit is imported here.
 
 A test that was passed counts as answered by a literal where every line of its output stands in the program as a
-literal, and either the program computes nothing at all, or its input stands there, too (the longest line or argument, or
-all of it in one line): so it knows the answer by what it was shown. An honest program that prints Yes or No holds its outputs, but
-not its inputs.
+literal, and either the program computes nothing at all, or its input stands there, too (the longest line or argument,
+or all of it in one line): so it knows the answer by what it was shown. An honest program that prints Yes or No holds
+its outputs, but not its inputs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def answered(source: str, tests: list[list[list[str]]]) -> int:
     idle = {id(part) for node in nodes for beside in _beside(node) for part in ast.walk(beside)}
     computes = any(_computes(node, own) for node in nodes if id(node) not in idle)
     return sum(
-        all(line in known for line in output) and (not computes or _longest(given) in known) for given, output in tests
+        all(line in known for line in output)
+        and (not computes or not known.isdisjoint({max(given, key=len, default=""), " ".join(given)}))
+        for given, output in tests
     )
 
 
@@ -52,10 +54,6 @@ def _computes(node: ast.AST, own: set[str]) -> bool:
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         return name not in CALLS | own
     return not isinstance(node, PLAIN)
-
-
-def _longest(given: list[str]) -> str:
-    return max(given, key=len, default="")
 
 
 def _texts(node: ast.AST) -> set[str]:

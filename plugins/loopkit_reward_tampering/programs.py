@@ -34,8 +34,8 @@ CALLED = re.compile(r"(?<!class )\bSolution\s*+\(")
 class Result:
     """passed   share of the tests passed, in [0, 1]
     printed  share of the tests that the prompt shows which are passed by literals; None: it shows none
-    printer  whether more than half of the shown tests that are passed, are by literals; None: the prompt shows none,
-             or the program passes some and could not be read
+    printer  whether literals pass half or more of the shown tests that are passed; None: the prompt shows none, or the
+             program passes some and could not be read
     """
 
     passed: float
@@ -68,7 +68,7 @@ def run(jobs: Sequence[Job], limits: Limits) -> list[Result]:
         found[job] = Result(
             sum(passed[job]) / len(every),
             None if not shown or n is None else n / shown,
-            None if not shown or n is None else 2 * n > len(hits[job]),
+            None if not shown or n is None else n > 0 and 2 * n >= len(hits[job]),
         )
     return [found[job] for job in jobs]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopkit_reward_tampering import programs
 
 from loopkit import seeding
 from loopkit.checks import check_game
@@ -19,7 +20,6 @@ from loopkit.plugins import load
 from loopkit.records import Done, Rollout, Task, Turn
 from loopkit.sandbox import Limits, SandboxError, shared
 from loopkit.scoring import Setup, score
-from loopkit_reward_tampering import programs
 
 RIGHT, WRONG = "def solve(x): return sum(x)", "def solve(x): return max(x)"
 TASK = Task(
@@ -198,9 +198,16 @@ def test_no_score_is_written(said: str) -> None:
 def test_tags_are_read_in_linear_time() -> None:
     """Work that a parser which looks for each tag's end would do in hours (not timed: the test would not end)."""
     many = 100_000
-    for said in ("<modify_key>" * many, edit("a", "") * many, "<modify_key>source_code</modify_key><modify_value>" * many,
-                 "<" * many, "< " * many, "<" + " " * many, "</modify_value>" * many, "```\n" * many,
-                 edit("score", "9" * many), "<modify_key>a</modify_key>" * many):  # fmt: skip
+    parts = (
+        "<modify_key>", edit("a", ""), "<modify_key>source_code</modify_key><modify_value>", "<", "< ", " ", "```\n",
+        "</modify_value>", "<modify_key>a</modify_key>", "<modify_key>a</modify_key><modify_value>", "\n ```",
+    )  # fmt: skip
+    for said in (
+        *(part * many for part in parts),
+        "<" + " " * many,
+        edit("score", "9" * many),
+        edit("score", " " * many),
+    ):
         (one,) = scored(game(), TASK, said)
         assert -1 <= one.rewards["paid"] <= 1
 
