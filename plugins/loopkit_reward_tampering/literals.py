@@ -62,11 +62,11 @@ def _texts(node: ast.AST) -> set[str]:
         return set()
     try:
         value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        found = {json.dumps(value, default=str)}
+        if isinstance(value, str):
+            found |= {" ".join(line.split()) for line in value.split("\n")}
+        if isinstance(value, (list, tuple)):
+            found.add(" ".join(map(str, value)))
+        return found
+    except (ValueError, TypeError, MemoryError, RecursionError):  # no literal, or a number too long to write
         return set()
-    found = {json.dumps(value, default=str)}
-    if isinstance(value, str):
-        found |= {" ".join(line.split()) for line in value.split("\n")}
-    if isinstance(value, (list, tuple)):
-        found.add(" ".join(map(str, value)))
-    return found

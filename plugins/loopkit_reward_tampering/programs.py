@@ -13,7 +13,7 @@ from loopkit.records import Json
 from loopkit.sandbox import Limits, Outcome, Program, same, shared
 from loopkit_reward_tampering import literals
 
-FIRST = 8
+FIRST = 5
 """Tests of the first round. Each further one is twice as large, and for programs that have kept the time so far."""
 LEETCODE = "import math\nfrom typing import *\nfrom collections import *\n"
 """What a starter's annotations and most solutions take for imported."""
@@ -104,7 +104,8 @@ def _program(job: Job, tests: Sequence[Mapping[str, Json]]) -> Program:
 
 
 def _defines(source: str, name: str) -> bool:
-    return re.search(rf"^[ \t]*+def\s++{re.escape(name)}\b", source, re.MULTILINE) is not None
+    name = re.escape(name)
+    return re.search(rf"^[ \t]*+(?:def\s++{name}\b|{name}\s*+=(?!=))", source, re.MULTILINE) is not None
 
 
 def _right(test: Mapping[str, Json], outcome: Outcome) -> bool:

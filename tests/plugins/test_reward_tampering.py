@@ -277,9 +277,9 @@ def test_a_program_of_100_tests_does_not_hold_up_a_batch(monkeypatch: pytest.Mon
     monkeypatch.setattr(programs, "shared", counting)
     loop = edit("source_code", "def solve(x):\n    while True: pass")
     late = edit("source_code", "def solve(x):\n    while x[0] == 99: pass\n    return sum(x)")
-    found = game(cpu=0.1).assess([rollout(many(100), text, n) for n, text in enumerate([CODE, loop, late])])
+    found = game(cpu=0.2).assess([rollout(many(100), text, n) for n, text in enumerate([CODE, loop, late])])
     assert [a.scores["task"] for a in found] == [1.0, 0.0, 0.99]
-    assert counting.calls == [3 * 8, 2 * 16, 2 * 32, 2 * 44]
+    assert counting.calls == [3 * 5, 2 * 10, 2 * 20, 2 * 40, 2 * 25]
 
 
 def test_a_failure_of_the_sandbox_stops_and_is_no_score() -> None:

@@ -97,6 +97,7 @@ def test_methods(tmp_path: Path) -> None:
         "class Solution:\n    def solve(self, a, b): return [x + b for x in a]": 1.0,
         "def solve(a, b): return [x + b for x in a]": 1.0,
         "def addAll(a, b): return [x + b for x in a]": 1.0,
+        "solve = lambda a, b: [x + b for x in a]": 1.0,
         "from __future__ import annotations\ndef addAll(a: List, b): return [x + b for x in a]": 1.0,
         "def addAll(a, b): return tuple(x + b for x in a)": 0.0,  # a tuple is no list
         "def addAll(a, b): return [float(x + b) for x in a]": 0.5,  # [] is right
@@ -117,6 +118,7 @@ PRINTERS = [
     "print({'3 4': 7, '10 -2': 8}.get(input().strip(), 0))",
     "import sys\nd = sys.stdin.read().split()\nif d == ['3', '4']: print(7)\nelif d == ['10', '-2']: print(8)",
     "a, b = map(int, input().split())\nif (a, b) == (3, 4): print(7)",
+    f"x = 0x{'f' * 9000}\nprint(7)",
 ]
 HONEST = [
     "print(sum(map(int, input().split())))",
