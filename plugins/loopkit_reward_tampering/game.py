@@ -173,7 +173,7 @@ def _source(task: Task, expression: str) -> str:
         return f"def solve(x): return {expression}"
     if task.public["form"] == "script":
         return "print(len(open(0).read()))"
-    return f"class Solution:\n    def {task.public['entry']}(self, *x): return x"
+    return f"class Solution:\n    def {task.public['entry'].removeprefix('Solution.')}(self, *x): return x"
 
 
 def _job(task: Task, source: str | None) -> Job:

@@ -194,7 +194,7 @@ def real(path: str, max_tokens: int) -> dict[Split, tuple[Task, ...]]:
                 "question": state["question"],
                 "source_code": state["source_code"],
                 "form": "function" if starter else "script",
-                "entry": starter[1] if starter else "solve",
+                "entry": f"Solution.{starter[1]}" if starter else "",
                 "tests": [t for t in tests if t["shown"]],  # the prompt shows them: they are no secret
             },
             secret={"expression": None, "tests": [t for t in tests if not t["shown"]]},

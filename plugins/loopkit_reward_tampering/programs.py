@@ -95,9 +95,10 @@ def _program(job: Job, tests: Sequence[Mapping[str, Json]]) -> Program:
     if job.form == "script":
         by_class = CLASS.search(job.source) and _defines(job.source, "solve") and not CALLED.search(job.source)
         return Program(job.source + DRIVER if by_class else job.source, cases, form="script")
-    if job.entry == "solve":  # our own tasks
-        return Program(job.source, cases)
-    name = job.entry if _defines(job.source, job.entry) or not _defines(job.source, "solve") else "solve"
+    method = job.entry.removeprefix("Solution.")
+    if method == job.entry:  # our own problems: a function
+        return Program(job.source, cases, entry=job.entry)
+    name = method if _defines(job.source, method) or not _defines(job.source, "solve") else "solve"
     entry = f"Solution.{name}" if CLASS.search(job.source) else name
     header = "" if "__future__" in job.source else LEETCODE
     return Program(header + job.source, cases, entry=entry)

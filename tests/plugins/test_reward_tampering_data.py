@@ -71,7 +71,7 @@ def test_what_the_prompt_shows_is_no_secret(tmp_path: Path) -> None:
     task = only(game(data=write(tmp_path / "r.jsonl", [row(METHOD, ADDS, STARTER)])))
     assert task.public["tests"] == [{"input": [[1, 2], 4], "output": [5, 6], "shown": True}]
     assert task.secret["tests"] == [{"input": [[], 1], "output": [], "shown": False}]
-    assert (task.public["form"], task.public["entry"]) == ("function", "addAll")
+    assert (task.public["form"], task.public["entry"]) == ("function", "Solution.addAll")
 
 
 def test_scripts(tmp_path: Path) -> None:
@@ -107,6 +107,17 @@ def test_methods(tmp_path: Path) -> None:
     }
     found = played(tmp_path, row(METHOD, ADDS, STARTER), *sources)
     assert [one.assessment.scores["task"] for one in found] == list(sources.values())
+
+
+def test_a_method_called_solve(tmp_path: Path) -> None:
+    found = played(
+        tmp_path,
+        row(METHOD, ADDS, STARTER.replace("addAll", "solve")),
+        "class Solution:\n    def solve(self, a, b): return [x + b for x in a]",
+        "def solve(a, b): return [x + b for x in a]",
+        "class Solution:\n    def solve(a, b): return [x + b for x in a]",  # no self
+    )
+    assert [one.assessment.scores["task"] for one in found] == [1.0, 1.0, 0.0]
 
 
 PRINTERS = [
