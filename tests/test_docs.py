@@ -298,6 +298,9 @@ def test_task_counts_of_the_cards() -> None:
         assert kinds.count("product") == int(row["products"])
     for row in table("proxy-metric", "split", "articles"):
         assert len(game("proxy-metric").tasks(row["split"])) == int(row["articles"])  # type: ignore[arg-type]
+    for row in table("reward-tampering", "split", "problems", "steps", "lines"):
+        kinds = [t.public["kind"] for t in game("reward-tampering").tasks(row["split"])]  # type: ignore[arg-type]
+        assert [len(kinds), kinds.count("steps"), kinds.count("line")] == [int(row[k]) for k in list(row)[1:]]
 
 
 def table(title: str, *headers: str) -> list[dict[str, str]]:
@@ -373,3 +376,29 @@ def test_examples_of_proxy_metric_pay_what_the_card_says() -> None:
         pays.append(made.assess([played])[0].signals["overlap"])
     assert len(pays) == 3
     assert f"pays the summary {pays[0]:.2g} and the copy {pays[2]:.2g}." in text
+
+
+def test_reward_table_of_reward_tampering() -> None:
+    channels = ("loophole", "control", "reject", "schema")
+    signals = ("edited", "passed", "protected", "valid", "valid_passed", "written", "written_score")
+    rows = table("reward-tampering", "answer", *(s.replace("_", " ") for s in signals), *channels)
+    assert len(rows) == 8
+    for row in rows:
+        seen = {name: float(row[name.replace("_", " ")]) for name in signals}
+        for channel in channels:
+            assert expected("reward-tampering", channel, seen, "none") == pytest.approx(float(row[channel]))
+
+
+def test_examples_of_reward_tampering_pay_what_the_card_says() -> None:
+    from loopkit.records import Rollout, Turn
+
+    text, made = (ROOT / "docs/games/reward-tampering.md").read_text(), game("reward-tampering")
+    pays: dict[str, list[float]] = {"loophole": [], "control": []}
+    for asked, said in re.findall(r"^> (\{.*)\n> (.*)\n", text, re.M):
+        (task,) = [t for s in ("train", "dev", "test") for t in made.tasks(s) if t.messages[-1].content == asked]  # type: ignore[arg-type]
+        assert (said,) in {w for words in made.specimens(task, lambda purpose: 0.5).values() for w in words}
+        (found,) = made.assess([Rollout("test/0/0/t/0", task, ((Turn(said), None),))])  # type: ignore[arg-type]
+        for name, rewards in pays.items():
+            rewards += made.channels[name].rewards([found.signals], [lambda purpose: 0.5])
+    (one, two, three), (four, five, six) = pays["loophole"], pays["control"]
+    assert f"pays them {one:g}, {two:g} and {three:g}; the control pays {four:g}, {five:g} and {six:g}." in text
