@@ -8,11 +8,11 @@ from typing import Any
 
 from loopkit import plugins as registry
 from loopkit.channels import Placebo
-from loopkit.config import build_game
 from loopkit.contracts import Game
 from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Done, Rollout, Task, Turn
 from loopkit.referee import plan
+from loopkit.resolve import build_game
 from loopkit.scoring import Setup, assess, pay
 
 GAME, START = "context-compliance", str(BUNDLED)

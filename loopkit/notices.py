@@ -1,4 +1,4 @@
-"""What went wrong and was overcome (a retry, a damaged checkpoint, a halved micro-batch): told, and never silent.
+"""What went wrong and was overcome (a retry, a damaged checkpoint), or goes on weaker (a sandbox): never silent.
 
 Whoever runs a run listens; where nobody does, a notice is a log line on standard error. Also: what a game is asked at
 the moment, so that somebody outside the process can tell when no answer comes.

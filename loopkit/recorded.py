@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from loopkit import seeding
-from loopkit.config import RolloutQuery, build_game
+from loopkit.config import RolloutQuery
 from loopkit.errors import UsageError, nearest
 from loopkit.plugins import Plugins
 from loopkit.records import Dialogue, Json, StepMetrics
 from loopkit.referee import Recorder
+from loopkit.resolve import build_game
 from loopkit.rundir import read_rollouts, read_shard, read_spec, shards
 
 CONDITION = re.compile(r"\s*([\w-]+)\s*(<=|>=|!=|=|<|>)\s*([\w.+-]+)\s*")

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from loopkit.checks import Report
-from loopkit.config import BASE, RunSpec, set_up
+from loopkit.config import BASE, RunSpec
 from loopkit.errors import RunError
 from loopkit.metrics import Summary
 from loopkit.plugins import Plugins
 from loopkit.records import Estimate, Json
+from loopkit.resolve import set_up
 from loopkit.rundir import RunDir
 from loopkit.runner import checkpoint_of
 from loopkit.scoring import Setup

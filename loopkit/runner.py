@@ -14,7 +14,7 @@ from typing import Any
 
 from loopkit import plugins as registry
 from loopkit.checks import Report, check_game
-from loopkit.config import BASE, RunSpec, build_game, set_up
+from loopkit.config import BASE, RunSpec
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError, UsageError
 from loopkit.files import to_json, write_whole
@@ -25,6 +25,7 @@ from loopkit.plugins import Plugins
 from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee, plan
+from loopkit.resolve import build_game, set_up
 from loopkit.rundir import RunDir
 from loopkit.sandbox import shared
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from loopkit import plugins as registry
-from loopkit.config import Experiment, resolve
+from loopkit.config import Experiment
 from loopkit.plugins import Plugins
+from loopkit.resolve import resolve
 
 HEAD = "from loopkit.hookspecs import hookimpl\n\n\n"
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from loopkit import plugins as registry
 from loopkit import scoring
 from loopkit.channels import Audit, Placebo, pay
-from loopkit.config import build_game, own_channels
 from loopkit.contracts import RewardChannel
 from loopkit.detectors import rule
 from loopkit.errors import ContractError
+from loopkit.resolve import build_game, own_channels
 from tests.records import json
 from tests.toys import Checked
 

@@ -14,9 +14,10 @@ import pytest
 from loopkit import plugins as registry
 from loopkit.cli import COMMANDS, cli, main
 from loopkit.cli.render import harmless, table
-from loopkit.config import parse_set, read_experiment, resolve
+from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
+from loopkit.resolve import resolve
 from loopkit.rundir import read_shard, write_shard
 from tests.dists import install, loopkit
 
@@ -357,6 +358,8 @@ def test_eval_of_a_run_is_kept_by_its_options(finished: Path, call: Any) -> None
     assert json.loads(checkpoint.out)["n"] == 999
     one_paragraph(call("eval", f"{run}/checkpoints/step-000009"), 2, "step-000009 does not exist", "step-000001")
     assert call("rescore", run, "--check").code == 0  # evaluations of other options are left alone
+    (finished / "experiment.toml").touch()
+    one_paragraph(call("eval", str(finished)), 2, "is an experiment", "Name one", "loophole-s0")
 
 
 @pytest.mark.slow

@@ -24,11 +24,10 @@ from loopkit.config import (
     parse_seeds,
     parse_set,
     read_experiment,
-    resolve,
-    set_up,
     validate,
 )
 from loopkit.errors import UsageError
+from loopkit.resolve import resolve, set_up
 from loopkit.rundir import _no_none
 from tests.records import names, scalars, text
 

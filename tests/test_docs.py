@@ -20,8 +20,9 @@ import pytest
 from loopkit import hookspecs, plugins
 from loopkit.checks import Report
 from loopkit.cli import cli
-from loopkit.config import parse_set, read_experiment, resolve
+from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import Game
+from loopkit.resolve import resolve
 from loopkit.rundir import read_shard
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +104,7 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
     script = (
         "import json; from loopkit import plugins; p = plugins.load();"
         "assert not p.problems, p.problems;"
-        "from loopkit.config import Experiment, resolve;"
+        "from loopkit.config import Experiment; from loopkit.resolve import resolve;"
         "specs = resolve(Experiment(game='self-grading', arms={'honest-report': {'denial': 0.5}}), p);"
         "print(json.dumps([str(p.get(k, n).origin) for k, n in (('games', 'naming'), ('trainers', 'idle'),"
         " ('detectors', '*/silent'))] + [specs[-1].channel_options]));"
@@ -192,8 +193,8 @@ def test_commands_parse(where: str, line: str) -> None:
         return
     command = cli.get_command(click.Context(cli), words[0])
     assert command is not None, f"{where}: no command {words[0]}"
-    context = command.make_context(words[0], list(words[1:]), parent=click.Context(cli))
-    given = context.params
+    with command.make_context(words[0], list(words[1:]), parent=click.Context(cli)) as context:  # closed: it may carry
+        given = context.params  # an option in the environment
     if words[0] == "warmup":
         return
     tables = parse_set(given.get("settings", ()))

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"loopkit.scoring"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},
+    {"loopkit.resolve"},
     {"loopkit.referee", "loopkit.rundir", "loopkit.manifest"},
     {
         "loopkit.playing", "loopkit.recorded",

@@ -14,11 +14,11 @@ import pytest
 from loopkit import __version__
 from loopkit import plugins as registry
 from loopkit.cli import main
-from loopkit.config import set_up
 from loopkit.contain import harmless
 from loopkit.contracts import ExploitDetector
 from loopkit.errors import PluginError, UsageError
 from loopkit.plugins import OWN
+from loopkit.resolve import set_up
 from loopkit.scoring import flag, pay
 from tests.dists import CHANNEL, command, environment, hook, install, loopkit, messages, names, on_path, specs
 

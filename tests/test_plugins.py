@@ -12,9 +12,10 @@ import pytest
 from loopkit import installed
 from loopkit import plugins as registry
 from loopkit.cli import Group, cli
-from loopkit.config import Experiment, channels_of, resolve, set_up
+from loopkit.config import Experiment
 from loopkit.errors import PluginError, UsageError
 from loopkit.plugins import OWN
+from loopkit.resolve import channels_of, resolve, set_up
 from tests.dists import CHANNEL, hook, install, loopkit, messages, on_path, specs
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from loopkit import plugins as registry
-from loopkit.config import Experiment, RolloutQuery, resolve
+from loopkit.config import Experiment, RolloutQuery
 from loopkit.errors import RunError, UsageError
 from loopkit.playing import play
 from loopkit.recorded import RecordedRollouts, met, parse_where, select
 from loopkit.records import Turn
 from loopkit.referee import LocalReferee
+from loopkit.resolve import resolve
 from loopkit.rundir import RunDir, read_shard, write_shard
 from loopkit.seeding import digest
 
@@ -30,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recorded")
     plugins = registry.load()
     spec = resolve(Experiment(game="self-grading", seeds="1"), plugins)[1]
-    from loopkit.config import set_up
+    from loopkit.resolve import set_up
 
     recorder = RunDir(path)
     recorder.begin(spec, {})

@@ -10,11 +10,12 @@ import pytest
 from loopkit import plugins as registry
 from loopkit.checks import Report
 from loopkit.cli.run import report
-from loopkit.config import BASE, Experiment, RunSpec, resolve
+from loopkit.config import BASE, Experiment, RunSpec
 from loopkit.errors import RunError
 from loopkit.files import to_json
 from loopkit.metrics import Summary
 from loopkit.records import Estimate, StepMetrics
+from loopkit.resolve import resolve
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir
 from loopkit.runner import checkpoint_of, finished

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from loopkit import plugins as registry
 from loopkit.cli import cli
 from loopkit.cli.run import claim
-from loopkit.config import read_experiment, resolve
+from loopkit.config import read_experiment
 from loopkit.errors import UsageError
+from loopkit.resolve import resolve
 from loopkit.rundir import RunDir
 
 

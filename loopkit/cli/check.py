@@ -17,9 +17,10 @@ from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import build_game, channels_of, parse_set
+from loopkit.config import parse_set
 from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.resolve import build_game, channels_of
 from loopkit.scoring import Setup
 
 EPILOG = """\b

@@ -15,10 +15,10 @@ import loopkit
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.listing import offered
-from loopkit.config import build_game, detectors_of, own_channels
 from loopkit.errors import PluginError, UsageError
 from loopkit.manifest import PACKAGES
 from loopkit.plugins import KINDS, Entry, Origin, Plugins
+from loopkit.resolve import build_game, detectors_of, own_channels
 from loopkit.sandbox import available
 
 EPILOG = """\b

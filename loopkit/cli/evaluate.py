@@ -12,10 +12,11 @@ import click
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve, set_up
+from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
 from loopkit.contracts import SPLITS, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.metrics import Summary, summary
+from loopkit.resolve import resolve, set_up
 from loopkit.rundir import OTHER_OPTIONS, RunDir, read_spec
 from loopkit.seeding import digest
 
@@ -91,7 +92,13 @@ def _with_trainer(experiment: Experiment, plugins: registry.Plugins) -> Experime
 
 
 def locate(path: Path) -> tuple[Path | None, str | None]:
-    """(run directory, checkpoint name) of a path inside a run, (None, None) of anything else."""
+    """(run directory, checkpoint name) of a path inside a run, (None, None) of anything else.
+
+    Raises UsageError for a whole experiment, which has several policies.
+    """
+    if (path / "experiment.toml").exists():
+        runs = ", ".join(sorted(str(p.parent) for p in path.glob("*/run.toml")))
+        raise UsageError(f"{path} is an experiment, and each of its runs has a policy. Name one: {runs or 'none yet'}.")
     if (path / "run.toml").exists():
         steps = sorted(p.name for p in (path / "checkpoints").glob("step-*"))
         if not steps and read_spec(path).arm != BASE:

@@ -9,10 +9,10 @@ import click
 
 from loopkit import plugins as registry
 from loopkit.cli import details, render
-from loopkit.config import build_game, own_channels
 from loopkit.contain import contained, excerpt
 from loopkit.errors import LoopkitError, UsageError, nearest
 from loopkit.plugins import KINDS, OWN, Entry, Kind, Plugins
+from loopkit.resolve import build_game, own_channels
 
 EPILOG = """\b
 Examples:

@@ -11,10 +11,10 @@ import click
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import set_up
 from loopkit.errors import UsageError
 from loopkit.files import to_json, write_whole
 from loopkit.metrics import summary
+from loopkit.resolve import set_up
 from loopkit.rundir import (
     OTHER_OPTIONS,
     RunDir,

@@ -12,12 +12,13 @@ import tomli_w
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment, resolve
+from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
 from loopkit.errors import UsageError
 from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
 from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
+from loopkit.resolve import resolve
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
 from loopkit.runner import Event, check, preflight, start_policy

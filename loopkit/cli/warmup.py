@@ -11,8 +11,8 @@ import click
 
 from loopkit import plugins as registry
 from loopkit.cli import render
-from loopkit.config import build_game
 from loopkit.errors import UsageError, nearest
+from loopkit.resolve import build_game
 
 EPILOG = """\b
 Examples:

@@ -15,11 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loopkit.config import RunSpec, build_game
+from loopkit.config import RunSpec
 from loopkit.contracts import Game, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.metrics import Summary, summary
 from loopkit.plugins import Plugins
+from loopkit.resolve import build_game
 from loopkit.scoring import Setup
 
 BUNDLED = Path(__file__).parent / "tiny_weights"

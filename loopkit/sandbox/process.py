@@ -6,14 +6,11 @@ import atexit
 import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from loopkit.notices import notice
 from loopkit.sandbox.pool import Sandbox
 from loopkit.sandbox.programs import Limits
 from loopkit.sandbox.tiers import SandboxError, mode
-
-if TYPE_CHECKING:
-    import structlog
 
 _lock = threading.Lock()
 _pools: dict[tuple[int, str, Limits], Sandbox] = {}
@@ -32,12 +29,12 @@ def shared(limits: Limits | None = None) -> Sandbox:
             pool = _pools[key] = Sandbox(key[1], limits=limits)
             atexit.register(pool.close)
             if pool.tier.name == "rlimit":
-                _log().warning(
+                notice(
                     "PROGRAMS RUN UNCONFINED: --sandbox=rlimit limits time and memory, and stops no attack. A program "
                     "can read your files and use your network. The run's manifest records it."
                 )
             elif pool.tier.why and key[1] == "auto":
-                _log().warning("sandbox without its outer layer: seccomp and Landlock hold", why=pool.tier.why)
+                notice("sandbox without its outer layer: seccomp and Landlock hold", why=pool.tier.why)
         return _pools[key]
 
 
@@ -58,10 +55,3 @@ def available() -> Available:
             return Available(sandbox.tier.name, f"{sandbox.tier.name} ({layers}){why}")
     except SandboxError as error:
         return Available(None, f"none: {error}")
-
-
-def _log() -> structlog.stdlib.BoundLogger:
-    import structlog
-
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger("loopkit.sandbox")
-    return logger

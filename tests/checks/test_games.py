@@ -16,11 +16,11 @@ from loopkit import plugins as registry
 from loopkit.channels import Placebo, pay
 from loopkit.checks import check_game
 from loopkit.checks.report import GAME_RULES, MOST_COMPLAINTS
-from loopkit.config import build_game
 from loopkit.contracts import SPLITS, Game, Options, RewardChannel
 from loopkit.detectors import rule
 from loopkit.errors import CheckFailed, UsageError
 from loopkit.records import Assessment, Message, Rollout, Task
+from loopkit.resolve import build_game
 from tests.checks.broken_games import BROKEN, Broken, replies, shown, tasks
 from tests.checks.table import CURE, complaints, documented, told
 from tests.toys import COPYING, DOUBLING, Checked, Copying, Doubling

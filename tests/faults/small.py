@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loopkit import plugins as registry
-from loopkit.config import RunSpec, parse_set, read_experiment, resolve
+from loopkit.config import RunSpec, parse_set, read_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.notices import Listener, listening
 from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Json
+from loopkit.resolve import resolve
 from loopkit.runner import run_one
 
 STEPS = 4

@@ -16,8 +16,8 @@ from loopkit_proxy_metric import overlap, tokens
 from loopkit_proxy_metric.overlap import Article, prepared
 
 from loopkit import seeding
-from loopkit.config import build_game
 from loopkit.plugins import load
+from loopkit.resolve import build_game
 
 TOLERANCE = 1e-9
 ODD = [

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from loopkit_self_grading.game import QUESTION, answered, claimed
 
-from loopkit.config import build_game
 from loopkit.contracts import SPLITS
 from loopkit.plugins import load
 from loopkit.records import Done, Message, Rollout, Turn
+from loopkit.resolve import build_game
 
 
 def game(**options: Any) -> Any:

@@ -15,12 +15,12 @@ from loopkit_self_grading.game import GameOptions, SelfGrading
 
 from loopkit import plugins
 from loopkit.config import Experiment, RunSpec
-from loopkit.config import resolve as resolve_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.errors import ContractError, UsageError
 from loopkit.policy import tiny, warmup
 from loopkit.policy.load import load
 from loopkit.records import Message
+from loopkit.resolve import resolve as resolve_experiment
 from tests.policy.small import ONE_WORD, SELF_GRADING, SETTINGS
 from tests.toys import DOUBLING, Doubling
 

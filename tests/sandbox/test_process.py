@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from loopkit.config import parse_set, read_experiment, resolve
+from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
 from loopkit.manifest import check_sandbox, manifest
 from loopkit.policy.tiny import BUNDLED
+from loopkit.resolve import resolve
 from loopkit.sandbox import VARIABLE, Limits, Program, SandboxError, available, shared, tiers
 from tests.dists import install, loopkit, on_path
 from tests.sandbox.conftest import start

@@ -1,0 +1,182 @@
+"""From what was asked for to what it names: an Experiment to its RunSpecs, a RunSpec to its game, channel, detectors.
+
+Every name and option is checked here, once, before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loopkit.channels import Placebo
+from loopkit.config import (
+    BASE,
+    TINY_SETTINGS,
+    Experiment,
+    RolloutQuery,
+    RunSettings,
+    RunSpec,
+    parse_seeds,
+    validate,
+)
+from loopkit.contain import contained
+from loopkit.contracts import Game, RewardChannel
+from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.records import Json
+from loopkit.scoring import CORE_CLUES, PAID, Setup
+
+if TYPE_CHECKING:
+    from loopkit.plugins import Entry, Plugins
+
+
+def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game:
+    """The game with validated options, its preset among them."""
+    cls, preset = plugins.game(name), plugins.get("games", name).preset
+    chosen = validate(cls.Options, {**options, **preset}, f"game {name}")
+    origin = plugins.get("games", name).origin
+    cure = f"Check its options, or report it to the authors of {origin.distribution}."
+    with contained(origin, f"game {name!r} of {origin} could not be made", cure, passes=(UsageError,)):  # bad data
+        return cls(chosen)
+
+
+def own_channels(game: Game) -> dict[str, RewardChannel]:
+    """A game's own channels at their defaults, and the placebo. Nobody else can take these names."""
+    return {**game.channels, "placebo": Placebo()}
+
+
+def channels_of(plugins: Plugins, game: Game, name: str) -> dict[str, RewardChannel]:
+    """Every channel of a game at its defaults: its own, the placebo, and those of other distributions."""
+    others = {own: plugins.build(entry) for own, entry in plugins.channels(name).items() if own not in game.channels}
+    return {**others, **own_channels(game)}
+
+
+def channel_of(
+    plugins: Plugins, game: Game, name: str, channel: str, options: Mapping[str, Json], where: str
+) -> RewardChannel:
+    """One channel of the game called ``name``, its options set and validated. Builds no other plugin's."""
+    if channel in game.absent:
+        raise UsageError(f"{where}: channel {channel!r} of {name} {game.absent[channel]}")
+    if channel == PAID:
+        raise UsageError(f"{where}: {PAID!r} is the column of whatever pays, and no channel can have that name.")
+    found = own_channels(game).get(channel)
+    if found is None:
+        registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]
+        if not registered:
+            known = {*own_channels(game), *plugins.channels(name)}
+            other = f" Or say what it pays: --set {where}.channel=loophole." if where.startswith("arms.") else ""
+            raise UsageError(f"{where}: {name} has no channel {channel!r}. {nearest(channel, known)}{other}")
+        found = plugins.build(plugins.get("channels", registered[0]))
+    made: RewardChannel = validate(type(found), {**found.model_dump(), **options}, where)
+    return made
+
+
+def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
+    """The detectors of other distributions that a run of the game called ``name`` applies.
+
+    ``*/x`` looks at every game that has the clues it reads. One that cannot be made, or that was made for this game
+    and reads what it has not, is left out: nobody asked for it by name. ``plugins.problems`` then says so.
+    """
+    out = []
+    for own, entry in plugins.detectors(name).items():
+        if own in game.detectors:
+            continue
+        try:
+            lacking = plugins.build(entry).reads - game.clues.keys() - CORE_CLUES
+        except PluginError as error:
+            plugins.report(entry.origin, str(error))
+            continue
+        if not lacking:
+            out.append(own)
+        elif not entry.name.startswith("*"):
+            plugins.report(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
+    return out
+
+
+def refuse_fixed(entry: Entry, given: Mapping[str, Json], where: str) -> None:
+    """What a preset fixes makes the name what it is, so a user cannot set it."""
+    for option in given:
+        if option in entry.preset:
+            raise UsageError(
+                f"{where}.{option} is what makes {entry.name!r} that preset ({entry.preset[option]!r}) and cannot be "
+                f"set. Use another of the {entry.kind} (`loopkit list {entry.kind}`), or leave it."
+            )
+
+
+def set_up(plugins: Plugins, spec: RunSpec) -> Setup:
+    """Build what a spec names."""
+    game = build_game(plugins, spec.game, spec.game_options)
+
+    def channel(name: str, options: Mapping[str, Json], where: str) -> RewardChannel:
+        return channel_of(plugins, game, spec.game, name, options, where)
+
+    others = {name: plugins.detectors(spec.game).get(name) for name in spec.detectors}
+    for name, entry in others.items():
+        if entry is None:
+            raise UsageError(f"the run has a detector {name!r} that is not installed any more. Reinstall its plugin.")
+    return Setup(
+        game,
+        channel(spec.channel, spec.channel_options, f"arms.{spec.arm}"),
+        {name: channel(name, {}, "shadow") for name in spec.shadow},
+        {**game.detectors, **{name: plugins.build(entry) for name, entry in others.items() if entry}},
+    )
+
+
+def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
+    """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
+
+    The embedded policy's settings that a game suggests (``Game.tiny_settings``) apply where the user set nothing,
+    the model is ``tiny`` and the trainer has such an option.
+    """
+    game = build_game(plugins, experiment.game, experiment.game_options)
+    entry = plugins.get("trainers", experiment.trainer)
+    trainer = plugins.trainer(experiment.trainer)
+    suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
+    if experiment.model.partition(":")[0] == "tiny":
+        for key, value in {**TINY_SETTINGS, **type(game).tiny_settings}.items():
+            section, _, option = key.partition(".")
+            if section == "run" or option in trainer.Options.model_fields:
+                suggested[section][option] = value
+    refuse_fixed(entry, experiment.trainer_options, "trainer")
+    refuse_fixed(plugins.get("games", experiment.game), experiment.game_options, "game")
+    options = validate(
+        trainer.Options, {**suggested["trainer"], **experiment.trainer_options, **entry.preset},
+        f"trainer {experiment.trainer}",
+    )  # fmt: skip
+    run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
+    query: RolloutQuery | None = None
+    if trainer.source == "rollouts":
+        query = validate(RolloutQuery, experiment.rollouts, "rollouts")
+        assert query is not None
+        if not query.run:
+            raise UsageError(
+                f"trainer {experiment.trainer!r} learns from recorded rollouts: name a run directory, "
+                "--set rollouts.run=runs/…/loophole-s0."
+            )
+    elif experiment.rollouts:
+        raise UsageError(f"trainer {experiment.trainer!r} plays against a referee: it takes no rollouts.* options.")
+    shadow = sorted({*own_channels(game), *experiment.shadow})
+    for name in experiment.shadow:
+        channel_of(plugins, game, experiment.game, name, {}, "shadow")
+    common: dict[str, Any] = {
+        "game": experiment.game,
+        "game_version": type(game).version,
+        "game_options": game.options.model_dump(mode="json"),
+        "shadow": shadow,
+        "detectors": detectors_of(plugins, game, experiment.game),
+        "trainer": experiment.trainer,
+        "trainer_options": options.model_dump(mode="json"),
+        "model": experiment.model,
+        "run": run,
+        "rollouts": query,
+    }
+    seeds = parse_seeds(experiment.seeds)
+    specs = [RunSpec(**common, arm=BASE, channel="loophole", channel_options={}, seed=s) for s in seeds]
+    for arm, given in experiment.arms.items():
+        chosen = {k: v for k, v in given.items() if k != "channel"}
+        channel = str(given.get("channel", arm))
+        made = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
+        if channel not in own_channels(game):
+            refuse_fixed(plugins.channels(experiment.game)[channel], chosen, f"arms.{arm}")
+        extra: dict[str, Any] = {"channel": channel, "channel_options": made.model_dump(mode="json")}
+        specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
+    return specs
