@@ -13,11 +13,11 @@ from loopkit_reward_tampering import programs
 
 from loopkit import seeding
 from loopkit.checks import check_game
-from loopkit.config import build_game
 from loopkit.contracts import SPLITS
 from loopkit.data import split_of
 from loopkit.plugins import load
 from loopkit.records import Done, Rollout, Task, Turn
+from loopkit.resolve import build_game
 from loopkit.sandbox import Limits, SandboxError, shared
 from loopkit.scoring import Setup, score
 
