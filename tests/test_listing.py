@@ -87,7 +87,7 @@ def test_settings_are_those_of_every_run(call: Any) -> None:
     [
         ("games self-grding", "unknown game 'self-grding'. Did you mean 'self-grading'?"),
         ("channels self-grading/audti", "self-grading has no channel 'audti' of its own. Did you mean 'audit'?"),
-        ("channels audit", "unknown channel 'audit'"),
+        ("channels audit", "write GAME/audit"),
         ("detectors nogame/x", "unknown game 'nogame'"),
         ("trainers --from nobody", "no plugin comes from 'nobody'. Known: loopkit."),
     ],
