@@ -46,8 +46,10 @@ def contrast(
     greater, less = (seeds.one_sided_p(differences, 0.0, s) for s in ("greater", "less"))
     above, below = (seeds.sign_p(differences, 0.0, s) for s in ("greater", "less"))
     two = side == "two"
-    p, sign = (min(1.0, 2 * min(greater, less)), min(1.0, 2 * min(above, below))) if two else (
-        (greater, above) if side == "greater" else (less, below)
+    p, sign = (
+        (min(1.0, 2 * min(greater, less)), min(1.0, 2 * min(above, below)))
+        if two
+        else ((greater, above) if side == "greater" else (less, below))
     )
     reach = seeds.smallest_visible(differences, alpha=0.025 if two else 0.05)
     return Contrast(seeds.mean_over_seeds(differences, bounds), p, sign, reach)
@@ -98,7 +100,9 @@ def compare(
     """
     if against is not None and against not in arms:
         raise UsageError(f"There is no {against!r} among {', '.join(arms)}.")
-    pairs = [(a, b) for a, b in combinations(arms, 2)] if against is None else [(a, against) for a in arms if a != against]
+    pairs = (
+        [(a, b) for a, b in combinations(arms, 2)] if against is None else [(a, against) for a in arms if a != against]
+    )
     found = {pair: contrast(arms[pair[0]], arms[pair[1]], bounds) for pair in pairs}
     adjusted = holm([c.p for c in found.values()])
     return {
