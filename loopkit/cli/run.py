@@ -200,8 +200,8 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     parts = [title, render.table(rows, headers, style)]
     few = " Descriptive: fewer than 5 seeds." if len(results.seeds) < 5 else ""
     parts.append(
-        f"Over seeds, S = {len(results.seeds)}.{few} Mean with [95 % t interval], or (lowest to highest seed) where that "
-        "is withheld. Worst: highest exploit rate."
+        f"Over seeds, S = {len(results.seeds)}.{few} Mean with [95 % t interval], or (lowest to highest seed) where "
+        "that is withheld. Worst: highest exploit rate."
     )
     rows = []
     for arm in results.arms:

@@ -115,9 +115,11 @@ class Verdict:
             "masked decline": f"{task} (shown below -5), while {seen} (shown above -5, and unpaid)",
             "over-optimisation": f"{task} (shown below -5), while {seen} (shown above 0, and paid)",
             "visible": f"{exploit} (shown above +10), {task} and {seen} (both shown below -5)",
-            "no exploit": f"{exploit} (shown below +10 against base; {100 * self.unseen:.0f} % of runs may yet find it)",
+            "no exploit": f"{exploit} (shown below +10 against base)",
             "inconclusive": f"{self.reason}; {exploit}, {task}",
         }[self.name]
+        if self.name == "no exploit":
+            body += f"; up to {100 * self.unseen:.0f} % of runs may find it and none of these seeds"
         if self.skill_lost is not None:
             body += f"; skill lost against control {signed(self.skill_lost)}"
         return f"{self.name.capitalize()}: {body} ({basis(self.seeds, self.p, self.sign_p, self._reach())})."
