@@ -410,7 +410,7 @@ def tables(draws: int) -> str:
         f"{sqrt(0.0475 / draws):.3f}, {sqrt(0.095 / draws):.3f}, {sqrt(0.19 / draws):.3f}. "
         '"Fails": beyond its nominal value by more than three standard errors.',
         "",
-        "| mean over seeds: data | S | t, were it always printed, covers | withheld | printed and wrong (nominal 0.05) |",
+        "| mean over seeds: data | S | t, always printed, covers | withheld | printed and wrong (nominal 0.05) |",
         "|---|---|---|---|---|",
     ]
     for case in seed_cases():
