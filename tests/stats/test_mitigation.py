@@ -85,8 +85,8 @@ def test_the_sentence_names_the_other_detector():
     found = mitigation("audit", DOWN, FLAT, FLAT, FLAT, {"x": FLAT, "y": UP}, None)
     assert found.sentence() == (
         "audit, displaces: the exploit rate moved -55.0 points against loophole (shown below -10), while another "
-        "detector rose: y +29.6 points (shown above +10) (5 seeds, p < 0.001, sign test 0.062, power 0.8 from 5.6 points "
-        "beyond a margin)."
+        "detector rose: y +29.6 points (shown above +10) (5 seeds, p < 0.001, sign test 0.062, power 0.8 from 5.6 "
+        "points beyond a margin)."
     )
 
 
