@@ -44,7 +44,7 @@ def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[
     names = [n.strip() for n in games.split(",")] if games else list(tiny.seen_games(plugins))
     made = {name: build_game(plugins, name, {}) for name in names}
     policy = from_directory(start) if start else new_policy(made, chosen)
-    begun = read_record(start)["weights_sha256"] if start else "random"
+    begun = read_record(start)["weights_sha256"] if start else tiny.RANDOM
     with render.Bars() as bars:
         record = tiny.train(policy, made, chosen, out, bars.bar("warm-up", "train"), start=begun)
     if as_json:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from loopkit_proxy_metric.game import GameOptions as ProxyOptions
+from loopkit_proxy_metric.game import ProxyMetric
 from loopkit_self_grading.game import GameOptions, SelfGrading
 
 from loopkit import plugins
@@ -98,6 +100,26 @@ def test_the_fingerprint_is_that_of_the_demonstrations() -> None:
         SelfGrading(GameOptions.model_validate({"wrong_share": 0.9}))
     )
     assert warmup.fingerprint(SELF_GRADING) != warmup.fingerprint(DOUBLING)
+
+
+def test_a_curriculum_ends_at_the_games_own_options_half_way() -> None:
+    game = ProxyMetric(ProxyOptions(copy_share=0.2))
+    shares = [warmup.lesson(game, done).options.copy_share for done in (0.0, 0.25, 0.5, 0.9)]  # type: ignore[attr-defined]
+    assert shares == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert warmup.lesson(game, 0.7) is game
+    assert warmup.lesson(SELF_GRADING, 0.0) is SELF_GRADING
+
+
+def test_a_curriculum_is_for_a_policy_from_random_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=6))
+    monkeypatch.setattr(warmup, "lesson", lambda game, done: seen.append("lesson") or game)
+    settings = replace(FEW, steps=1)
+    policy = warmup.new_policy({"one-word": ONE_WORD}, settings)
+    tiny.train(policy, {"one-word": ONE_WORD}, settings, tmp_path / "a", nothing, start="0123")
+    assert not seen
+    tiny.train(policy, {"one-word": ONE_WORD}, settings, tmp_path / "b", nothing)
+    assert seen == ["lesson"]
 
 
 def spec(game: str, **options: Any) -> RunSpec:
