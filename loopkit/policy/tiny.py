@@ -24,6 +24,8 @@ from loopkit.resolve import build_game
 from loopkit.scoring import Setup
 
 BUNDLED = Path(__file__).parent / "tiny_weights"
+GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
+"""What the bundled weights are warmed up on, in this order: it decides how gradients round."""
 SHORT_STEPS = 300
 SHORT_LEARNING_RATE = 1e-3
 BASE_PROMPTS = 2000
