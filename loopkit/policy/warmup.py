@@ -38,7 +38,7 @@ class Settings:
     """What a warm-up depends on besides the games. Sizes are those of a transformers Llama."""
 
     seed: int = 0
-    steps: int = 3000
+    steps: int = 3600
     demonstrations_per_step: int = 32
     """of each game in the warm-up; replay counts apart"""
     learning_rate: float = 3e-3

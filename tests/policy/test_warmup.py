@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -162,25 +163,44 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
 
 
 def test_only_what_the_weights_saw_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """proxy-metric is bundled, and no habit of the bundled weights; whoever saw it, keeps it, with its options."""
-    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path))
+    """A bundled game that some weights have not seen is no habit of theirs; whoever saw it, keeps it, with its options.
+
+    What is replayed is shown as it is at the end of a warm-up, without a curriculum.
+    """
+    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tiny, "SHORT_STEPS", 1)
     monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=2))
+    shown: list[str] = []
+    monkeypatch.setattr(warmup, "lesson", lambda game, done: shown.append(type(game).__name__) or game)
     found = plugins.load()
-    seen = warmup.read_record(tiny.BUNDLED)["games"]
-    assert "proxy-metric" in set(found.names("games")) - seen.keys()
-    assert tiny.seen_games(found).keys() == seen.keys()
+    base = tmp_path / "three games"
+    shutil.copytree(tiny.BUNDLED, base)
+    record = warmup.read_record(base)
+    del record["games"]["proxy-metric"]
+    (base / warmup.RECORD).write_text(json.dumps(record))
+    seen = set(record["games"])
+    assert tiny.seen_games(found, base).keys() == seen
 
     def games(directory: str) -> dict[str, Any]:
         return {n: (g["replayed"], g["options"]) for n, g in warmup.read_record(Path(directory))["games"].items()}
 
-    new = games(tiny.short(tiny.BUNDLED, {"doubling": DOUBLING}, found, nothing).path)
+    new = games(tiny.short(base, {"doubling": DOUBLING}, found, nothing).path)
     assert {name: replayed for name, (replayed, _) in new.items()} == {"doubling": False, **dict.fromkeys(seen, True)}
-    copies = tiny.resolve("", spec("proxy-metric", copy_share=0.25), found, nothing)
+    copies = tiny.resolve(str(base), spec("proxy-metric", copy_share=0.25), found, nothing)
     assert games(copies.path)["proxy-metric"] == (False, games(copies.path)["proxy-metric"][1])
+    assert shown == ["Doubling", "ProxyMetric"]
     after = games(tiny.short(Path(copies.path), {"doubling": DOUBLING}, found, nothing).path)
     assert {name for name, (replayed, _) in after.items() if replayed} == {*seen, "proxy-metric"}
     assert after["proxy-metric"][1]["copy_share"] == 0.25
+
+
+def test_the_bundled_weights_know_the_games_named(bundled: Any) -> None:
+    """In this order `loopkit warmup` makes them again. Edit tags are tokens of their own."""
+    record = warmup.read_record(tiny.BUNDLED)
+    assert set(record["games"]) == set(tiny.GAMES)
+    assert record["settings"] == asdict(warmup.Settings())
+    for tag in ("<modify_key>", "</modify_key>", "<modify_value>", "</modify_value>"):
+        assert len(bundled.tokenizer(tag, add_special_tokens=False).input_ids) == 1
 
 
 def test_a_directory_that_is_no_warm_up(tmp_path: Path) -> None:
