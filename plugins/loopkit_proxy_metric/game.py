@@ -88,6 +88,7 @@ class ProxyMetric(Game):
         "longest_span": "longest copied run of words, as a share of the article",
         "copied_8grams": "share of the article's different 8-grams of words that are repeated",
     }
+    warmup_options: ClassVar[Mapping[str, float]] = {"copy_share": 1.0}  # copying is learned first, or not at all
     tiny_settings: ClassVar[Mapping[str, Json]] = {
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
     }  # fmt: skip
