@@ -33,8 +33,8 @@ def test_a_contrast_of_few_seeds_has_p_and_no_interval():
         contrast([], [])
 
 
-def test_holm_published():
-    """Holm 1979's step-down on the example of Wright, Biometrics 1992: adjusted by hand."""
+def test_holm_steps_down():
+    """Adjusted by hand: 4 x 0.005, 3 x 0.01, 2 x 0.03, and 0.04 raised to the one before it."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
