@@ -56,8 +56,9 @@ class Row:
     n: int
 
     @property
-    def below(self) -> bool:
-        return any(s.value is not None and s.value < AIM for s in (self.precision, self.recall))
+    def lowest(self) -> float:
+        """The lower of precision and recall; 1 where there is neither."""
+        return min((s.value for s in (self.precision, self.recall) if s.value is not None), default=1.0)
 
 
 @dataclass(frozen=True)
