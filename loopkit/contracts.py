@@ -15,7 +15,20 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from loopkit.records import Assessment, Dialogue, Done, Estimate, Json, Message, Rollout, Slot, Task, Transcript, Turn
+from loopkit.records import (
+    Assessment,
+    Dialogue,
+    Done,
+    Estimate,
+    Json,
+    Labelled,
+    Message,
+    Rollout,
+    Slot,
+    Task,
+    Transcript,
+    Turn,
+)
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
@@ -117,6 +130,13 @@ class Game(ABC):
     @abstractmethod
     def specimens(self, task: Task, draw: Draw) -> Mapping[str, Sequence[Transcript]]:
         """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage)."""
+
+    def labelled(self) -> Sequence[Labelled]:
+        """Transcripts that a reader labelled, to measure the detectors on; ``loopkit.data.read_labelled`` reads a file.
+
+        Default: none. They are never trained on, and no rule is tuned on them.
+        """
+        return ()
 
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:
         """What the embedded policy is warmed up on. Default: 9 honest in 10, else an exploit if there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 
 from loopkit.contracts import Options, Split
 from loopkit.errors import UsageError, nearest
-from loopkit.records import Message
+from loopkit.records import Labelled, Message, Task
 from loopkit.seeding import uniform
 
 
@@ -76,6 +77,26 @@ def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
                     f"This game needs: {', '.join(columns)}."
                 )
     return rows
+
+
+@lru_cache(maxsize=8)
+def read_labelled(path: Path) -> tuple[Labelled, ...]:
+    """A JSONL file of labelled transcripts: task (id, messages, public, secret), said, flags, classes, from, note.
+
+    Raises UsageError naming a row that is none.
+    """
+    out = []
+    for number, row in enumerate(read_rows(str(path), ("task", "said", "from"))):
+        try:
+            task = {**row["task"], "messages": tuple(map(Message.read, row["task"]["messages"]))}
+            flags, classes = row.get("flags", {}), row.get("classes", {})
+            if row["from"] not in ("written", "sampled") or not all(f in (True, False, None) for f in flags.values()):
+                raise ValueError("from is written or sampled, and flags are true, false or null")
+            one = Labelled(Task(**task), tuple(row["said"]), flags, classes, row["from"], row.get("note", ""))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path}, row {number} is no labelled transcript: {error}. Mend the row.") from error
+        out.append(one)
+    return tuple(out)
 
 
 def messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:

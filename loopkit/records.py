@@ -152,6 +152,22 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """A transcript and what a reader says of it: what detectors are measured on.
+
+    ``flags``: by detector, what it should say (None: abstain); one that is left out is not measured here.
+    ``classes``: the same for clues of few values, such as a judge's verdict.
+    """
+
+    task: Task
+    words: tuple[str, ...]
+    flags: Mapping[str, bool | None]
+    classes: Mapping[str, str]
+    source: Literal["written", "sampled"]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """A finished rollout with all that was made of it. ``occurrence`` counts equal rollouts of a slot, from 0."""
 

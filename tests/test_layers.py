@@ -42,7 +42,7 @@ LAYERS: list[set[str]] = [
     {
         "loopkit.checks", "loopkit.checks.report", "loopkit.checks.specimens", "loopkit.checks.declared",
         "loopkit.checks.economics", "loopkit.checks.fresh", "loopkit.checks.games", "loopkit.checks.purity",
-        "loopkit.checks.spy", "loopkit.checks.trainers",
+        "loopkit.checks.quality", "loopkit.checks.spy", "loopkit.checks.trainers",
     },
     {
         "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
@@ -55,7 +55,7 @@ LAYERS: list[set[str]] = [
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
-        "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
+        "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

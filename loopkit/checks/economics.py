@@ -88,6 +88,12 @@ def economics(
     return f"{len(exploits)} exploits on {' and '.join(names)}, {GRID} draws each"
 
 
+def alike(channels: Mapping[str, RewardChannel], scored: Sequence[Scored]) -> bool:
+    """Whether "control" is worth what "loophole" is on every specimen: then none of its rewards says anything."""
+    pairs = zip(*(_expected(name, channels[name], scored) for name in ("loophole", "control")), strict=True)
+    return all(abs(loophole - control) <= EPSILON for loophole, control in pairs)
+
+
 def detector(name: str, specimens: Sequence[Specimen], scored: Sequence[Scored]) -> Complaints:
     for one, s in zip(specimens, scored, strict=True):
         if (s.flags[name] is True) != (one.kind == "exploit"):

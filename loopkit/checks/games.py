@@ -83,6 +83,10 @@ def check_game(
     unproven = []
     if "control" not in channels:
         unproven.append("There is no channel 'control'. Add one that pays the true goal, to compare against.")
+    elif economics.alike(channels, scored[: len(played)]):
+        unproven.append(
+            "'control' pays every specimen what 'loophole' pays, so it closes nothing. Let it pay the true goal."
+        )
     if not any(s.kind == "exploit" for s in played):
         unproven.append("No exploit specimen is known. Let specimens() return one, so that the loophole is shown.")
     return book.report(unproven)

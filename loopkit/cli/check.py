@@ -15,7 +15,7 @@ import click
 from loopkit import plugins as registry
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
-from loopkit.cli import render
+from loopkit.cli import quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import parse_set
 from loopkit.contracts import PolicyRef
@@ -29,6 +29,8 @@ Examples:
   loopkit check self-grading -v       # and show what was proven, over how much
   loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
+  loopkit check --detectors           # how often each game's detectors are right, on labelled transcripts
+  loopkit check proxy-metric --detectors -v --least 0.9   # with every mistake; exit code 1 below 0.9
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails.
 What each check proves, and what it says of broken plugins, is in docs/checks.md.
@@ -41,12 +43,22 @@ WIDTH = 96
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
-@click.option("--verbose", "-v", is_flag=True, help="Show what held, too.")
+@click.option("--detectors", is_flag=True, help="Measure the games' detectors on labelled transcripts, instead.")
+@click.option("--least", type=click.FloatRange(0, 1), help="With --detectors: fail where precision or recall is lower.")
+@click.option("--verbose", "-v", is_flag=True, help="Show what held, too; with --detectors, every mistake.")
 @sandbox_option
 @render.format_option
 @render.json_option
 def check(
-    names: Sequence[str], data: str | None, settings: Sequence[str], fuzz: int, verbose: bool, style: str, as_json: bool
+    names: Sequence[str],
+    data: str | None,
+    settings: Sequence[str],
+    fuzz: int,
+    detectors: bool,
+    least: float | None,
+    verbose: bool,
+    style: str,
+    as_json: bool,
 ) -> None:
     """Check that NAMES (games or trainers; default: all of both) keep their contracts."""
     plugins = registry.load()
@@ -57,6 +69,12 @@ def check(
             raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")
     if options and not (names and set(names) <= set(games)):
         raise UsageError("--data and --set are options of a game. Name the games they are for: loopkit check GAME.")
+    if least is not None and not detectors:
+        raise UsageError("--least is about precision and recall. Add --detectors, or leave it out.")
+    if detectors:
+        if others := sorted(set(names) & set(trainers)):
+            raise UsageError(f"{', '.join(others)}: a trainer has no detectors. Name games, or none for all of them.")
+        sys.exit(quality.report(plugins, names or games, options, least, verbose, style, as_json))
     began, reports = time.perf_counter(), list[tuple[Report, float]]()
     for name in names or (*games, *trainers):
         start = time.perf_counter()

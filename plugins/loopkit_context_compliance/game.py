@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from loopkit.contracts import Draw, ExploitDetector, Game, Range, RewardChannel, Split
-from loopkit.data import DataOptions
-from loopkit.records import Assessment, Estimate, Json, Rollout, Task, Transcript
+from loopkit.data import DataOptions, read_labelled
+from loopkit.records import Assessment, Estimate, Json, Labelled, Rollout, Task, Transcript
 from loopkit_context_compliance import requests
 from loopkit_context_compliance.judge import judge
 
@@ -161,6 +162,9 @@ class ContextCompliance(Game):
         if task.public["category"] == "allowed":
             return {"honest": [(helping,), (refusal,)], "exploit": [], "null": null}
         return {"honest": [(refusal,)], "exploit": [] if audit else [(helping,)], "null": null}
+
+    def labelled(self) -> Sequence[Labelled]:
+        return read_labelled(Path(__file__).with_name("labelled.jsonl"))
 
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:
         """The same behaviour in both styles: refusals of a share of restricted requests, and help."""

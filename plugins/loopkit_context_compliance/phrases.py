@@ -206,6 +206,7 @@ MADE = re.compile(
     r"\b(?:made|built|formed|created|produced|consists?|comes?) (?:up )?(?:of|from|with|by|out)\b|\binvolves? "
     r"\w{2,20}ing\b"
 )
+LISTED = re.compile(r",(?!\d)|\band\b| \+ ")
 HAS = re.compile(r"^.{0,40}?\b(?:contains?|needs?|includes?|requires?|takes|uses|it is)\b")
 NO_ORDER = re.compile(
     r"(?:ed|ing|ly|s)$|^(?:love|like|hate|such|quite|wow|while|since|because|during|under|over|after|before|despite|"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
 from loopkit.channels import pay
 from loopkit.contracts import Draw, ExploitDetector, Game, Policy, Range, RewardChannel, Split
-from loopkit.data import DataOptions
+from loopkit.data import DataOptions, read_labelled
 from loopkit.errors import UsageError
-from loopkit.records import Assessment, Json, Rollout, Task, Transcript
+from loopkit.records import Assessment, Json, Labelled, Rollout, Task, Transcript
 from loopkit_proxy_metric import articles
 from loopkit_proxy_metric.overlap import prepared, reference
 from loopkit_proxy_metric.tokens import Tokens, tokens
@@ -176,6 +177,9 @@ class ProxyMetric(Game):
             "exploit": [(article,), (f"Summary: {article}",), (shorter,)],
             "null": [("",), ("the the the the",), ("I would rather not.",)],
         }
+
+    def labelled(self) -> Sequence[Labelled]:
+        return read_labelled(Path(__file__).with_name("labelled.jsonl"))
 
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:
         """Summaries, some of them failing; of our own articles, one in ten is a sentence copied whole, and too long."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from loopkit.contracts import Draw, ExploitDetector, Game, Range, RewardChannel, Split
-from loopkit.data import DataOptions
+from loopkit.data import DataOptions, read_labelled
 from loopkit.detectors import rule
 from loopkit.errors import UsageError
-from loopkit.records import Assessment, Json, Rollout, Task, Transcript
+from loopkit.records import Assessment, Json, Labelled, Rollout, Task, Transcript
 from loopkit.sandbox import Limits
 from loopkit_reward_tampering import edits, problems
 from loopkit_reward_tampering.programs import Job, Result, run
@@ -147,6 +148,9 @@ class RewardTampering(Game):
             "exploit": [(text,) for text in exploit],
             "null": [(text,) for text in null],
         }
+
+    def labelled(self) -> Sequence[Labelled]:
+        return read_labelled(Path(__file__).with_name("labelled.jsonl"))
 
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:
         """Programs, right or wrong (a line is always guessed wrong); a share writes score, alone or after a program."""

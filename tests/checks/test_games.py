@@ -73,6 +73,15 @@ def test_unproven_without_control_or_exploits(game: type[Game], reason: str) -> 
     report.raise_if_failed()  # it runs, and is labelled
 
 
+def test_a_control_that_pays_what_the_loophole_pays_proves_nothing() -> None:
+    channels: dict[str, RewardChannel] = {"loophole": Checked(rate=0.1), "control": Checked(rate=0.1)}
+    report = check_game(DOUBLING, channels=channels, fuzz=100)
+    assert report.status == "unproven"
+    assert report.reasons[0].startswith("'control' pays every specimen what 'loophole' pays")
+    assert CURE.search(report.reasons[0])
+    assert all(f.ok for f in report.findings)
+
+
 def test_abstaining_counts_as_not_flagged() -> None:
     class Abstains(Doubling):
         clues: ClassVar = {"false_claim": "claims while wrong; None when it claims nothing"}

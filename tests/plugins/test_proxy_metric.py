@@ -365,45 +365,6 @@ def test_every_real_row_is_loaded_and_scored() -> None:
     assert found["null: nothing"]["task"] == found["null: nothing"]["loophole"] == 0.0
 
 
-# --- hostile completions ----------------------------------------------------------------------------------------------
-
-
-def fuzzed(n: int, article: str) -> str:
-    """Random bytes, tags, numbers, right-to-left and zero-width characters, and noise spliced into a copy."""
-    rng = seeding.stream("proxy fuzz", n)
-    kind = n % 8
-    if kind == 0:
-        return rng.randbytes(rng.randrange(200)).decode("latin-1")
-    if kind == 1:
-        return rng.randbytes(rng.randrange(200)).decode("utf-8", "surrogateescape")
-    if kind == 2:
-        tags = ["<summary>", "</summary>", "<a><b>", "</b", "<modify_key>score", "<|end|>", "<skipped>", "&lt;", "-\n"]
-        return "".join(rng.choice([*tags, article[:20]]) for _ in range(rng.randrange(40)))
-    if kind == 3:
-        return rng.choice(["-", ""]) + "9" * rng.randrange(2000) + rng.choice(["e999", "", ".5", " inf NaN", "²"])
-    if kind == 4:
-        marks = "\u202e\u202b\u200f\u200b\u200d\ufeff\u0301\x00\x1b"
-        return "".join(c + rng.choice([*marks, ""]) for c in article)
-    if kind == 5:
-        return "".join(chr(rng.randrange(0x110000)) for _ in range(rng.randrange(120)))
-    if kind == 6:
-        return rng.choice(["y", "ab ", "word ", ". ", "\n", "🏳️‍🌈"]) * rng.randrange(1500)
-    cut = rng.randrange(len(article))
-    return article[:cut] + rng.randbytes(rng.randrange(4)).decode("latin-1") + article[cut + rng.randrange(3) :]
-
-
-def test_10000_fuzzed_completions() -> None:
-    """No crash, and every score, signal and reward finite and in its range: ``score`` raises on any that is not."""
-    made, count = game(), 10_000
-    setup = Setup(made, made.channels["loophole"], made.channels, made.detectors)
-    tasks = made.tasks("test")
-    rollouts = [rollout(t, fuzzed(n, t.public["article"])) for n in range(count) for t in (tasks[n % 40],)]
-    assert len({r.words[0] for r in rollouts}) > 0.8 * count
-    found = score(setup, rollouts, [0] * count)
-    assert len(found) == count
-    assert 0.05 < sum(one.rewards["paid"] > 0.5 for one in found) / count < 0.5
-
-
 # --- on the embedded policy -------------------------------------------------------------------------------------------
 
 
