@@ -80,7 +80,12 @@ class Endpoint:
                 async with free:
                     return await self._one(client, dialogue, schema)
 
-            return await asyncio.gather(*map(one, dialogues))
+            try:
+                async with asyncio.TaskGroup() as group:  # the first that fails ends the others
+                    asked = [group.create_task(one(d)) for d in dialogues]
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None
+            return [task.result() for task in asked]
 
     async def _one(self, client: Any, dialogue: Dialogue, schema: Mapping[str, Json] | None) -> Turn:
         """One answer, tried until the server gives it, or will not."""
