@@ -347,6 +347,8 @@ def records(out: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_stops_with_its_judge_resumes_and_is_free_the_second_time(server: ChatServer, tmp_path: Path) -> None:
     """Killed by its judge in the check, in training and in evaluation, it ends as if nothing had been."""
     whole = command(server, tmp_path / "whole")

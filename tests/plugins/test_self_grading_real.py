@@ -145,7 +145,7 @@ def test_rows_are_read_split_and_checked(name: str, tmp_path: Path) -> None:
 def test_choices_that_stand_in_the_prompt_are_no_leaked_secret(tmp_path: Path) -> None:
     made = [
         {"prompt": f"Question {i}: forward or backward?", "reward_model": {"ground_truth": ["forward", "ahead"]}}
-        for i in range(30)
+        for i in range(90)
     ]
     played = game(data=rows(tmp_path, made))
     task = played.tasks("train")[0]
