@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from loopkit.contracts import Options, Split
 from loopkit.errors import UsageError, nearest
@@ -66,6 +66,12 @@ class RunSpec(Options):
     seed: int
     run: RunSettings
     rollouts: RolloutQuery | None = None
+    judges: dict[str, str] = Field(default_factory=dict)
+    """Role -> model. A run without judges has no such key, as before there were any."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:
+        return _no_judges(handler(self))
 
     @property
     def name(self) -> str:
@@ -92,6 +98,11 @@ class Experiment(Options):
     trainer_options: dict[str, Json] = Field(default_factory=dict)
     run: dict[str, Json] = Field(default_factory=dict)
     rollouts: dict[str, Json] = Field(default_factory=dict)
+    judges: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:
+        return _no_judges(handler(self))
 
     def hash(self) -> str:
         return _hash(self.model_dump(mode="json"))
@@ -101,6 +112,10 @@ TINY_SETTINGS: Mapping[str, Json] = {"trainer.learning_rate": 3e-4}
 """Of a run on the embedded policy whose game suggests nothing else; trainers' own defaults are for real models."""
 BASE = "base"
 """Name of the untrained arm: the start policy, evaluated with each seed's draws."""
+
+
+def _no_judges(data: dict[str, Json]) -> dict[str, Json]:
+    return {k: v for k, v in data.items() if k != "judges" or v}
 
 
 def _hash(data: Json) -> str:
@@ -128,6 +143,20 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds or len(ends) < len(parts) or backwards or len(set(seeds)) != len(seeds):
         raise UsageError(f"--seeds {text!r} names no seeds, or one twice: write 5 (seeds 0-4), 100-104, or 3,7.")
     return seeds
+
+
+def parse_judges(assignments: Iterable[str]) -> dict[str, str]:
+    """("refusal=openai:m@http://…", ...) -> role -> model."""
+    out: dict[str, str] = {}
+    for item in assignments:
+        role, equals, model = (part.strip() for part in item.partition("="))
+        if not (role and equals and model) or role in out:
+            raise UsageError(
+                f"--judge {item!r} is not understood, or names a role twice: write ROLE=MODEL, such as "
+                "--judge refusal=openai:my-model@http://localhost:8000/v1."
+            )
+        out[role] = model
+    return out
 
 
 def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
@@ -163,7 +192,12 @@ def _value(text: str) -> Json:
 
 
 def read_experiment(
-    file: Path | None, *, settings: Mapping[str, Any], arms: Sequence[str] | None = None, **flags: Any
+    file: Path | None,
+    *,
+    settings: Mapping[str, Any],
+    arms: Sequence[str] | None = None,
+    judges: Mapping[str, str] | None = None,
+    **flags: Any,
 ) -> Experiment:
     """An Experiment from a TOML file, overridden by ``--set`` tables and by flags that are not None."""
     data: dict[str, Any] = {}
@@ -174,7 +208,7 @@ def read_experiment(
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
         except (ValueError, RecursionError) as error:  # not TOML, or not even text
             raise UsageError(f"{file} is not TOML: {error}.") from error
-    for key in ("arms", "game_options", "trainer_options", "run", "rollouts"):
+    for key in ("arms", "game_options", "trainer_options", "run", "rollouts", "judges"):
         if not isinstance(data.get(key, {}), dict):
             raise UsageError(f"{file}: {key} is {data[key]!r}. Write it as a table: [{key}].")
     for section in ("game", "trainer"):  # a table [game.options] in TOML; game = "name" stays a string
@@ -182,6 +216,8 @@ def read_experiment(
             raise UsageError(f'{file}: write {section} = "name" and its options as [{section}_options].')
     given = {k: v for k, v in flags.items() if v is not None}
     merged = {**data, **given}
+    if judges:
+        merged["judges"] = {**data.get("judges", {}), **judges}
     for section in ("game", "trainer", "run", "rollouts"):
         key = f"{section}_options" if section in ("game", "trainer") else section
         if section in settings:

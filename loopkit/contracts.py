@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +29,9 @@ from loopkit.records import (
     Transcript,
     Turn,
 )
+
+if TYPE_CHECKING:
+    from loopkit.judges import Role
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
@@ -103,6 +106,8 @@ class Game(ABC):
     """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
     observed_is_paid: ClassVar[bool] = False
     """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
+    judge_roles: ClassVar[Mapping[str, Role]] = {}
+    """The roles a model may judge in, name -> what is asked. A game without judges does without."""
     programs: ClassVar[bool] = False
     """Whether ``assess`` runs untrusted programs in ``loopkit.sandbox.shared()``: tried before a run, and recorded."""
     tiny_settings: ClassVar[Mapping[str, Json]] = {}

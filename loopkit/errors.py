@@ -45,6 +45,10 @@ class RunError(LoopkitError):
     exit_code = 3
 
 
+class JudgeError(RunError):
+    """A model judge gave no usable answer. It is nobody's reward, and no fault of the game."""
+
+
 class CheckFailed(LoopkitError):
     """A conformance check did not hold."""
 

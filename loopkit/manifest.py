@@ -42,7 +42,24 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef) -> dict[str, Jso
         "plugins": {name: str(origin) for name, origin in used.items()},
         "git": git_revision(Path(loopkit.__file__).parent),
         "start_policy_sha256": policy_hash(start),
+        **({"judges": _judges(spec, plugins)} if spec.judges else {}),
         **({"sandbox": shared().describe()} if plugins.get("games", spec.game).load().programs else {}),
+    }
+
+
+def _judges(spec: RunSpec, plugins: Plugins) -> dict[str, Json]:
+    """What each judge is asked with, and its weights where they are here. A server's are not seen, only its name."""
+    roles = plugins.game(spec.game).judge_roles
+    return {
+        name: {
+            "model": model,
+            "question_sha256": hashlib.sha256(
+                json.dumps([roles[name].instructions, roles[name].schema], sort_keys=True).encode()
+            ).hexdigest(),
+            "weights_sha256": policy_hash(PolicyRef(model.removeprefix("tiny:"))),
+            "openai": _version("openai") if model.startswith("openai:") else None,
+        }
+        for name, model in spec.judges.items()
     }
 
 

@@ -20,17 +20,21 @@ from loopkit.config import (
     validate,
 )
 from loopkit.contain import contained
-from loopkit.contracts import Game, RewardChannel
+from loopkit.contracts import Game, Policy, RewardChannel
 from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.judges import closed
 from loopkit.records import Json
 from loopkit.scoring import CORE_CLUES, PAID, Setup
 
 if TYPE_CHECKING:
+    from loopkit.judges import Role
     from loopkit.plugins import Entry, Plugins
 
 
-def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game:
-    """The game with validated options, its preset among them."""
+def build_game(
+    plugins: Plugins, name: str, options: Mapping[str, Json], judges: Mapping[str, Policy] | None = None
+) -> Game:
+    """The game with validated options, its preset among them, and its judges by role."""
     cls, preset = plugins.game(name), plugins.get("games", name).preset
     if "data" in options and "data" not in cls.Options.model_fields:
         raise UsageError(f"game {name} takes no --data: its tasks are its own. Leave it out, or choose another game.")
@@ -38,7 +42,7 @@ def build_game(plugins: Plugins, name: str, options: Mapping[str, Json]) -> Game
     origin = plugins.get("games", name).origin
     cure = f"Check its options, or report it to the authors of {origin.distribution}."
     with contained(origin, f"game {name!r} of {origin} could not be made", cure, passes=(UsageError,)):  # bad data
-        return cls(chosen)
+        return cls(chosen, judges) if judges else cls(chosen)
 
 
 def own_channels(game: Game) -> dict[str, RewardChannel]:
@@ -104,9 +108,21 @@ def refuse_fixed(entry: Entry, given: Mapping[str, Json], where: str) -> None:
             )
 
 
-def set_up(plugins: Plugins, spec: RunSpec) -> Setup:
-    """Build what a spec names."""
-    game = build_game(plugins, spec.game, spec.game_options)
+def roles_of(plugins: Plugins, name: str, judges: Mapping[str, str]) -> dict[str, Role]:
+    """The roles of a game that ``judges`` (role -> model) fills. Raises UsageError for a role it does not have."""
+    known = plugins.game(name).judge_roles
+    for role in judges:
+        if role not in known:
+            cure = nearest(role, known) if known else "It asks none. Leave it out."
+            raise UsageError(f"judges: {name} has no role {role!r}. {cure}")
+    return {role: known[role] for role in judges}
+
+
+def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None = None) -> Setup:
+    """Build what a spec names. Without ``judges`` those it names are closed: names can be read, nothing be scored."""
+    roles = roles_of(plugins, spec.game, spec.judges)
+    judges = {n: closed(n, role, spec.judges[n]) for n, role in roles.items()} if judges is None else judges
+    game = build_game(plugins, spec.game, spec.game_options, judges)
 
     def channel(name: str, options: Mapping[str, Json], where: str) -> RewardChannel:
         return channel_of(plugins, game, spec.game, name, options, where)
@@ -130,6 +146,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     the model is ``tiny`` and the trainer has such an option.
     """
     game = build_game(plugins, experiment.game, experiment.game_options)
+    roles_of(plugins, experiment.game, experiment.judges)
     entry = plugins.get("trainers", experiment.trainer)
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
@@ -170,6 +187,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         "model": experiment.model,
         "run": run,
         "rollouts": query,
+        "judges": experiment.judges,
     }
     seeds = parse_seeds(experiment.seeds)
     specs = [RunSpec(**common, arm=BASE, channel="loophole", channel_options={}, seed=s) for s in seeds]

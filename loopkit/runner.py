@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from loopkit import plugins as registry
 from loopkit.checks import Report, check_game
 from loopkit.config import BASE, RunSpec
-from loopkit.contracts import PolicyRef
+from loopkit.contracts import Policy, PolicyRef
 from loopkit.errors import RunError, UsageError
 from loopkit.files import to_json, write_whole
+from loopkit.judges import JUDGES, Judge
 from loopkit.manifest import check_sandbox, manifest
 from loopkit.metrics import summary
 from loopkit.playing import evaluate
@@ -25,7 +27,7 @@ from loopkit.plugins import Plugins
 from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee, plan
-from loopkit.resolve import build_game, set_up
+from loopkit.resolve import roles_of, set_up
 from loopkit.rundir import RunDir
 from loopkit.sandbox import shared
 
@@ -97,7 +99,7 @@ def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> Pol
         )
     else:
         source = LocalReferee(
-            set_up(plugins, spec),
+            set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES)),
             seed=spec.seed,
             split="train",
             n_steps=settings.steps,
@@ -114,7 +116,7 @@ def evaluate_run(spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, c
     from loopkit.policy.load import load
 
     settings = spec.run
-    setup = set_up(plugins, spec)
+    setup = set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES))
     scored = evaluate(
         setup,
         load(ref, seed=spec.seed),
@@ -128,13 +130,45 @@ def evaluate_run(spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, c
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
 
 
-def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
-    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it."""
+def _evaluation_only(model: str, plugins: Plugins) -> str:
+    """Why a model of its scheme cannot be trained; empty where it can."""
+    scheme = model.partition(":")[0]
+    if scheme not in plugins.names("policies"):
+        return ""
+    return str(getattr(plugins.get("policies", scheme).load(), "evaluation_only", ""))
+
+
+def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
+    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
+
+    A PolicyRef; of a scheme that is evaluated only, the Policy itself.
+    """
     scheme, _, argument = spec.model.partition(":")
     if scheme in plugins.names("policies"):
-        found: PolicyRef = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
+        found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
         return found
     return PolicyRef(spec.model)
+
+
+def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:
+    """``spec.model``, ready to speak: loaded, or behind a server."""
+    found = start_policy(spec, plugins, progress)
+    if isinstance(found, PolicyRef):
+        from loopkit.policy.load import load
+
+        return load(found, seed=seed)
+    policy: Policy = found
+    return policy
+
+
+def judges_of(spec: RunSpec, plugins: Plugins, directory: Path | None) -> dict[str, Policy]:
+    """The judges that a spec names, by role. Each is loaded when it is first asked what ``directory`` does not hold."""
+    out: dict[str, Policy] = {}
+    for name, role in roles_of(plugins, spec.game, spec.judges).items():
+        model = spec.judges[name]
+        opened = partial(open_policy, spec.model_copy(update={"model": model}), plugins, lambda done, total: None, 0)
+        out[name] = Judge(name, role, model, opened, directory and directory / f"{name}.jsonl")
+    return out
 
 
 def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
@@ -150,10 +184,11 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
             raise RunError(
                 f"{file} cannot be read ({type(error).__name__}). Remove it and run the same command: it checks again."
             ) from error
-    game = build_game(plugins, spec.game, spec.game_options)
-    setup = set_up(plugins, spec)
+    setup = set_up(plugins, spec, judges_of(spec, plugins, out / JUDGES))
+    game = setup.game
     channels = {**setup.shadow, spec.channel: setup.paid}
-    report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60)
+    report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60,
+                        new_process=not spec.judges)  # fmt: skip
     report.raise_if_failed()
     write_whole(file, to_json(report.json()))
     return report
@@ -161,6 +196,11 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
 
 def preflight(spec: RunSpec, plugins: Plugins) -> None:
     """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
+    if reason := _evaluation_only(spec.model, plugins):
+        raise UsageError(f"--model {spec.model} {reason}")
+    for model in spec.judges.values():
+        if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing
+            start_policy(spec.model_copy(update={"model": model}), plugins, lambda done, total: None)
     game = set_up(plugins, spec).game
     if game.programs:
         shared()  # refused now, if this machine has none that holds

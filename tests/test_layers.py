@@ -24,11 +24,11 @@ LAYERS: list[set[str]] = [
         "loopkit.sandbox.inside.probes", "loopkit.sandbox.inside.syscalls", "loopkit.sandbox.inside.zygote",
     },
     {"loopkit.contracts", "loopkit.hookspecs"},
-    {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
+    {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.judges"},
     {
         "loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict",
-        "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation", "loopkit.stats.monitors",
-        "loopkit.stats.persistence", "loopkit.stats.times",
+        "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation",
+        "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.times",
     },
     {"loopkit.scoring"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
@@ -48,7 +48,7 @@ LAYERS: list[set[str]] = [
         "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
         "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer",
         "loopkit.policy.warmup", "loopkit.policy.tiny", "loopkit.policy.plugin",
-        "loopkit.policy.forward", "loopkit.policy.optimizer", "loopkit.policy.process",
+        "loopkit.policy.forward", "loopkit.policy.optimizer", "loopkit.policy.process", "loopkit.policy.endpoint",
     },
     {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},
@@ -56,6 +56,7 @@ LAYERS: list[set[str]] = [
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
+        "loopkit.cli.agreement",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
     "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
     "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),
+    "agreement": ("loopkit.cli.agreement:agreement", "Compare a run's model judge with the game's rule."),
 }
 
 EXAMPLES = """\b

@@ -12,9 +12,10 @@ import click
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
-from loopkit.contracts import SPLITS, PolicyRef, Split
+from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
+from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
 from loopkit.errors import UsageError
+from loopkit.judges import JUDGES
 from loopkit.metrics import Summary, summary
 from loopkit.resolve import resolve, set_up
 from loopkit.rundir import OTHER_OPTIONS, RunDir, read_spec
@@ -27,6 +28,7 @@ Examples:
   loopkit eval runs/…/loophole-s0 --game self-grading           # the same policy on another game
   loopkit eval runs/…/loophole-s0/checkpoints/step-000020       # an earlier checkpoint
   loopkit eval path/to/model --game context-compliance --data requests.parquet --prompts 200
+  loopkit eval openai:my-model@http://localhost:8000/v1 --game self-grading --prompts 200
 
 Evaluations of a run are kept under its eval/ and not repeated.
 """
@@ -40,6 +42,7 @@ Evaluations of a run are kept under its eval/ and not repeated.
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Game options. Repeatable.")
+@render.judge_option
 @sandbox_option
 @render.format_option
 @render.json_option
@@ -51,10 +54,11 @@ def evaluate(
     seed: int,
     data: str | None,
     settings: Sequence[str],
+    judges: Sequence[str],
     style: str,
     as_json: bool,
 ) -> None:
-    """Play POLICY (tiny, a model, a run directory or a checkpoint) on held-out prompts and print its rates."""
+    """Play POLICY (tiny, a model, openai:MODEL@URL, a run or a checkpoint) on held-out prompts and print its rates."""
     plugins = registry.load()
     tables = parse_set(settings)
     if data is not None:
@@ -67,7 +71,12 @@ def evaluate(
     if own is not None and own.game == chosen:
         options = {k: v for k, v in own.game_options.items() if data is None or k != "data_sha256"}
         tables["game"] = {**options, **tables.get("game", {})}
-    experiment = read_experiment(None, settings=tables, arms=["loophole"], game=chosen, seeds=f"{seed}-{seed}")
+    given = parse_judges(judges)
+    if own is not None and own.game == chosen:
+        given = {**own.judges, **given}
+    experiment = read_experiment(
+        None, settings=tables, arms=["loophole"], judges=given, game=chosen, seeds=f"{seed}-{seed}"
+    )
     if own is not None and own.run.max_tokens is not None:
         experiment.run.setdefault("max_tokens", own.run.max_tokens)
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
@@ -117,13 +126,16 @@ def _policy(
     spec: RunSpec,
     plugins: registry.Plugins,
     bars: render.Bars,
-) -> PolicyRef:
+) -> PolicyRef | Policy:
     from loopkit.policy.save import reference
     from loopkit.runner import start_policy
 
     if run is None or own is None:
-        return start_policy(spec.model_copy(update={"model": policy}), plugins, bars.bar(policy, "warm-up"))
-    start = start_policy(own, plugins, bars.bar(own.model, "warm-up"))
+        found: PolicyRef | Policy = start_policy(
+            spec.model_copy(update={"model": policy}), plugins, bars.bar(policy, "warm-up")
+        )
+        return found
+    start: PolicyRef = start_policy(own, plugins, bars.bar(own.model, "warm-up"))
     if checkpoint is None:
         return start
     directory = run / "checkpoints" / checkpoint
@@ -136,7 +148,7 @@ def _policy(
 
 def _evaluate(
     spec: RunSpec,
-    ref: PolicyRef,
+    ref: PolicyRef | Policy,
     split: Split,
     prompts: int,
     run: Path | None,
@@ -145,16 +157,16 @@ def _evaluate(
     bars: render.Bars,
 ) -> Summary:
     from loopkit.playing import evaluate as play_all
-    from loopkit.policy.load import load
+    from loopkit.runner import judges_of
 
     kept = RunDir(run) if run is not None else None
     if kept is not None and (found := kept.read_eval(spec.game, split, name)):
         return found
     with kept.lock() if kept is not None else nullcontext():  # refused now, not after the work
-        setup = set_up(plugins, spec)
+        setup = set_up(plugins, spec, judges_of(spec, plugins, None if run is None else run / JUDGES))
         scored = play_all(
             setup,
-            load(ref, seed=spec.seed),
+            _speaker(ref, spec.seed),
             seed=spec.seed,
             split=split,
             prompts=prompts,
@@ -168,8 +180,17 @@ def _evaluate(
     return numbers
 
 
+def _speaker(ref: PolicyRef | Policy, seed: int) -> Policy:
+    if not isinstance(ref, PolicyRef):
+        return ref  # behind a server
+    from loopkit.policy.load import load
+
+    return load(ref, seed=seed)
+
+
 def _options(own: RunSpec | None, spec: RunSpec) -> str:
     """Marks an evaluation on a game of other options than the run's own: its rollouts are others."""
-    if own is not None and (own.game, own.game_options) == (spec.game, spec.game_options):
+    if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
         return ""
-    return f"{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version):016x}"
+    judges = [spec.judges] if spec.judges else []
+    return f"{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"

@@ -19,6 +19,10 @@ from loopkit.records import Estimate, Json
 FORMATS = {"plain": "simple", "markdown": "github"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+judge_option = click.option(
+    "--judge", "judges", multiple=True, metavar="ROLE=MODEL",
+    help="A model in a role of the game: a directory, an id, or openai:MODEL@URL. Repeatable.",
+)  # fmt: skip
 format_option = click.option(
     "--format", "style", type=click.Choice(list(FORMATS)), default="plain", show_default=True, help="Table format."
 )

@@ -13,6 +13,7 @@ from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.errors import UsageError
 from loopkit.files import to_json, write_whole
+from loopkit.judges import JUDGES
 from loopkit.metrics import summary
 from loopkit.resolve import set_up
 from loopkit.rundir import (
@@ -25,6 +26,7 @@ from loopkit.rundir import (
     shards,
     write_shard,
 )
+from loopkit.runner import judges_of
 from loopkit.scoring import Setup, score
 
 EPILOG = """\b
@@ -54,7 +56,7 @@ def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
     with render.Bars() as bars:
         for directory in found:
             spec = read_spec(directory)
-            setup = set_up(plugins, spec)
+            setup = set_up(plugins, spec, judges_of(spec, plugins, directory / JUDGES))
             with RunDir(directory).lock():
                 n, changed = _rescore(directory, spec.game, setup, check, bars)
             rows.append({"run": str(directory), "rollouts": n, "changed": changed})

@@ -12,7 +12,7 @@ import tomli_w
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_set, read_experiment
+from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.errors import UsageError
 from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
 from loopkit.parallel import DEADLINE, require, run_all, start_server
@@ -28,6 +28,7 @@ Examples:
   loopkit run --game context-compliance --trainer grpo
   loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
+  loopkit run --game context-compliance --judge refusal=openai:my-model@http://localhost:8000/v1
   loopkit run --game self-grading --trainer sft --arms student --set arms.student.channel=loophole \\
       --set rollouts.run=runs/…/loophole-s0 --set 'rollouts.where=false-claim=false'
 
@@ -51,6 +52,7 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@render.judge_option
 @sandbox_option
 @render.format_option
 @render.json_option
@@ -67,6 +69,7 @@ def run(
     jobs: int | None,
     deadline: float,
     dry_run: bool,
+    judges: Sequence[str],
     style: str,
     as_json: bool,
 ) -> None:
@@ -78,8 +81,9 @@ def run(
     if names == []:
         raise UsageError("--arms names no arm. Write --arms loophole,control, or leave it out.")
     experiment = read_experiment(
-        config, settings=tables, arms=names, game=game, trainer=trainer, model=model, seeds=seeds
-    )
+        config, settings=tables, arms=names, judges=parse_judges(judges), game=game, trainer=trainer, model=model,
+        seeds=seeds,
+    )  # fmt: skip
     out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
     if not dry_run and not os.path.exists(out / "results.json"):  # False where that cannot be known
         start_server()
