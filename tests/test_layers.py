@@ -50,8 +50,8 @@ LAYERS: list[set[str]] = [
     {"loopkit.results", "loopkit.preload"},
     {
         "loopkit.report", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
-        "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page", "loopkit.report.rollouts",
-        "loopkit.report.studies", "loopkit.report.texts",
+        "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
+        "loopkit.report.rollouts", "loopkit.report.studies", "loopkit.report.texts",
     },
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",

@@ -125,14 +125,9 @@ class ExperimentData:
             (r.summary for r in self.runs if not r.trained and r.spec.seed == run.spec.seed and r.summary), None
         )
         known = base and base["rates"].get(name)
-        if (
-            not run.trained
-            or not known
-            or known["high"] is None
-            or game is None
-            or name is None
-            or name not in game.detectors
-        ):
+        if not run.trained or not known or known["high"] is None:
+            return None
+        if game is None or name is None or name not in game.detectors:
             return None
         rates = [r and r["value"] for r in (s["rates"].get(name) for s in run.steps)]
         if not any(r is not None for r in rates):

@@ -108,7 +108,7 @@ def embedded(
             None if r.prompt is None else [[role, t[:LONGEST], max(0, len(t) - LONGEST)] for role, t in r.prompt]
         )
         out.append([
-            places[r.experiment, r.run.name], r.step, r.slot, r.occurrence, prompts.setdefault(text, len(prompts)),
+            places[r.experiment, r.run.name], r.step, r.slot, r.name, prompts.setdefault(text, len(prompts)),
             [[t.text, t.finish, None if t.reply is None else t.reply[:LONGEST], t.cut] for t in r.turns],
             [None if (f := r.flags.get(c)) is None else int(f) for c in known["flags"]],
             *([_short(getattr(r, kind).get(c)) for c in known[kind]] for kind in ("rewards", "scores", "clues")),

@@ -45,7 +45,7 @@ class Row:
     split: str
     step: int | None
     slot: str
-    occurrence: int
+    name: str
     task: str
     turns: tuple[Said, ...]
     flags: Mapping[str, bool | None]
@@ -56,8 +56,8 @@ class Row:
 
     @property
     def id(self) -> str:
-        """Names the rollout in permalinks: experiment, run, slot, occurrence."""
-        return f"{self.experiment}/{self.run.name}/{self.slot}/{self.occurrence}"
+        """Names the rollout in permalinks: experiment, run, and its id in the records (slot and name)."""
+        return f"{self.experiment}/{self.run.name}/{self.slot}/{self.name}"
 
     @property
     def text(self) -> str:
@@ -211,7 +211,7 @@ def _rows(
         turns = tuple(_turn(*t) for t in zip(one["said"], one["finish"], one["replies"], strict=True))
         clues = {name: json.loads(v) if isinstance(v, str) else v for name, v in part(scored, "clue").items()}
         out[k] = Row(
-            number, run, shard.split, shard.step, one["slot"], one["occurrence"], one["task"], turns,
+            number, run, shard.split, shard.step, one["slot"], one["name"], one["task"], turns,
             part(scored, "flag"), part(scored, "reward"), part(scored, "score"), clues,
             experiment.tasks.prompt(one["slot"].partition("/")[0], one["task"]),
         )  # fmt: skip

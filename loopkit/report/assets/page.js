@@ -34,9 +34,9 @@
   if (!$("data")) return;
   const data = JSON.parse($("data").textContent);
   const PAGE = 50;
-  const [RUN, STEP, SLOT, OCCURRENCE, PROMPT, TURNS, FLAGS, REWARDS, SCORES, CLUES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const [RUN, STEP, SLOT, NAME, PROMPT, TURNS, FLAGS, REWARDS, SCORES, CLUES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
   const run = (row) => ({ experiment: data.runs[row[RUN]][0], arm: data.runs[row[RUN]][1], seed: data.runs[row[RUN]][2], name: data.runs[row[RUN]][3] });
-  const id = (row) => `${run(row).experiment}/${run(row).name}/${row[SLOT]}/${row[OCCURRENCE]}`;
+  const id = (row) => `${run(row).experiment}/${run(row).name}/${row[SLOT]}/${row[NAME]}`;
   const byId = new Map(data.rollouts.map((row) => [id(row), row]));
   const about = (row) => data.experiments[run(row).experiment];
 
@@ -201,7 +201,7 @@
       return;
     }
     const r = run(row), e = about(row), made = [element("h2", "", flat(`${r.arm}, seed ${r.seed}, ${row[STEP] === null ? "held out" : `step ${row[STEP]}`}`, 120))];
-    made.push(element("p", "sub", flat(`${e.name}: ${row[SLOT]}, occurrence ${row[OCCURRENCE]}`, 300)));
+    made.push(element("p", "sub", flat(`${e.name}: ${row[SLOT]}/${row[NAME]}`, 300)));
     const prompt = data.prompts[row[PROMPT]];
     if (prompt) for (const [role, text, cut] of prompt) made.push(...block(role, text, cut, []));
     else made.push(element("p", "note", "The prompt is not known here."));
