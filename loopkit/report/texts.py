@@ -98,7 +98,12 @@ def _holding(rows: Sequence[Row]) -> Mapping[str, int]:
         for length in (1, 2, 3):
             for i in range(len(words) - length + 1):
                 phrase = text[words[i].start() : words[i + length - 1].end()]
-                if len(phrase) > 2 and "\n" not in phrase and (phrase[0] + phrase[-1]).strip("<>").isalnum():
+                if (
+                    len(phrase) > 2
+                    and "\n" not in phrase
+                    and re.match(r"[\w<]", phrase)
+                    and re.search(r"[\w>]$", phrase)
+                ):
                     found.add(phrase)
         out.update(found)
     return out
