@@ -53,10 +53,15 @@ LAYERS: list[set[str]] = [
     {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},
     {
+        "loopkit.report", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
+        "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
+        "loopkit.report.rollouts", "loopkit.report.studies", "loopkit.report.texts",
+    },
+    {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement",
+        "loopkit.cli.agreement", "loopkit.cli.report",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

@@ -14,7 +14,9 @@ from tabulate import tabulate
 
 from loopkit import contain
 from loopkit.plugins import Plugins
-from loopkit.records import Estimate, Json
+from loopkit.records import Json
+from loopkit.report.numbers import interval as interval  # the same on the page
+from loopkit.report.numbers import percent as percent
 
 FORMATS = {"plain": "simple", "markdown": "github"}
 
@@ -49,18 +51,6 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str], style: str = "p
 def echo_json(data: Json) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(data, indent=2, allow_nan=False, default=str))
-
-
-def percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def interval(e: Estimate | None, *, n: bool = True) -> str:
-    """``12.3 [10.1, 14.9] n=2000``, in percent."""
-    if e is None:
-        return "-"
-    bounds = f"[{percent(e.low)}, {percent(e.high)}]" if e.low is not None else "[withheld]"
-    return f"{percent(e.value)} {bounds}" + (f" n={e.n}" if n else "")
 
 
 class Bars(AbstractContextManager["Bars"]):

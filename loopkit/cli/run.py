@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
 from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
+from loopkit.report.numbers import sparkline
 from loopkit.resolve import resolve
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
@@ -101,6 +103,8 @@ def run(
     if as_json:
         render.echo_json(results.json())
     else:
+        if sys.stdout.isatty():  # the page's order: verdict, curves, tables
+            click.echo(sketch(results, specs, out))
         click.echo(report(results, specs[0], style))
         click.echo(f"\nRecords: {out} (results.json holds every number above)")
 
@@ -220,6 +224,35 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     elif results.checked.status != "proven":
         parts.append(f"No verdict: the game is unproven ({'; '.join(results.checked.reasons)}).")
     return "\n\n".join(parts)
+
+
+def sketch(results: Results, specs: Sequence[RunSpec], out: Path) -> str:
+    """What stands above the tables on a terminal: the verdict, and each arm's curves in training, mean over seeds."""
+    rows = []
+    for arm in results.arms:
+        steps = [RunDir(out / s.name).steps() for s in specs if s.arm == arm != BASE]
+        for name, kind in ((results.headline, "rates"), ("task", "scores"), ("observed", "scores")):
+            if any(steps):
+                low, high = results.bounds.get(name, (0.0, 1.0)) if kind == "rates" else (0.0, 1.0)
+                title = f"exploit: {name}" if kind == "rates" else name
+                rows.append([arm, title, *curve(steps, kind, name, max(low, 0.0), high)])
+    parts = [f"Verdict. {results.verdict.sentence()}"] if results.verdict else []
+    if rows:
+        parts.append(f"In training, mean over seeds, from 0 to 100 % (step 0 to {specs[0].run.steps - 1}).")
+        parts.append(render.table(rows, ["arm", "measure", "by step", "first", "last"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def curve(
+    runs: Sequence[Sequence[Mapping[str, Json]]], kind: str, name: str, low: float, high: float
+) -> tuple[str, str, str]:
+    """(sparkline, first, last) of the mean over runs of a number in steps.jsonl."""
+    means = []
+    for k in range(max(map(len, runs))):
+        found = [s[k][kind].get(name) for s in runs if k < len(s)]
+        seen = [v["value"] if kind == "rates" else v for v in found if v is not None]
+        means.append(sum(seen) / len(seen) if seen else None)
+    return sparkline(means, low, high), render.percent(means[0]), render.percent(means[-1])
 
 
 def _marked(results: Results, detectors: Sequence[str]) -> list[str]:

@@ -1,0 +1,278 @@
+"""What a report is made of, read from run directories: experiments, their runs, and studies. Writes nothing.
+
+A run may still be going on or have failed: what there is, is read, and its state is said.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from loopkit.config import BASE, Experiment, RunSpec
+from loopkit.contracts import Game
+from loopkit.errors import LoopkitError, RunError, UsageError
+from loopkit.plugins import Plugins
+from loopkit.records import Json
+from loopkit.resolve import build_game
+from loopkit.rundir import RunDir, read_spec
+from loopkit.runner import ERROR, checkpoint_of
+from loopkit.stats.onset import discovery
+
+TUNING = "tuning.md"
+"""What the user keeps beside ``experiment.toml`` of the configurations tried."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run (arm x seed). ``state`` is "done", "running", "failed" or "waiting"."""
+
+    path: Path
+    spec: RunSpec
+    manifest: Mapping[str, Json]
+    steps: Sequence[Mapping[str, Json]]
+    summary: Mapping[str, Json] | None
+    """The held-out evaluation; None before there is one."""
+    state: str
+    error: str
+    events: Sequence[Mapping[str, Json]]
+    """What was overcome on the way (``timings.jsonl``)."""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def trained(self) -> bool:
+        return self.spec.arm != BASE
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The prompts of a game, which records hold by name only. ``why`` says why there are none."""
+
+    game: Game | None
+    why: str = ""
+    _found: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def prompt(self, split: str, task: str) -> list[tuple[str, str]] | None:
+        """(role, text) of a task's opening messages; None where it is not known. Secrets are never read."""
+        if self.game is None:
+            return None
+        if split not in self._found:
+            self._found[split] = {t.id: t.messages for t in self.game.tasks(split)}  # type: ignore[arg-type]
+        messages = self._found[split].get(task)
+        return None if messages is None else [(m.role, m.content) for m in messages]
+
+
+@dataclass(frozen=True)
+class ExperimentData:
+    """An experiment's directory."""
+
+    path: Path
+    name: str
+    asked: Experiment | None
+    results: Mapping[str, Json] | None
+    """``results.json``; None while a run is missing."""
+    runs: Sequence[RunData]
+    tasks: Tasks
+    tuning: str
+
+    @cached_property
+    def arms(self) -> list[str]:
+        return list(dict.fromkeys(r.spec.arm for r in self.runs))
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        return sorted({r.spec.seed for r in self.runs})
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.runs[0].spec
+
+    @cached_property
+    def detectors(self) -> list[str]:
+        """Names of the detectors, headline first where that is known."""
+        names = dict.fromkeys(n for r in self.runs for source in (r.steps[:1], [r.summary or {}]) for s in source
+                              for n in s.get("rates", {}))  # fmt: skip
+        game = self.tasks.game
+        first = [self.results["headline"]] if self.results else list(game.detectors) if game else []
+        return [n for n in dict.fromkeys([*first, *names]) if n in names or not names]
+
+    @property
+    def headline(self) -> str | None:
+        return self.detectors[0] if self.detectors else None
+
+    @property
+    def onset_detector(self) -> str | None:
+        """The detector that onset and domination use."""
+        if self.results:
+            return str(self.results["onset_detector"])
+        game = self.tasks.game
+        return (game.onset_detector if game else None) or self.headline
+
+    def discovery(self, run: RunData) -> Mapping[str, Json] | None:
+        """Onset and domination of a run, of results.json or, before there is one, of the steps so far."""
+        if self.results:
+            found = (r for r in self.results["runs"] if (r["arm"], r["seed"]) == (run.spec.arm, run.spec.seed))
+            return next((r["discovery"] for r in found), None)
+        name, game = self.onset_detector, self.tasks.game
+        base = next(
+            (r.summary for r in self.runs if not r.trained and r.spec.seed == run.spec.seed and r.summary), None
+        )
+        known = base and base["rates"].get(name)
+        if not run.trained or not known or known["high"] is None:
+            return None
+        if game is None or name is None or name not in game.detectors:
+            return None
+        rates = [r and r["value"] for r in (s["rates"].get(name) for s in run.steps)]
+        if not any(r is not None for r in rates):
+            return None
+        padded = [*rates, *[None] * (run.spec.run.steps - len(rates))]
+        return asdict(discovery(padded, known["high"], low=game.detectors[name].bounds[0]))
+
+    @property
+    def finished(self) -> bool:
+        return all(r.state == "done" for r in self.runs)
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study's directory: its ``results.json`` (docs/results.md), and the experiments its runs lie in."""
+
+    path: Path
+    results: Mapping[str, Json]
+    experiments: Sequence[Path]
+
+
+Source = ExperimentData | StudyData
+
+
+def gather(directories: Sequence[Path], plugins: Plugins) -> list[Source]:
+    """Studies first, then experiments, each once. Raises UsageError naming a directory that is neither."""
+    studies: dict[Path, StudyData] = {}
+    experiments: dict[Path, tuple[Path, set[str]]] = {}
+    for directory in directories:
+        for found in _inside(directory):
+            if (study := _study(found)) is not None:
+                studies[found.resolve()] = study
+                for path in study.experiments:
+                    experiments.setdefault(path.resolve(), (path, set()))
+            elif (found / "run.toml").exists():
+                _, names = experiments.setdefault(found.resolve().parent, (found.parent, set()))
+                names.add(found.name)
+            else:
+                experiments[found.resolve()] = (found, set())
+    made = [_experiment(path, only, plugins) for path, only in experiments.values()]
+    return [*studies.values(), *_named([e for e in made if e is not None])]
+
+
+def _inside(directory: Path) -> list[Path]:
+    """The study, experiment or run that a directory is, or those it holds."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is no directory. Give an experiment's, as `loopkit run` wrote it.")
+    if any((directory / n).exists() for n in ("experiment.toml", "run.toml", "study.toml", "results.json")):
+        return [directory]
+    if any(directory.glob("*/run.toml")):
+        return [directory]
+    inner = sorted({p.parent for pattern in ("*/experiment.toml", "*/study.toml") for p in directory.glob(pattern)}
+                   | {p.parent.parent for p in directory.glob("*/*/run.toml")})  # fmt: skip
+    if not inner:
+        raise UsageError(
+            f"{directory} holds no run, experiment or study of loopkit's. Give the --out of `loopkit run`."
+        )
+    return inner
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise RunError(
+            f"{path} cannot be read ({error}). Run the experiment's command again: it is made anew."
+        ) from error
+
+
+def _study(directory: Path) -> StudyData | None:
+    file = directory / "results.json"
+    if not file.exists():
+        return None
+    data = _json(file)
+    if data.get("kind") != "study":
+        return None
+    if data.get("schema_version") != 1:
+        raise RunError(f"{file} has schema version {data.get('schema_version')!r}; this loopkit reads 1. Run the study "
+                       "again with it: its runs are kept.")  # fmt: skip
+    runs = dict.fromkeys((directory / r["directory"]).parent for r in data.get("runs", ()))
+    return StudyData(directory, data, [p for p in runs if p.is_dir()])
+
+
+def _experiment(path: Path, only: set[str], plugins: Plugins) -> ExperimentData | None:
+    """None of a directory whose runs have not begun. ``only``: these of its runs (empty: all)."""
+    asked, file = None, path / "experiment.toml"
+    if file.exists():
+        try:
+            asked = Experiment.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise UsageError(f"{file} cannot be read: {error}. Restore it.") from error
+    runs = [_run(p.parent) for p in sorted(path.glob("*/run.toml")) if not only or p.parent.name in only]
+    if not runs:
+        return None
+    order = [BASE, *(asked.arms if asked else ())]
+    runs.sort(key=lambda r: (order.index(r.spec.arm) if r.spec.arm in order else len(order), r.spec.arm, r.spec.seed))
+    results = _json(path / "results.json") if (path / "results.json").exists() and not only else None
+    spec = runs[0].spec
+    try:
+        game = build_game(plugins, spec.game, spec.game_options)
+        tasks = Tasks(game)
+        if type(game).version != spec.game_version:
+            tasks = Tasks(None, f"the game has version {type(game).version} now, the runs had {spec.game_version}")
+    except LoopkitError as error:
+        tasks = Tasks(None, str(error))
+    tuning = path / TUNING
+    return ExperimentData(
+        path, path.resolve().name, asked, results, runs, tasks,
+        tuning.read_text(encoding="utf-8", errors="replace") if tuning.exists() else "",
+    )  # fmt: skip
+
+
+def _named(experiments: Sequence[ExperimentData]) -> list[ExperimentData]:
+    """With names that tell them apart."""
+    seen: dict[str, int] = {}
+    out = []
+    for e in experiments:
+        seen[e.name] = seen.get(e.name, 0) + 1
+        name = e.name if seen[e.name] == 1 else f"{e.name} ({seen[e.name]})"
+        out.append(ExperimentData(e.path, name, e.asked, e.results, e.runs, e.tasks, e.tuning))
+    return out
+
+
+def _run(path: Path) -> RunData:
+    run, spec = RunDir(path), read_spec(path)
+    summary = run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec))
+    error = (path / ERROR).read_text(encoding="utf-8", errors="replace") if (path / ERROR).exists() else ""
+    steps = run.steps()
+    state = "done" if summary else "failed" if error else "running" if steps or not spec.run.steps else "waiting"
+    manifest = path / "manifest.json"
+    return RunData(
+        path, spec, _json(manifest) if manifest.exists() else {}, steps, asdict(summary) if summary else None,
+        state, error, _events(path / "timings.jsonl"),
+    )  # fmt: skip
+
+
+def _events(path: Path) -> list[Mapping[str, Json]]:
+    if not path.exists():
+        return []
+    out: list[Mapping[str, Json]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue  # appended to without a rename: the last line may be half
+        if isinstance(found, dict) and "event" in found:
+            out.append(found)
+    return out

@@ -1,0 +1,92 @@
+"""What an experiment was made with: the command that asks for it again, options, versions, plugins, tuning log."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loopkit.config import Experiment, parse_set, read_experiment
+from loopkit.errors import LoopkitError
+from loopkit.records import Json
+from loopkit.report.gather import ExperimentData
+
+
+def made(e: ExperimentData) -> dict[str, Any]:
+    """Command, plugins, options, versions, tuning log, as the template needs them."""
+    spec = e.spec
+    manifests: dict[str, list[str]] = {}
+    for r in e.runs:
+        if r.manifest:
+            known = {k: v for k, v in r.manifest.items() if k not in ("spec_hash", "plugins")}
+            manifests.setdefault(json.dumps(known, sort_keys=True), []).append(r.name)
+    origins = dict.fromkeys(
+        f"{what}: {origin}" for r in e.runs for what, origin in r.manifest.get("plugins", {}).items()
+    )
+    asked = e.asked
+    given = {key for key, _ in _settings(asked)} if asked else set()
+    options = [
+        [f"{section}.{k}", str(v), "asked for" if f"{section}.{k}" in given else ""]
+        for section, table in (
+            ("run", spec.run.model_dump()),
+            ("trainer", spec.trainer_options),
+            ("game", spec.game_options),
+        )
+        for k, v in table.items()
+    ]
+    arms = {r.spec.arm: f"{r.spec.channel} {json.dumps(r.spec.channel_options)}" for r in e.runs if r.trained}
+    git = next((r.manifest.get("git") for r in e.runs if r.manifest), None)
+    version = next((r.manifest.get("loopkit") for r in e.runs if r.manifest), "?")
+    return {
+        "command": command(e), "versions": [(_flat(json.loads(m)), names) for m, names in manifests.items()],
+        "origins": list(origins), "options": options, "arms": arms, "tuning": e.tuning, "git": git, "version": version,
+        "hashes": [[r.name, r.manifest.get("spec_hash", "-")] for r in e.runs],
+        "python": sorted({str(r.manifest.get("python")) for r in e.runs if r.manifest}),
+    }  # fmt: skip
+
+
+def _flat(manifest: Mapping[str, Json]) -> list[tuple[str, str]]:
+    out = []
+    for key, value in manifest.items():
+        if isinstance(value, Mapping):
+            out += [(f"{key}: {k}", str(v)) for k, v in value.items()]
+        else:
+            out.append((key, "-" if value is None else str(value)))
+    return out
+
+
+def command(e: ExperimentData) -> str | None:
+    """The `loopkit run` that asks for the same experiment, proven by reading it back; else one from its TOML file."""
+    asked = e.asked
+    if asked is None:
+        return None
+    settings = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in _settings(asked)]
+    words = ["loopkit", "run", "--game", asked.game, "--trainer", asked.trainer, "--model", asked.model]
+    words += ["--arms", ",".join(asked.arms), "--seeds", asked.seeds]
+    if _reads_back(asked, settings):
+        words += [w for s in settings for w in ("--set", s)]
+    else:
+        words = ["loopkit", "run", "--config", str(e.path / "experiment.toml")]
+    return shlex.join([*words, "--out", str(e.path)])
+
+
+def _settings(asked: Experiment) -> list[tuple[str, Json]]:
+    """What ``--set`` would say."""
+    tables = {
+        "game": asked.game_options,
+        "trainer": asked.trainer_options,
+        "run": asked.run,
+        "rollouts": asked.rollouts,
+    }
+    tables |= {f"arms.{arm}": table for arm, table in asked.arms.items()}
+    return [(f"{section}.{k}", v) for section, table in tables.items() for k, v in table.items()]
+
+
+def _reads_back(asked: Experiment, settings: Sequence[str]) -> bool:
+    try:
+        again = read_experiment(None, settings=parse_set(settings), arms=list(asked.arms), game=asked.game,
+                               trainer=asked.trainer, model=asked.model, seeds=asked.seeds)  # fmt: skip
+    except LoopkitError:
+        return False
+    return again == asked
