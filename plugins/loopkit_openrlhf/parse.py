@@ -8,6 +8,7 @@ statement, ``train(args)``.
 import ast
 import importlib.util
 import json
+import pathlib
 import sys
 
 MODULE = "openrlhf.cli.train_ppo_ray"
@@ -16,7 +17,7 @@ MODULE = "openrlhf.cli.train_ppo_ray"
 def script():
     """The script's code up to the call that trains, which must be its last statement."""
     spec = importlib.util.find_spec(MODULE)
-    tree = ast.parse(open(spec.origin, encoding="utf-8").read(), spec.origin)
+    tree = ast.parse(pathlib.Path(spec.origin).read_text(encoding="utf-8"), spec.origin)
     main = tree.body[-1]
     if not isinstance(main, ast.If) or ast.unparse(main.body[-1]) != "train(args)":
         raise SystemExit(f"{MODULE} does not end in train(args): this version of OpenRLHF is not understood.")

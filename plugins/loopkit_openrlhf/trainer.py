@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,6 +23,7 @@ from loopkit.serving import RefereeClient, serve
 from loopkit_openrlhf import checkpoints, engine
 from loopkit_openrlhf.command import MODULE, OpenRlhfOptions, command
 from loopkit_openrlhf.desk import Desk
+from loopkit_openrlhf.diagnose import diagnose
 
 HOME = "openrlhf"
 
@@ -103,6 +104,11 @@ class OpenRlhf(Trainer):
         yield str(home / "agent.py"), self.agent()
         named = self.options.python or os.environ.get(engine.VARIABLE) or "python"
         yield "command", self.line(named, self.words(source, home, resume=False))
+
+    @classmethod
+    def diagnose(cls, options: OpenRlhfOptions) -> Iterable[tuple[str, str, str]]:
+        """Interpreter, versions, GPUs, disk, ports."""
+        return diagnose(options)
 
     def words(self, source: Referee, home: Path, *, resume: bool) -> list[str]:
         """The arguments of OpenRLHF's command line."""

@@ -5,6 +5,7 @@ the weights that travel to vLLM are always those of the first time.
 """
 
 import os
+import socket
 from datetime import timedelta
 
 
@@ -35,6 +36,15 @@ class Gloo:
         self.group.broadcast([tensor], options).wait()
 
 
+AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
 def patch():
     import ray
     import torch
@@ -62,11 +72,24 @@ def patch():
 
     pynccl.PyNcclCommunicator = Gloo
 
+    # Ray's raylet gives its agents 15 seconds to say which ports they chose, too few on a busy machine: choose for them.
+    from ray._private.parameter import RayParams
+
+    plain = RayParams.__init__
+
+    def with_ports(self, *args, **kwargs):
+        plain(self, *args, **kwargs)
+        for name in AGENT_PORTS:
+            if not getattr(self, name):
+                setattr(self, name, free_port())
+
+    RayParams.__init__ = with_ports
+
     begin, gpus = ray.init, int(os.environ.get("LOOPKIT_TEST_GPUS", "1"))
 
     def init(*args, **kwargs):
         if os.environ.get("RAY_ADDRESS", "local") == "local" and not args and "address" not in kwargs:
-            small = {"num_gpus": gpus, "num_cpus": 2 * gpus + 2, "include_dashboard": False}
+            small = {"num_gpus": gpus, "num_cpus": gpus + 3, "include_dashboard": False}
             kwargs = {**small, "object_store_memory": 200_000_000, **kwargs}
         return begin(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Python runs this at start-up in every process of the run: before OpenRLHF is imported, its CUDA calls are redirected."""
+"""Run at start-up in every process: before OpenRLHF is imported, its CUDA calls are redirected."""
 
 import sys
 
