@@ -11,6 +11,7 @@ command -v g++ >/dev/null || { echo "DeepSpeed compiles its operators: install g
 if [ "$(cat "$env/made" 2>/dev/null)" != "$mark" ]; then
   rm -rf "$env"
   python3.11 -m venv "$env"
+  "$env/bin/python" -m pip install --quiet setuptools==77.0.3 wheel==0.48.0  # what deepspeed is built with
   pip="$env/bin/python -m pip install --quiet --no-deps"
   $pip -r "$here/requirements.txt"  # every version that ran; torchvision and the like are left out: they need CUDA
   $pip openrlhf==0.11.2

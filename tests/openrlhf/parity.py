@@ -55,6 +55,7 @@ def theirs(estimator, rewards, masks):
 
 def main(path):
     ours, out = algorithms(path), {}
+    ours.EPSILON = 1e-9  # added to a group's standard deviation: OpenRLHF's, where grpo has TRL's 1e-4
     torch.manual_seed(0)
     rewards = torch.randn(P, G, dtype=torch.float64).float()
     lengths = torch.randint(2, L + 1, (P, G))

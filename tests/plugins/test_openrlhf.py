@@ -29,13 +29,12 @@ from loopkit import plugins as registry
 from loopkit.cli import main
 from loopkit.contracts import PolicyRef
 from loopkit.errors import LoopkitError, RefereeError, RunError, UsageError
-from loopkit.policy.load import load_parts
 from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Decode
 from loopkit.referee import LocalReferee
 from loopkit.resolve import build_game
 from loopkit.serving import serve
-from tests.openrlhf.speaking import Engine
+from tests.openrlhf.speaking import Engine, Tokenizer
 from tests.policy.small import Ledger
 from tests.toys import setup
 
@@ -198,8 +197,8 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    return load_parts(str(BUNDLED))[1]
+def tokenizer() -> Tokenizer:
+    return Tokenizer(BUNDLED)
 
 
 def params(**given: Any) -> Any:
@@ -261,7 +260,7 @@ def test_a_rollout_is_one_sequence_of_which_the_answers_are_marked(
         assert len(said) == 2
         chat = [{"role": m.role, "content": m.content} for m in rollouts[said].messages()]
         rendered = tokenizer.apply_chat_template(chat, tokenize=False)
-        end = tokenizer.eos_token
+        end = tokenizer.decode([tokenizer.eos_token_id])
         assert tokenizer.decode(ids).removesuffix(end) == rendered.removesuffix(end)
         marked = [any(i <= k < j for i, j in spans) for k in range(len(ids))]
         assert [x == -1.0 for x in a["rollout_log_probs"]] == marked
@@ -482,7 +481,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
 
 def test_dry_run_prints_dataset_agent_file_and_command(call: Any, tmp_path: Path) -> None:
     words = ["run", "--game", "self-grading", "--trainer", "openrlhf:ppo", "--dry-run", "--out", str(tmp_path / "out")]
-    code, out = call(*words, "--set", "run.steps=2")
+    code, out = call(*words, "--set", "run.steps=2", "--set", "run.prompts_per_step=16")
     assert code == 0
     assert "prompts.jsonl: 32 rows" in out
     assert "class AgentExecutor(AgentExecutorBase):" in out

@@ -72,7 +72,7 @@ def patch():
 
     pynccl.PyNcclCommunicator = Gloo
 
-    # Ray's raylet gives its agents 15 seconds to say which ports they chose, too few on a busy machine: choose for them.
+    # A raylet gives its agents 15 seconds to say which ports they chose, too few on a busy machine: choose for them.
     from ray._private.parameter import RayParams
 
     plain = RayParams.__init__

@@ -17,16 +17,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from tests.openrlhf.speaking import Engine
+from tests.openrlhf.speaking import Engine, Tokenizer
 
 
 def train(args):
     spec = importlib.util.spec_from_file_location("agent_module", args.agent)
     agent = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(agent)
-    from transformers import AutoTokenizer
-
-    tokenizer, executor = AutoTokenizer.from_pretrained(args.model), agent.AgentExecutor()
+    tokenizer, executor = Tokenizer(Path(args.model)), agent.AgentExecutor()
     rows = [json.loads(line)["label"] for line in Path(args.dataset).read_text().splitlines()]
     random.Random(args.seed).shuffle(rows)
     actor, fault = Path(args.ckpt) / "_actor", os.environ.get("STANDIN_FAULT", "")
