@@ -34,13 +34,15 @@ def serve(
     port: int = 0,
     token: str | None = None,
     verbs: Mapping[str, Callable[[Json], Json]] | None = None,
+    reachable: bool = False,
 ) -> Server:
     """Serve a referee on loopback until ``close``; use it in a ``with``. Port 0 picks a free one.
 
     ``verbs`` adds endpoints of whoever serves, each a JSON object in, one out, under the same lock and token.
-    Raises UsageError for a host that other machines can reach, a port that is taken, or an unusable token.
+    Raises UsageError for a host that other machines can reach (unless ``reachable``: whoever reads that network's
+    traffic then reads the token), a port that is taken, or an unusable token.
     """
-    return Server(referee, host, port, secrets.token_urlsafe(32) if token is None else token, verbs or {})
+    return Server(referee, host, port, secrets.token_urlsafe(32) if token is None else token, verbs or {}, reachable)
 
 
 class Server:
@@ -51,8 +53,9 @@ class Server:
     """
 
     def __init__(
-        self, referee: Referee, host: str, port: int, token: str, verbs: Mapping[str, Callable[[Json], Json]]
-    ) -> None:
+        self, referee: Referee, host: str, port: int, token: str, verbs: Mapping[str, Callable[[Json], Json]],
+        reachable: bool,
+    ) -> None:  # fmt: skip
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise UsageError("a referee's token must be printable ASCII without spaces, and not empty.")
         self.token, self.errors = token, list[BaseException]()
@@ -62,7 +65,7 @@ class Server:
         self._resumed: set[str] = set()
         self._session = secrets.token_hex(8)
         try:
-            self._http = _Http((_loopback(host), port), self)
+            self._http = _Http((host if reachable else _loopback(host), port), self)
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot serve on {host} port {port}: {error}. Choose another port (0: any).") from error
         address, port = self._http.server_address[:2]

@@ -95,6 +95,11 @@ def command(
     parts, decodes = layout(options), list(decodes)
     P, G = source.prompts_per_step, source.group_size
     workers = options.nodes * parts.actor
+    if options.nodes > 1 and (options.host in ("127.0.0.1", "localhost") or options.ray_address == "local"):
+        raise UsageError(
+            f"{options.nodes} nodes need trainer.host, this node's address that the others reach, and "
+            "trainer.ray_address, the Ray cluster they are in (see docs/openrlhf.md)."
+        )
     if P * G % (workers * options.micro_batch):
         raise UsageError(
             f"{P} prompts x {G} rollouts are not whole micro-batches of {options.micro_batch} on {workers} GPU(s): "

@@ -68,7 +68,8 @@ class OpenRlhf(Trainer):
         write_whole(home / "prompts.jsonl", "".join(self.rows(source)).encode("utf-8", "replace"))
         write_whole(home / "agent.py", self.agent().encode())
         write_whole(home / "command.txt", (self.line(python, words) + "\n").encode())
-        with serve(desk.referee, host=self.options.host, verbs={"claim": desk.claim}) as server:
+        many = self.options.nodes > 1
+        with serve(source, host=self.options.host, verbs={"claim": desk.claim}, reachable=many) as server:
             _private(home / "session.json", to_json({"url": server.url, "token": server.token}))
             client = RefereeClient(server.url, server.token, timeout=1800.0)  # by the server's lock, like the agents
 

@@ -119,6 +119,7 @@ def test_layout(given: dict[str, Any], parts: tuple[int, int, int]) -> None:
     [
         ({"gpus": 4, "tensor_parallel": 3}, "whole vLLM engines"),
         ({"gpus": 1, "colocate": False}, "too few to part"),
+        ({"nodes": 2}, "2 nodes need trainer.host"),
         ({"micro_batch": 3}, "not whole micro-batches"),
         ({"engine_args": ["3"]}, "no flag"),
         ({"engine_args": ["--data.max_len=3"]}, "the run's own"),
