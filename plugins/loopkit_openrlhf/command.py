@@ -112,7 +112,7 @@ def command(
         raise UsageError(
             f"OpenRLHF learns at one temperature above 0, and this game asks for {temperatures}. Use another trainer."
         )
-    fixed: dict[str, Sequence[object]] = {
+    fixed: dict[str, Sequence[object] | None] = {
         "actor.model_name_or_path": [start],
         "train.agent_func_path": [home / "agent.py"],
         "train.seed": [seed % SEEDS],
@@ -137,10 +137,10 @@ def command(
         "ckpt.save_hf": [],
         **({"ckpt.load_enable": []} if resume else {}),
         "critic.model_name_or_path": [start] if options.estimator == "gae" else None,
-    }  # type: ignore[dict-item]
+    }  # None: not given, and not to be passed through either
     chosen = _chosen(options, parts)
     given = _given(options.engine_args, fixed)
-    words = []
+    words: list[str] = []
     for name, values in {**fixed, **{k: v for k, v in chosen.items() if k not in given}}.items():
         if values is not None:
             words += [f"--{name}", *map(str, values)]

@@ -3,7 +3,7 @@
     eval "$(tests/openrlhf/make_env.sh)"
     pytest -m acceptance tests/openrlhf/test_real.py --timeout 7200 -s
 
-Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md#what-was-run-here.
+Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md.
 """
 
 from __future__ import annotations
