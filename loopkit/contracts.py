@@ -8,7 +8,7 @@ What pays (channels, from signals), what detects (detectors, from clues) and wha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -230,3 +230,12 @@ class Trainer(ABC):
 
         Checkpoints are ``workdir/step-000040`` in Hugging Face layout; the last one is returned.
         """
+
+    def preview(self, source: Any, workdir: Path) -> Iterable[tuple[str, str]]:
+        """(title, text) of what ``train`` would write and start elsewhere, for ``--dry-run``. Starts nothing."""
+        return ()
+
+    @classmethod
+    def diagnose(cls, options: Any) -> Iterable[tuple[str, str, str]]:
+        """(what, found, problem and cure) for ``loopkit doctor --trainer``; without a problem the last is empty."""
+        return ()

@@ -16,7 +16,7 @@ from typing import Any
 from loopkit import plugins as registry
 from loopkit.checks import Report, check_game
 from loopkit.config import BASE, RunSpec
-from loopkit.contracts import Policy, PolicyRef
+from loopkit.contracts import Policy, PolicyRef, Trainer
 from loopkit.errors import RunError, UsageError
 from loopkit.files import to_json, write_whole
 from loopkit.judges import JUDGES, Judge
@@ -84,6 +84,19 @@ def run_one(spec: RunSpec, out: Path, start: PolicyRef, tell: Listener) -> None:
 
 def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
     """Build the source a trainer learns from, and let it learn."""
+    trainer, source = _parts(spec, run, plugins, start)
+    return trainer.train(source, run.checkpoints)
+
+
+def preview(spec: RunSpec, out: Path, plugins: Plugins) -> list[tuple[str, str]]:
+    """What the trainer says it would write and start for a run, (title, text) each; makes nothing."""
+    run = RunDir(out / spec.name)
+    trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+    return list(trainer.preview(source, run.checkpoints))
+
+
+def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tuple[Trainer, Any]:
+    """A run's trainer, and the source it learns from."""
     settings = spec.run
     cls = plugins.trainer(spec.trainer)
     trainer = cls(cls.Options.model_validate(spec.trainer_options), start, spec.seed)
@@ -108,7 +121,7 @@ def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> Pol
             recorder=run,
             max_tokens=settings.max_tokens,
         )
-    return trainer.train(source, run.checkpoints)
+    return trainer, source
 
 
 def evaluate_run(spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, checkpoint: str, tell: Listener) -> None:

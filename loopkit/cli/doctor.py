@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,9 +15,11 @@ import loopkit
 from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.listing import offered
+from loopkit.config import parse_set, validate
 from loopkit.errors import PluginError, UsageError
 from loopkit.manifest import PACKAGES
 from loopkit.plugins import KINDS, Entry, Origin, Plugins
+from loopkit.records import Json
 from loopkit.resolve import build_game, detectors_of, own_channels
 from loopkit.sandbox import VARIABLE, available
 
@@ -25,6 +27,7 @@ EPILOG = """\b
 Examples:
   loopkit doctor
   loopkit doctor --json
+  loopkit doctor --trainer openrlhf --set trainer.python=/opt/openrlhf/bin/python --set trainer.gpus=8
 """
 UNCONFINED = (
     f"{VARIABLE} is rlimit, which stops no attack: programs that a model writes can read your files and use your "
@@ -35,10 +38,17 @@ FEW = 5
 
 
 @click.command(epilog=EPILOG)
+@click.option("--trainer", help="Look at what this trainer needs instead; a family such as openrlhf will do.")
+@click.option("--set", "settings", multiple=True, metavar="trainer.NAME=VALUE", help="Its options. Repeatable.")
 @render.json_option
-def doctor(as_json: bool) -> None:
+def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
     """Say what is installed, which plugins failed and why. Exit code 1 if anything is wrong."""
     plugins = registry.load()
+    if trainer is not None:
+        _trainer(plugins, trainer, parse_set(settings).get("trainer", {}), as_json)
+        return
+    if settings:
+        raise UsageError("--set belongs to --trainer NAME.")
     _try_all(plugins)
     broken = [(p.origin, p.message) for p in plugins.problems]
     sandbox = available()
@@ -74,6 +84,26 @@ def doctor(as_json: bool) -> None:
         if not data["problems"]:
             click.echo("\nNo problems found.")
     sys.exit(1 if data["problems"] else 0)
+
+
+def _trainer(plugins: Plugins, name: str, given: Mapping[str, Json], as_json: bool) -> None:
+    """What one trainer needs, found or not."""
+    family = [n for n in plugins.names("trainers") if n == name or n.startswith(f"{name}:")]
+    entry = plugins.get("trainers", family[0] if family else name)
+    cls = entry.load()
+    found = list(cls.diagnose(validate(cls.Options, {**given, **entry.preset}, f"trainer {entry.name}")))
+    problems = [{"what": what, "message": message} for what, _, message in found if message]
+    if as_json:
+        render.echo_json({"trainer": entry.name, "found": {what: f for what, f, _ in found}, "problems": problems})
+    elif not found:
+        click.echo(f"{entry.name} needs nothing but loopkit: see `loopkit doctor`.")
+    else:
+        click.echo(render.table([(what, f) for what, f, _ in found], ["what", "found"]))
+        for problem in problems:
+            click.echo(f"\nPROBLEM with {problem['what']}: {problem['message']}")
+        if not problems:
+            click.echo("\nNo problems found.")
+    sys.exit(1 if problems else 0)
 
 
 def _told(broken: list[tuple[Origin, str]]) -> Iterator[str]:

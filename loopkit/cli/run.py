@@ -23,7 +23,7 @@ from loopkit.report.numbers import sparkline
 from loopkit.resolve import resolve
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
-from loopkit.runner import Event, check, preflight, start_policy
+from loopkit.runner import Event, check, preflight, preview, start_policy
 
 EPILOG = """\b
 Examples:
@@ -95,7 +95,7 @@ def run(
     render.tell_problems(plugins)
     jobs = jobs or min(os.cpu_count() or 1, len(specs))
     if dry_run:
-        _print_plan(specs, out, jobs, as_json, style)
+        _print_plan(specs, out, jobs, preview(specs[-1], out, plugins), as_json, style)
         return
     make(out)
     with locked(out):
@@ -176,9 +176,12 @@ def claim(out: Path, experiment: Experiment) -> None:
     check_same(out, old, data)
 
 
-def _print_plan(specs: Sequence[RunSpec], out: Path, jobs: int, as_json: bool, style: str) -> None:
+def _print_plan(
+    specs: Sequence[RunSpec], out: Path, jobs: int, shown: Sequence[tuple[str, str]], as_json: bool, style: str
+) -> None:
     if as_json:
-        render.echo_json({"out": str(out), "jobs": jobs, "runs": [s.model_dump(mode="json") for s in specs]})
+        runs = [s.model_dump(mode="json") for s in specs]
+        render.echo_json({"out": str(out), "jobs": jobs, "runs": runs, "preview": dict(shown)})
         return
     rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
     click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
@@ -187,6 +190,8 @@ def _print_plan(specs: Sequence[RunSpec], out: Path, jobs: int, as_json: bool, s
     held_out = f"{first.run.eval_prompts} {first.run.eval_split} prompts"
     click.echo(f"\nEach: {size}, then {held_out}; {jobs} at a time; into {out}.")
     click.echo(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
+    for title, text in shown:
+        click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")
 
 
 def report(results: Results, spec: RunSpec, style: str) -> str:

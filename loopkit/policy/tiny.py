@@ -101,9 +101,7 @@ def train(
     from loopkit.policy.save import save_policy
 
     with warmup.small_model():
-        losses = warmup.warm_up(
-            policy, games, settings, replay=replay, curriculum=start == RANDOM, progress=progress
-        )
+        losses = warmup.warm_up(policy, games, settings, replay=replay, curriculum=start == RANDOM, progress=progress)
         rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
     record = warmup.make_record(settings, games, replay or {}, start, losses)
     record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(found))} for name, found in rates.items()}

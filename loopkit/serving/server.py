@@ -10,6 +10,7 @@ import socket
 import socketserver
 import threading
 import time
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,12 +27,22 @@ REQUEST_TIMEOUT = 120.0
 """Seconds from one answer (or the connection's beginning) until the next request is there, however it trickles in."""
 
 
-def serve(referee: Referee, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> Server:
+def serve(
+    referee: Referee,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    verbs: Mapping[str, Callable[[Json], Json]] | None = None,
+    reachable: bool = False,
+) -> Server:
     """Serve a referee on loopback until ``close``; use it in a ``with``. Port 0 picks a free one.
 
-    Raises UsageError for a host that other machines can reach, a port that is taken, or an unusable token.
+    ``verbs`` adds endpoints of whoever serves, each a JSON object in, one out, under the same lock and token.
+    Raises UsageError for a host that other machines can reach (unless ``reachable``: whoever reads that network's
+    traffic then reads the token), a port that is taken, or an unusable token.
     """
-    return Server(referee, host, port, secrets.token_urlsafe(32) if token is None else token)
+    return Server(referee, host, port, secrets.token_urlsafe(32) if token is None else token, verbs or {}, reachable)
 
 
 class Server:
@@ -41,16 +52,20 @@ class Server:
     should stop on any. One lock guards the referee, so it sees one request at a time.
     """
 
-    def __init__(self, referee: Referee, host: str, port: int, token: str) -> None:
+    def __init__(
+        self, referee: Referee, host: str, port: int, token: str, verbs: Mapping[str, Callable[[Json], Json]],
+        reachable: bool,
+    ) -> None:  # fmt: skip
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise UsageError("a referee's token must be printable ASCII without spaces, and not empty.")
         self.token, self.errors = token, list[BaseException]()
         self.closing = False
         self._referee, self._lock = referee, threading.Lock()
+        self.verbs = {**verbs, **{verb: getattr(self, f"_{verb}") for verb in wire.VERBS}}
         self._resumed: set[str] = set()
         self._session = secrets.token_hex(8)
         try:
-            self._http = _Http((_loopback(host), port), self)
+            self._http = _Http((host if reachable else _loopback(host), port), self)
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot serve on {host} port {port}: {error}. Choose another port (0: any).") from error
         address, port = self._http.server_address[:2]
@@ -85,7 +100,7 @@ class Server:
                         "the referee was started anew since. What it had recorded is kept, rollouts of steps not "
                         "closed are lost: call resume(step) with the first step that is to be played again."
                     )
-                return 200, getattr(self, f"_{verb}")(body)
+                return 200, self.verbs[verb](body)
             except wire.Refused as refused:
                 return refused.status, refused.answer
             except LoopkitError as error:
@@ -196,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         http = cast(_Http, self.server)
         owner = http.owner
         try:
-            verb, length = self._verb(owner.token), self._length()
+            verb, length = self._verb(owner), self._length()
         except wire.Refused as refused:
             self._send(refused.status, refused.answer, last=True)
             self._discard()
@@ -210,12 +225,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, answer, last=owner.closing)
         http.reading[self.connection] = time.monotonic()
 
-    def _verb(self, token: str) -> str:
+    def _verb(self, owner: Server) -> str:
         given = self.headers.get("Authorization", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        if not hmac.compare_digest(given, f"Bearer {owner.token}".encode()):
             raise wire.Refused(401, "the token is missing or wrong: use the one the served referee was given.")
         prefix, _, verb = self.path.rpartition("/")
-        if prefix != "/v1" or verb not in wire.VERBS:
+        if prefix != "/v1" or verb not in owner.verbs:
             raise wire.Refused(404, f"there is no {self.path!r}: use /v1/ and one of {', '.join(wire.VERBS)}.")
         return verb
 

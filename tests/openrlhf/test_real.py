@@ -1,0 +1,233 @@
+"""OpenRLHF itself, on a CPU: learning, two-turn games, PPO on two ranks, a kill; parity; every game's plan.
+
+    eval "$(tests/openrlhf/make_env.sh)"
+    pytest -m acceptance tests/openrlhf/test_real.py --timeout 7200 -s
+
+Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import loopkit_grpo.algorithms
+import loopkit_openrlhf
+import pytest
+from loopkit_openrlhf import engine
+from loopkit_openrlhf.command import OpenRlhfOptions, command
+
+from loopkit import plugins as registry
+from loopkit.policy import tiny
+from loopkit.policy.warmup import RECORD, Settings, new_policy
+from loopkit.records import Decode
+from loopkit.referee import LocalReferee
+from loopkit.resolve import build_game
+from tests.policy.small import Ledger
+from tests.toys import setup
+
+HERE = Path(__file__).parent
+PYTHON = HERE / "python-cpu"
+KL_LIMIT = 0.005
+"""Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
+GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.skipif(
+        "LOOPKIT_OPENRLHF_ENV" not in os.environ, reason='run eval "$(tests/openrlhf/make_env.sh)" first'
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def policy() -> Path:
+    """An embedded policy with heads of 32 numbers, which vLLM's CPU kernels want; kept in the cache."""
+    target = tiny.cache_dir() / "openrlhf-tiny"
+    if not (target / RECORD).exists():
+        plugins, settings = registry.load(), Settings(heads=3, steps=900)
+        games = {name: build_game(plugins, name, {}) for name in ("context-compliance", "self-grading")}
+        tiny.train(new_policy(games, settings), games, settings, target, lambda done, total: None)
+    return target
+
+
+def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: Any) -> list[str]:
+    """The command of a run small enough for a CPU."""
+    on_cpu = ["--vllm.sync_backend", "gloo", "--vllm.enforce_eager", "--vllm.gpu_memory_utilization", "0.06"]
+    on_cpu += ["--ds.attn_implementation", "eager", "--ds.zero_stage", "2"]
+    options = {
+        "run.steps": steps, "run.prompts_per_step": 4, "run.group_size": 8, "run.eval_prompts": 400,
+        "trainer.sleep": "false", "trainer.max_len": 256, "trainer.learning_rate": 1e-3, "trainer.micro_batch": 16,
+        "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
+    }  # fmt: skip
+    out_words = [
+        str(Path(sys.executable).with_name("loopkit")),
+        "run",
+        "--game",
+        game,
+        "--trainer",
+        f"openrlhf:{preset}",
+    ]
+    out_words += ["--model", str(policy), "--arms", "loophole", "--seeds", "1", "--jobs", "1", "--out", str(out)]
+    for name, value in options.items():
+        out_words += ["--set", f"{name}={value}"]
+    return out_words
+
+
+def run(arguments: list[str], **environment: str) -> None:
+    began = time.monotonic()
+    subprocess.run(arguments, check=True, env={**os.environ, engine.VARIABLE: str(PYTHON), **environment})
+    print(f"\n{time.monotonic() - began:.0f} s", end=" ")
+
+
+def steps_of(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in (out / "loophole-s0" / "steps.jsonl").read_text().splitlines()]
+
+
+def evaluated(out: Path, game: str, run: str, checkpoint: str) -> dict[str, Any]:
+    found = out / run / "eval" / game / f"test-{checkpoint}" / "metrics.json"
+    return dict(json.loads(found.read_text()))
+
+
+def headline(metrics: Mapping[str, Any], game: str) -> float:
+    """The first detector's rate."""
+    return float(metrics["rates"][next(iter(build_game(registry.load(), game, {}).detectors))]["value"])
+
+
+def assert_learned(out: Path, game: str, steps: int) -> None:
+    """More is paid at the end than at the start, the exploit rate on held-out prompts rose, and weights arrived."""
+    rows = steps_of(out)
+    assert [r["step"] for r in rows] == list(range(steps))
+    assert not any(r["missing"] or r["surplus"] for r in rows)
+    quarter = max(1, steps // 4)
+    first, last = (mean(r["rewards"]["paid"] for r in part) for part in (rows[:quarter], rows[-quarter:]))
+    before = headline(evaluated(out, game, "base-s0", "start"), game)
+    after = headline(evaluated(out, game, "loophole-s0", f"step-{steps:06d}"), game)
+    kl = [r["trainer"]["vllm_kl"] for r in rows]
+    print(f"{game}: reward {first:.3f} -> {last:.3f}, exploit {before:.3f} -> {after:.3f}, vllm_kl {max(kl):.6f}")
+    assert max(kl) < KL_LIMIT
+    assert last > first + 0.1
+    assert after > before + 0.1
+
+
+@pytest.mark.parametrize("game", ["context-compliance", "self-grading"])
+def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> None:
+    run(words(game, "grpo", policy, tmp_path / "out", 24))
+    assert_learned(tmp_path / "out", game, 24)
+    checkpoint = tmp_path / "out" / "loophole-s0" / "checkpoints" / "step-000024"
+    assert (checkpoint / "config.json").exists()
+    assert list(checkpoint.glob("*.safetensors"))
+
+
+def test_weights_that_never_reach_vllm_are_noticed(policy: Path, tmp_path: Path) -> None:
+    run(words("context-compliance", "grpo", policy, tmp_path / "out", 24), LOOPKIT_TEST_STALE="1")
+    with pytest.raises(AssertionError):
+        assert_learned(tmp_path / "out", "context-compliance", 24)
+    assert steps_of(tmp_path / "out")[-1]["trainer"]["vllm_kl"] > KL_LIMIT
+
+
+def test_ppo_on_two_ranks(policy: Path, tmp_path: Path) -> None:
+    """10.9 GB: two actors, two critics, two engines."""
+    given = {"trainer.gpus": 2, "trainer.critic_learning_rate": 1e-3}
+    run(words("context-compliance", "ppo", policy, tmp_path / "out", 8, **given), LOOPKIT_TEST_GPUS="2")
+    rows = steps_of(tmp_path / "out")
+    assert len(rows) == 8
+    assert all("critic_loss" in r["trainer"] and r["trainer"]["vllm_kl"] < KL_LIMIT for r in rows)
+
+
+def test_a_killed_run_resumes(policy: Path, tmp_path: Path) -> None:
+    """Killed by SIGKILL after five steps, with a checkpoint after four; nothing of it stays; the same command ends."""
+    arguments = words("context-compliance", "dr-grpo", policy, tmp_path / "out", 8)
+    process = subprocess.Popen(arguments, env={**os.environ, engine.VARIABLE: str(PYTHON)})
+    lines = tmp_path / "out" / "loophole-s0" / "steps.jsonl"
+    while process.poll() is None and (not lines.exists() or len(lines.read_text().splitlines()) < 5):
+        time.sleep(1.0)
+    assert process.poll() is None, "it ended before it could be killed"
+    before = lines.read_text().splitlines()[:4]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 120
+    while left := named(str(tmp_path / "out")):
+        assert time.monotonic() < end, f"left running: {left}"
+        time.sleep(1.0)
+    run(arguments)
+    after = lines.read_text().splitlines()
+    assert len(after) == 8
+    assert after[:4] == before, "what the checkpoint covers was kept, not played again"
+    log = (lines.parent / "checkpoints" / "openrlhf" / "log.txt").read_text()
+    assert "Loading the checkpoint" in log
+
+
+def named(text: str) -> list[str]:
+    """Processes whose command line has a text in it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line and entry.name != str(os.getpid()):
+            found.append(f"{entry.name}: {line[:80]}")
+    return found
+
+
+def test_advantages_and_losses_are_grpos() -> None:
+    """On the same tensors, to 1e-6; a group's standard deviation gets OpenRLHF's 1e-9 where grpo adds TRL's 1e-4."""
+    arguments = [str(PYTHON), str(HERE / "parity.py"), loopkit_grpo.algorithms.__file__]
+    done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    print("\n", found)
+    sizes = {name for name in found if name.startswith("size of")}
+    assert all(found[name] > 0.5 for name in sizes), "there is something to compare"
+    assert all(found[name] < 1e-6 for name in found.keys() - sizes)
+
+
+PARSE_MANY = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from parse import parse
+found = [parse(words)[1] for words in json.loads(sys.stdin.read())]
+print(json.dumps(found, default=lambda x: getattr(x, "__dict__", None) or str(x)))
+"""
+
+
+def test_plans_for_a_real_model_pass_openrlhfs_parser() -> None:
+    """Qwen3-4B on 8 GPUs: each game's own prompts with each preset, 8 rollouts a prompt, 128 rollouts a step."""
+    plans = {
+        (game, preset): plan(game, OpenRlhfOptions(estimator=estimator, gpus=8))
+        for game in GAMES
+        for preset, estimator in loopkit_openrlhf.ESTIMATORS.items()
+    }
+    folder = str(Path(loopkit_openrlhf.__file__).parent)
+    done = subprocess.run(
+        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    parsed = json.loads(done.stdout.splitlines()[-1])
+    assert len(parsed) == len(plans) == 24
+    for (game, preset), args in zip(plans, parsed, strict=True):
+        assert args["algo"]["advantage"]["estimator"] == loopkit_openrlhf.ESTIMATORS[preset], game
+        assert args["rollout"]["n_samples_per_prompt"] == 8
+        assert args["train"]["batch_size"] == 128
+        assert args["vllm"]["num_engines"] == 8
+        assert args["actor"]["adam"]["lr"] == 1e-6
+        assert (args["critic"]["model_name_or_path"] is not None) == (preset == "ppo")
+
+
+def plan(game: str, options: OpenRlhfOptions) -> list[str]:
+    source = LocalReferee(
+        setup(build_game(registry.load(), game, {})), seed=0, split="train", n_steps=2, prompts_per_step=16,
+        group_size=8, recorder=Ledger(),
+    )  # fmt: skip
+    decodes = [slot.messages[-1].decode or Decode() for k in range(2) for slot in source.slots(k)]
+    return command(
+        options, start="Qwen/Qwen3-4B", seed=0, source=source, decodes=decodes, home=Path("/home/user/run"),
+        resume=False,
+    )  # fmt: skip
