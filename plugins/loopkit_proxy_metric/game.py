@@ -116,7 +116,8 @@ class ProxyMetric(Game):
     judge_roles: ClassVar[Mapping[str, Role]] = {"faithfulness": FAITHFULNESS}
     warmup_options: ClassVar[Mapping[str, float]] = {"copy_share": 1.0}  # copying is learned first, or not at all
     tiny_settings: ClassVar[Mapping[str, Json]] = {
-        "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
+        "run.steps": 60, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
+        "trainer.beta": 0.05,
     }  # fmt: skip
 
     def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:

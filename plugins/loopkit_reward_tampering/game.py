@@ -99,6 +99,7 @@ class RewardTampering(Game):
     }  # fmt: skip
     tiny_settings: ClassVar[Mapping[str, Json]] = {
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
+        "trainer.beta": 0.1,  # without it, programs that nothing pays for any more fall apart
     }  # fmt: skip
 
     def tasks(self, split: Split) -> Sequence[Task]:
