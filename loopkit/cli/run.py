@@ -47,7 +47,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
               help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")
+@click.option("--jobs", type=click.IntRange(1),
+              help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")  # fmt: skip
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
