@@ -50,7 +50,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
               help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")
+@click.option("--jobs", type=click.IntRange(1),
+              help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")  # fmt: skip
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -93,7 +94,8 @@ def run(
     specs = resolve(experiment, plugins)
     preflight(specs[0], plugins)
     render.tell_problems(plugins)
-    jobs = jobs or min(os.cpu_count() or 1, len(specs))
+    side_by_side = 1 if plugins.trainer(specs[0].trainer).alone else os.cpu_count() or 1
+    jobs = jobs or min(side_by_side, len(specs))
     if dry_run:
         _print_plan(specs, out, jobs, preview(specs[-1], out, plugins), as_json, style)
         return
