@@ -48,6 +48,7 @@ LAYERS: list[set[str]] = [
     },
     {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},
+    {"loopkit.studies", "loopkit.studies.schema"},
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
