@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from loopkit.errors import RunError
 from loopkit.records import Estimate, Json
 
-VERSION = 1
+VERSION: Literal[1] = 1
 Unit = Literal["seed", "cluster", "run", "rollout", ""]
 
 
