@@ -43,7 +43,8 @@ LAYERS: list[set[str]] = [
     {
         "loopkit.policy", "loopkit.policy.decode", "loopkit.policy.load", "loopkit.policy.memory",
         "loopkit.policy.save", "loopkit.policy.score", "loopkit.policy.supervised", "loopkit.policy.tokenizer",
-        "loopkit.policy.warmup", "loopkit.policy.tiny", "loopkit.policy.plugin",
+        "loopkit.policy.warmup", "loopkit.policy.tiny", "loopkit.policy.plugin", "loopkit.policy.trained",
+        "loopkit.policy.conditions",
         "loopkit.policy.forward", "loopkit.policy.optimizer", "loopkit.policy.process",
     },
     {"loopkit.runner", "loopkit.parallel"},

@@ -18,10 +18,10 @@ from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
 from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
-from loopkit.resolve import resolve
+from loopkit.resolve import resolve, start_policy
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
-from loopkit.runner import Event, check, preflight, start_policy
+from loopkit.runner import Event, check, preflight
 
 EPILOG = """\b
 Examples:

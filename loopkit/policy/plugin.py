@@ -6,3 +6,4 @@ from loopkit.hookspecs import Register, hookimpl
 @hookimpl
 def register_policies(register: Register) -> None:
     register("tiny", "loopkit.policy.tiny:resolve")
+    register("run", "loopkit.policy.trained:resolve")
