@@ -25,7 +25,11 @@ LAYERS: list[set[str]] = [
     },
     {"loopkit.contracts", "loopkit.hookspecs"},
     {"loopkit.channels", "loopkit.detectors", "loopkit.data"},
-    {"loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict"},
+    {
+        "loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict",
+        "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation", "loopkit.stats.monitors",
+        "loopkit.stats.persistence", "loopkit.stats.times",
+    },
     {"loopkit.scoring"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},

