@@ -167,16 +167,16 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
+def parse_set(assignments: Iterable[str], sections: Sequence[str] = SECTIONS) -> dict[str, Any]:
     """("run.steps=20", ...) -> nested tables. Values are read as TOML, else as text."""
     out: dict[str, Any] = {}
     for item in assignments:
         key, equals, text = item.partition("=")
         path = key.strip().split(".")
-        if not equals or not all(path) or len(path) < 2 or path[0] not in SECTIONS:
+        if not equals or not all(path) or len(path) < 2 or path[0] not in sections:
             raise UsageError(
                 f"--set {item!r} is not understood: write section.name=value with a section of "
-                f"{', '.join(SECTIONS)}, such as --set run.steps=20."
+                f"{', '.join(sections)}, such as --set run.steps=20."
             )
         table = out
         for part in path[:-1]:

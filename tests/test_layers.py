@@ -53,9 +53,15 @@ LAYERS: list[set[str]] = [
     },
     {"loopkit.runner", "loopkit.parallel"},
     {"loopkit.results", "loopkit.preload"},
-    {"loopkit.studies", "loopkit.studies.schema"},
     {
-        "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
+        "loopkit.studies", "loopkit.studies.schema", "loopkit.studies.write", "loopkit.studies.grid",
+        "loopkit.studies.comparable", "loopkit.studies.cells", "loopkit.studies.study", "loopkit.studies.monitors",
+        "loopkit.studies.paper", "loopkit.studies.transfer", "loopkit.studies.catalysis",
+        "loopkit.studies.propagation", "loopkit.studies.persistence", "loopkit.studies.dose",
+        "loopkit.studies.algorithms", "loopkit.studies.conditions", "loopkit.studies.mitigations",
+    },
+    {
+        "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate", "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
     },
