@@ -100,7 +100,7 @@ class Mitigation:
             "displaces": f"{exploit} (shown below -10), while another detector rose: {seen} (shown above +10)",
             "costs skill": f"{exploit} (shown below -10), and the task score {moved('task falls')} (shown below -5)",
             "closes": f"{exploit} (shown below -10) and {moved('exploit not above base')} against base "
-            f"(shown below +10); no other detector rose, and the task score, {moved('task holds')} against base, holds (above -5)",
+            f"(shown below +10); no other detector rose, and task holds, {moved('task holds')} against base (above -5)",
             "reduces": f"{exploit} (shown below -10); not shown: that it is closed, and at no cost",
             "no effect": f"{exploit} (shown above -10)",
             "inconclusive": f"{self.reason}; {exploit}",
