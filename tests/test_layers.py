@@ -61,7 +61,8 @@ LAYERS: list[set[str]] = [
         "loopkit.studies.algorithms", "loopkit.studies.conditions", "loopkit.studies.mitigations",
     },
     {
-        "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate", "loopkit.cli.study",
+        "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
+        "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.warmup", "loopkit.cli.rescore",
     },

@@ -46,7 +46,8 @@ class Propagation(Study):
             for game in grid.games
             for seed in grid.seeds
             for job in [
-                *(grid.run(game, arm, seed) for arm in (BASE, "loophole", "control")),
+                grid.run(game, BASE, seed),
+                *(self._played(grid.run(game, arm, seed)) for arm in ("loophole", "control")),
                 *(self._student(game, kind, seed) for kind in TEACHERS),
             ]
         ]
@@ -68,7 +69,12 @@ class Propagation(Study):
             settings={"trainer": {"learning_rate": options.learning_rate}, "run": {"steps": options.steps}},
             rollouts=query,
         )
-        return replace(job, further=tuple(self._on(job, other) for other in grid.games if other != game))
+        return self._played(job)
+
+    def _played(self, job: Job) -> Job:
+        """A policy that is played on the other games, too."""
+        others = [game for game in self.grid.games if game != job.spec.game]
+        return replace(job, further=tuple(self._on(job, game) for game in others))
 
     def _on(self, job: Job, game: str) -> Evaluation:
         return self.grid.evaluation(game, job.spec.seed, checkpoint_of(job.spec))
@@ -128,7 +134,6 @@ class Propagation(Study):
         found: list[tuple[int, Estimate | None]] = []
         for seed, job in jobs.items():
             where = None if name == "base" else self._on(job, other)
-            played = self.grid.summary(self.grid.run(other, BASE, seed) if where is None else job, where)
-            found.append((seed, played.rates.get(target.headline) if played else None))
-        why = "not played there: `loopkit study transfer` does"
-        return cells.across(found, target.detectors[target.headline].bounds, why)
+            played = self.grid.made(self.grid.run(other, BASE, seed) if where is None else job, where)
+            found.append((seed, played.rates.get(target.headline)))
+        return cells.across(found, target.detectors[target.headline].bounds)

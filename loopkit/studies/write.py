@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tabulate import tabulate
 from loopkit.files import to_json, write_whole
 from loopkit.studies.schema import Cell, Column, Curve, Matrix, Onsets, Results, Section, Table, Verdicts
 
+COUNTED = re.compile(r"^clopper-pearson, (\d+) of (\d+)")
 HEADER = ("section", "kind", "keys", "column", "seed", "value", "low", "high", "n", "unit", "method", "withheld")
 
 
@@ -117,9 +119,13 @@ def grid_of(section: Table | Matrix) -> tuple[list[str], list[list[str]]]:
 
 
 def words(cell: Cell, column: Column) -> str:
-    """``81.2 [75.8, 86.6]``; ``81.2 (76.6 to 85.4)`` over the seeds where the interval is withheld; else the reason."""
+    """``81.2 [75.8, 86.6]``; ``2 of 5 [5.3, 85.3]`` of a count; ``81.2 (76.6 to 85.4)`` over the seeds where the
+    interval is withheld; else the reason why there is none."""
     if cell.value is None:
         return f"({cell.withheld})" if cell.withheld else "-"
+    counted = COUNTED.search(cell.method)
+    if counted and cell.low is not None and cell.high is not None:
+        return f"{counted[1]} of {counted[2]} [{number(cell.low, column)}, {number(cell.high, column)}]"
     if cell.low is not None and cell.high is not None:
         return f"{number(cell.value, column)} [{number(cell.low, column)}, {number(cell.high, column)}]"
     seen = [s.value for s in cell.seeds if s.value is not None]
