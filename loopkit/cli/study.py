@@ -117,6 +117,7 @@ def study(
         _print_plan(made, directory, as_json, style)
         return
     claim(directory, asked)
+    total, ended = sum(len(merged(stage)) for stage in made.plan()), set[str]()
     with render.Bars() as bars:
 
         def tell(event: Event) -> None:
@@ -126,6 +127,9 @@ def study(
             bars.update(event.run, event.phase, event.done, event.total)
             if event.phase == "failed":
                 render.log().error("run failed", run=event.run, why=render.harmless(event.text))
+            if event.phase in ("done", "failed"):
+                ended.add(event.run)
+                bars.update(f"study {name}", "runs", len(ended), total)
 
         options = {"options": asked["options"], "settings": asked["settings"]}
         results = perform(made, directory, options, jobs or os.cpu_count() or 1, tell, bars.bar, deadline)
@@ -225,8 +229,9 @@ def report(results: Results, style: str) -> str:
     """A study in print: every section as a table, rates in percent."""
     made = results.made
     few = " Below 5 seeds: descriptive, and intervals over seeds are withheld." if len(made.seeds) < 5 else ""
+    trained = f"trained by {made.trainer}" if any(r.steps for r in results.runs) else "not trained"
     parts = [
-        f"{results.title}. {results.what}\n{made.model}, trained by {made.trainer}; {made.split} split, in percent; "
+        f"{results.title}. {results.what}\n{made.model}, {trained}; {made.split} split, in percent; "
         f"seeds {', '.join(map(str, made.seeds))}.{few}\n"
         "Mean over seeds with [95 % interval], or (lowest to highest seed) where that is withheld."
     ]

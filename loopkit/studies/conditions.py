@@ -40,7 +40,6 @@ class Conditions(Study):
     seeds: ClassVar[str] = "1"
     Options = ConditionsOptions
     options: ConditionsOptions
-    evaluation_only: ClassVar[bool] = True
 
     def plan(self) -> Iterator[list[Job]]:
         if on_tiny(self.grid.model):

@@ -42,7 +42,6 @@ class Study(ABC):
     seeds: ClassVar[str] = "3"
     Options: ClassVar[type[BaseModel]] = Options
     """Set with ``--set study.NAME=VALUE``."""
-    evaluation_only: ClassVar[bool] = False
 
     @classmethod
     def preset_games(cls, options: Any) -> tuple[str, ...]:
@@ -118,11 +117,17 @@ def prepare(grid: Grid, todo: Sequence[Job], starts: dict[str, PolicyRef], bar: 
 def _made(study: Study, jobs: Sequence[Job], asked: dict[str, Json]) -> schema.Made:
     grid = study.grid
     run = jobs[0].spec.run
-    starts = {
-        j.spec.model: read_manifest(j.directory).get("start_policy_sha256")
-        for j in jobs
-        if j.spec.model.partition(":")[0] != TRAINED
-    }
+    weights: dict[str, dict[str, str | None]] = {}
+    for job in jobs:
+        if job.spec.model.partition(":")[0] != TRAINED:
+            found = read_manifest(job.directory).get("start_policy_sha256")
+            weights.setdefault(job.spec.model, {})[job.spec.game] = found
+    starts: dict[str, str | None] = {}
+    for model, by_game in weights.items():
+        if len(set(by_game.values())) == 1:
+            starts[model] = next(iter(by_game.values()))
+        else:  # a short warm-up of its own for some game
+            starts |= {f"{model} for {game}": found for game, found in by_game.items()}
     return schema.Made(
         loopkit=loopkit.__version__,
         git=git_revision(Path(loopkit.__file__).parent),
