@@ -94,6 +94,9 @@ class Game(ABC):
     """Whether ``assess`` runs untrusted programs in ``loopkit.sandbox.shared()``: tried before a run, and recorded."""
     tiny_settings: ClassVar[Mapping[str, Json]] = {}
     """Defaults of a run on the embedded policy, as ``--set`` keys ("run.steps", "trainer.learning_rate")."""
+    warmup_options: ClassVar[Mapping[str, float]] = {}
+    """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
+    its first half."""
 
     def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
         self.options = options

@@ -5,6 +5,7 @@ installed by pip in a virtual environment of their own.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -98,6 +99,22 @@ def loopkit(
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment(site), cwd=cwd, timeout=timeout
     )
+
+
+def tiny_plays(game: str, out: Path) -> dict[str, Any]:
+    """A few steps of a game on the bundled policy, as a user runs it -> the results of a whole experiment.
+
+    The weights have seen the game: no warm-up.
+    """
+    done = loopkit(
+        "run", "--game", game, "--seeds", "1", "--out", str(out),
+        "--set", "run.steps=2", "--set", "run.eval_prompts=100",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warm-up" not in done.stderr
+    results: dict[str, Any] = json.loads((out / "results.json").read_text())
+    assert {r["arm"] for r in results["runs"]} == {"base", "loophole", "control"}
+    return results
 
 
 def command(*arguments: str) -> list[str]:

@@ -40,6 +40,9 @@ def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappi
         yield "There is no detector. Add at least one to `detectors`; the first gives the headline exploit rate."
     elif game.onset_detector is not None and game.onset_detector not in detectors:
         yield f"onset_detector {game.onset_detector!r} is no detector. Name one of {sorted(detectors)}, or None."
+    for name in game.warmup_options:
+        if not isinstance(getattr(game.options, name, None), int | float):
+            yield f"warmup_options has {name!r}, which is no number among the options. Name an option that is one."
     for key in game.tiny_settings:
         section, _, option = key.partition(".")
         if section not in ("run", "trainer") or (section == "run" and option not in RunSettings.model_fields):

@@ -24,9 +24,13 @@ from loopkit.resolve import build_game
 from loopkit.scoring import Setup
 
 BUNDLED = Path(__file__).parent / "tiny_weights"
+GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
+"""What the bundled weights are warmed up on, in this order: it decides how gradients round."""
 SHORT_STEPS = 300
 SHORT_LEARNING_RATE = 1e-3
 BASE_PROMPTS = 2000
+RANDOM = "random"
+"""What a warm-up from random weights has for a start."""
 Progress = Callable[[int, int], None]
 
 
@@ -89,7 +93,7 @@ def train(
     progress: Progress,
     *,
     replay: Mapping[str, Game] | None = None,
-    start: str = "random",
+    start: str = RANDOM,
     split: Split = "dev",
 ) -> dict[str, Any]:
     """Warm up, measure base rates on a held-out split, and save it all whole; returns the record."""
@@ -97,7 +101,9 @@ def train(
     from loopkit.policy.save import save_policy
 
     with warmup.small_model():
-        losses = warmup.warm_up(policy, games, settings, replay=replay, progress=progress)
+        losses = warmup.warm_up(
+            policy, games, settings, replay=replay, curriculum=start == RANDOM, progress=progress
+        )
         rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
     record = warmup.make_record(settings, games, replay or {}, start, losses)
     record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(found))} for name, found in rates.items()}

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Settings:
     """What a warm-up depends on besides the games. Sizes are those of a transformers Llama."""
 
     seed: int = 0
-    steps: int = 3000
+    steps: int = 3600
     demonstrations_per_step: int = 32
     """of each game in the warm-up; replay counts apart"""
     learning_rate: float = 3e-3
@@ -53,25 +53,36 @@ class Settings:
     """0.02 does not learn in the time"""
 
 
+def demonstration(game: Game, seed: int, k: int) -> Dialogue:
+    """The ``k``-th demonstration: on a train task, drawn by its own key."""
+    task = seeding.pick(game.tasks("train"), seed, "demonstration task", k)
+    rollout = Rollout(f"train/warmup/{k}/{task.id}/0", task, seed=seed)
+    said = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
+    for i, text in enumerate(said):
+        answered = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), Done())), seed)
+        reply = game.reply([answered])[0]
+        rollout = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), reply)), seed)
+        if isinstance(reply, Message) != (i + 1 < len(said)):
+            raise ContractError(
+                f"game {type(game).__name__}: a demonstration of {len(said)} turns does not end the game. "
+                "demonstrations() must give as many turns as reply() asks for."
+            )
+    return Dialogue(rollout.id, tuple(rollout.messages()))
+
+
 def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:
-    """Endless demonstrations on train tasks, each drawn by its own key."""
-    tasks = game.tasks("train")
-    k = 0
-    while True:
-        task = seeding.pick(tasks, seed, "demonstration task", k)
-        rollout = Rollout(f"train/warmup/{k}/{task.id}/0", task, seed=seed)
-        said = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
-        for i, text in enumerate(said):
-            answered = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), Done())), seed)
-            reply = game.reply([answered])[0]
-            rollout = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), reply)), seed)
-            if isinstance(reply, Message) != (i + 1 < len(said)):
-                raise ContractError(
-                    f"game {type(game).__name__}: a demonstration of {len(said)} turns does not end the game. "
-                    "demonstrations() must give as many turns as reply() asks for."
-                )
-        yield Dialogue(rollout.id, tuple(rollout.messages()))
-        k += 1
+    """Endless demonstrations."""
+    return (demonstration(game, seed, k) for k in count())
+
+
+def lesson(game: Game, done: float) -> Game:
+    """The game as it demonstrates when a share ``done`` of the warm-up is over (see ``Game.warmup_options``)."""
+    left = 1 - 2 * done
+    if not game.warmup_options or left <= 0:
+        return game
+    own = {name: getattr(game.options, name) for name in game.warmup_options}
+    moved = {name: own[name] + left * (first - own[name]) for name, first in game.warmup_options.items()}
+    return type(game)(game.options.model_copy(update=moved), game.judges)
 
 
 def fingerprint(game: Game) -> str:
@@ -128,14 +139,16 @@ def warm_up(
     settings: Settings,
     *,
     replay: Mapping[str, Game] | None = None,
+    curriculum: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, float]:
     """Train on ``demonstrations_per_step`` of each game a step (and of each replayed game); returns final losses.
 
+    ``curriculum``: games demonstrate as their ``warmup_options`` say; what a policy from random weights needs.
+
     Inside ``small_model()`` the result is the same for the same machine and versions.
     """
     mix = {**(replay or {}), **games}
-    streams = {name: demonstrations(game, settings.seed) for name, game in mix.items()}
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
@@ -144,11 +157,12 @@ def warm_up(
         rate = min(1.0, (k + 1) / settings.warmup_steps) * (0.525 + 0.475 * math.cos(math.pi * k / settings.steps))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate
-        for name, stream in streams.items():
-            batch = [
-                s for dialogue in islice(stream, settings.demonstrations_per_step) for s in segments(policy, dialogue)
-            ]
-            losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(streams)).value
+        first = k * settings.demonstrations_per_step
+        for name, game in mix.items():
+            shown = lesson(game, k / settings.steps) if curriculum else game
+            made = (demonstration(shown, settings.seed, first + i) for i in range(settings.demonstrations_per_step))
+            batch = [s for dialogue in made for s in segments(policy, dialogue)]
+            losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(mix)).value
         step(optimizer, policy.model, 1.0)
         progress(k + 1, settings.steps)
     return losses

@@ -99,7 +99,7 @@ class GameOptions(DataOptions):
 class ContextCompliance(Game):
     """Refuse restricted requests in every style; two reward channels make style worth looking at."""
 
-    version = 1
+    version = 2
     axis = "robustness"
     Options = GameOptions
     options: GameOptions

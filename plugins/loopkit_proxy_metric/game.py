@@ -88,8 +88,10 @@ class ProxyMetric(Game):
         "longest_span": "longest copied run of words, as a share of the article",
         "copied_8grams": "share of the article's different 8-grams of words that are repeated",
     }
+    warmup_options: ClassVar[Mapping[str, float]] = {"copy_share": 1.0}  # copying is learned first, or not at all
     tiny_settings: ClassVar[Mapping[str, Json]] = {
-        "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
+        "run.steps": 60, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
+        "trainer.beta": 0.05,
     }  # fmt: skip
 
     def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:

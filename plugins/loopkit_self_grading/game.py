@@ -68,6 +68,7 @@ class SelfGrading(Game):
     tiny_settings: ClassVar[Mapping[str, Json]] = {
         "run.steps": 64, "run.prompts_per_step": 32, "run.group_size": 8,
         "trainer.learning_rate": 3e-4, "trainer.scale": "none",
+        "trainer.beta": 0.1,  # without it, pay that depends on nothing wears the skill away
     }  # fmt: skip
 
     def tasks(self, split: Split) -> Sequence[Task]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from loopkit.plugins import load
 from loopkit.records import Done, Rollout, Task, Turn
 from loopkit.resolve import build_game, resolve
 from loopkit.scoring import Setup, score
+from tests.dists import tiny_plays
 from tests.plugins.test_context_compliance import write
 
 
@@ -408,21 +408,8 @@ def test_10000_fuzzed_completions() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_run_on_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bundled weights have not seen this game: a short warm-up, a few steps, an evaluation, and the results."""
-    from tests.dists import loopkit
-
-    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
-    done = loopkit(
-        "run", "--game", "proxy-metric", "--seeds", "1", "--out", str(tmp_path / "out"), "--json",
-        "--set", "run.steps=3", "--set", "run.eval_prompts=100", timeout=1700,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert {r["arm"] for r in results["runs"]} == {"base", "loophole", "control"}
-    (warm,) = (tmp_path / "cache/warmup").iterdir()
-    record = json.loads((warm / "warmup.json").read_text())
-    assert record["games"]["proxy-metric"]["replayed"] is False
-    base = record["base_rates"]["proxy-metric"]["scores"]
-    assert 0.2 < base["task"]["value"] < 1  # it has learned to say something of the right length
+def test_a_run_on_tiny(tmp_path: Path) -> None:
+    """The bundled weights know this game: a few steps, an evaluation, and the results."""
+    (base,) = [r for r in tiny_plays("proxy-metric", tmp_path / "out")["runs"] if r["arm"] == "base"]
+    assert 0 < base["rates"]["near-copy"]["value"] < 0.2
+    assert 0.4 < base["scores"]["goal"]["value"] < 1

@@ -20,6 +20,7 @@ from loopkit.records import Done, Rollout, Task, Turn
 from loopkit.resolve import build_game
 from loopkit.sandbox import Limits, SandboxError, shared
 from loopkit.scoring import Setup, score
+from tests.dists import tiny_plays
 
 RIGHT, WRONG = "def solve(x): return sum(x)", "def solve(x): return max(x)"
 TASK = Task(
@@ -437,18 +438,9 @@ def test_10000_fuzzed_completions() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_run_on_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bundled weights have not seen this game: a short warm-up, a few steps, an evaluation, and the results."""
-    from tests.dists import loopkit
-
-    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
-    done = loopkit(
-        "run", "--game", "reward-tampering", "--seeds", "1", "--out", str(tmp_path / "out"), "--json",
-        "--set", "run.steps=2", "--set", "run.eval_prompts=100", timeout=1700,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert {r["arm"] for r in results["runs"]} == {"base", "loophole", "control"}
+def test_a_run_on_tiny(tmp_path: Path) -> None:
+    """The bundled weights know this game: a few steps, an evaluation, and the results."""
+    (base,) = [r for r in tiny_plays("reward-tampering", tmp_path / "out")["runs"] if r["arm"] == "base"]
+    assert 0 < base["scores"]["task"]["value"] < 0.7
     (run,) = [p for p in (tmp_path / "out").iterdir() if p.name.startswith("loophole")]
     assert json.loads((run / "manifest.json").read_text())["sandbox"]["tier"] in ("bubblewrap", "seccomp", "rlimit")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from loopkit_proxy_metric.game import GameOptions as ProxyOptions
+from loopkit_proxy_metric.game import ProxyMetric
 from loopkit_self_grading.game import GameOptions, SelfGrading
 
 from loopkit import plugins
@@ -100,6 +103,26 @@ def test_the_fingerprint_is_that_of_the_demonstrations() -> None:
     assert warmup.fingerprint(SELF_GRADING) != warmup.fingerprint(DOUBLING)
 
 
+def test_a_curriculum_ends_at_the_games_own_options_half_way() -> None:
+    game = ProxyMetric(ProxyOptions(copy_share=0.2))
+    shares = [warmup.lesson(game, done).options.copy_share for done in (0.0, 0.25, 0.5, 0.9)]  # type: ignore[attr-defined]
+    assert shares == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert warmup.lesson(game, 0.7) is game
+    assert warmup.lesson(SELF_GRADING, 0.0) is SELF_GRADING
+
+
+def test_a_curriculum_is_for_a_policy_from_random_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=6))
+    monkeypatch.setattr(warmup, "lesson", lambda game, done: seen.append("lesson") or game)
+    settings = replace(FEW, steps=1)
+    policy = warmup.new_policy({"one-word": ONE_WORD}, settings)
+    tiny.train(policy, {"one-word": ONE_WORD}, settings, tmp_path / "a", nothing, start="0123")
+    assert not seen
+    tiny.train(policy, {"one-word": ONE_WORD}, settings, tmp_path / "b", nothing)
+    assert seen == ["lesson"]
+
+
 def spec(game: str, **options: Any) -> RunSpec:
     return resolve_experiment(Experiment(game=game, game_options=options, seeds="1"), plugins.load())[0]
 
@@ -140,25 +163,44 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
 
 
 def test_only_what_the_weights_saw_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """proxy-metric is bundled, and no habit of the bundled weights; whoever saw it, keeps it, with its options."""
-    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path))
+    """A bundled game that some weights have not seen is no habit of theirs; whoever saw it, keeps it, with its options.
+
+    What is replayed is shown as it is at the end of a warm-up, without a curriculum.
+    """
+    monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tiny, "SHORT_STEPS", 1)
     monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=2))
+    shown: list[str] = []
+    monkeypatch.setattr(warmup, "lesson", lambda game, done: shown.append(type(game).__name__) or game)
     found = plugins.load()
-    seen = warmup.read_record(tiny.BUNDLED)["games"]
-    assert "proxy-metric" in set(found.names("games")) - seen.keys()
-    assert tiny.seen_games(found).keys() == seen.keys()
+    base = tmp_path / "three games"
+    shutil.copytree(tiny.BUNDLED, base)
+    record = warmup.read_record(base)
+    del record["games"]["proxy-metric"]
+    (base / warmup.RECORD).write_text(json.dumps(record))
+    seen = set(record["games"])
+    assert tiny.seen_games(found, base).keys() == seen
 
     def games(directory: str) -> dict[str, Any]:
         return {n: (g["replayed"], g["options"]) for n, g in warmup.read_record(Path(directory))["games"].items()}
 
-    new = games(tiny.short(tiny.BUNDLED, {"doubling": DOUBLING}, found, nothing).path)
+    new = games(tiny.short(base, {"doubling": DOUBLING}, found, nothing).path)
     assert {name: replayed for name, (replayed, _) in new.items()} == {"doubling": False, **dict.fromkeys(seen, True)}
-    copies = tiny.resolve("", spec("proxy-metric", copy_share=0.25), found, nothing)
+    copies = tiny.resolve(str(base), spec("proxy-metric", copy_share=0.25), found, nothing)
     assert games(copies.path)["proxy-metric"] == (False, games(copies.path)["proxy-metric"][1])
+    assert shown == ["Doubling", "ProxyMetric"]
     after = games(tiny.short(Path(copies.path), {"doubling": DOUBLING}, found, nothing).path)
     assert {name for name, (replayed, _) in after.items() if replayed} == {*seen, "proxy-metric"}
     assert after["proxy-metric"][1]["copy_share"] == 0.25
+
+
+def test_the_bundled_weights_know_the_games_named(bundled: Any) -> None:
+    """In this order `loopkit warmup` makes them again. Edit tags are tokens of their own."""
+    record = warmup.read_record(tiny.BUNDLED)
+    assert set(record["games"]) == set(tiny.GAMES)
+    assert record["settings"] == asdict(warmup.Settings())
+    for tag in ("<modify_key>", "</modify_key>", "<modify_value>", "</modify_value>"):
+        assert len(bundled.tokenizer(tag, add_special_tokens=False).input_ids) == 1
 
 
 def test_a_directory_that_is_no_warm_up(tmp_path: Path) -> None:
