@@ -121,12 +121,7 @@ def study(
     with render.Bars() as bars:
 
         def tell(event: Event) -> None:
-            if event.phase == "notice":
-                render.log().warning("went on", run=event.run, what=render.harmless(event.text))
-                return
-            bars.update(event.run, event.phase, event.done, event.total)
-            if event.phase == "failed":
-                render.log().error("run failed", run=event.run, why=render.harmless(event.text))
+            bars.news(event)
             if event.phase in ("done", "failed"):
                 ended.add(event.run)
                 bars.update(f"study {name}", "runs", len(ended), total)
