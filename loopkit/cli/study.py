@@ -101,7 +101,7 @@ def study(
     if not dry_run:
         start_server()
     plugins = registry.load()
-    made = _study(name, games, seeds, model, trainer, settings, out, plugins)
+    made = build(name, games, seeds, model, trainer, settings, out, plugins)
     render.tell_problems(plugins)
     asked: dict[str, Json] = {
         "study": name,
@@ -138,10 +138,11 @@ def study(
     click.echo(f"{len(runs)} runs, {wall:.0f} s of their own time in all, {cpu:.0f} CPU s.", err=True)
 
 
-def _study(
+def build(
     name: str, games: str | None, seeds: str | None, model: str, trainer: str, settings: Sequence[str], out: Path,
     plugins: registry.Plugins,
 ) -> Study:  # fmt: skip
+    """The study that was asked for, its options and names checked; it makes nothing yet."""
     module, _, attribute = STUDIES[name].partition(":")
     cls: type[Study] = getattr(importlib.import_module(module), attribute)
     tables = parse_set(settings, SECTIONS)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loopkit import plugins as registry
-from loopkit.cli.study import STUDIES, _study
+from loopkit.cli.study import STUDIES, build
 from loopkit.config import BASE, root_model
 from loopkit.errors import UsageError
 from loopkit.parallel import Job
@@ -21,7 +21,7 @@ TWO = "context-compliance,self-grading"
 
 def make(name: str, out: Path, *settings: str, games: str | None = TWO, seeds: str | None = "2", **other: str) -> Study:
     model, trainer = other.get("model", "tiny"), other.get("trainer", "grpo")
-    return _study(name, games, seeds, model, trainer, settings, out, registry.load())
+    return build(name, games, seeds, model, trainer, settings, out, registry.load())
 
 
 def planned(study: Study) -> dict[str, Job]:
