@@ -112,3 +112,23 @@ def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Pa
         asked = judge.asked
         assert [a.verdict for a in REFUSAL.ask(judge, parts)] == verdicts
         assert judge.asked == asked
+
+
+@pytest.mark.filterwarnings("default")
+def test_conditions_ask_a_real_model_in_three_ways(model: Path, tmp_path: Path) -> None:
+    from loopkit.rundir import read_shard
+
+    arguments = ["study", "conditions", "--games", "self-grading", "--model", str(model), "--out", str(tmp_path)]
+    arguments += ["--jobs", "1", "--json", "--set", "study.prompts=4", "--set", "run.max_tokens=16"]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    results = json.loads(done.stdout)
+    rows = {r["keys"]["condition"]: r["cells"] for r in results["sections"][0]["rows"]}
+    assert list(rows) == ["base", "instruct", "chain-of-thought"]
+    assert {cells["task"]["n"] for cells in rows.values()} == {4}
+    said = {}
+    for run in results["runs"]:
+        directory = next(tmp_path.glob("study-conditions-*")) / run["directory"]
+        (shard,) = directory.glob("eval/*/*/rollouts.parquet")
+        said[shard.parents[3].parent.name] = [tuple(r["said"]) for r in read_shard(shard)]
+    assert len({tuple(v) for v in said.values()}) == 3  # asked in three ways, it answers in three ways

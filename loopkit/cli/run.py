@@ -20,10 +20,10 @@ from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.report.numbers import sparkline
-from loopkit.resolve import resolve
+from loopkit.resolve import resolve, start_policy
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
-from loopkit.runner import Event, check, preflight, preview, start_policy
+from loopkit.runner import check, preflight, preview
 
 EPILOG = """\b
 Examples:
@@ -121,16 +121,7 @@ def perform(
     checked = check(specs[0], plugins, out)
     with render.Bars() as bars:
         start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
-
-        def tell(event: Event) -> None:
-            if event.phase == "notice":
-                render.log().warning("went on", run=event.run, what=render.harmless(event.text))
-                return
-            bars.update(event.run, event.phase, event.done, event.total)
-            if event.phase == "failed":
-                render.log().error("run failed", run=event.run, why=render.harmless(event.text))
-
-        failed = run_all(specs, out, start, jobs, tell, deadline)
+        failed = run_all(specs, out, start, jobs, bars.news, deadline)
     require(failed, out)
     results = collect(specs, out, plugins, checked)
     file, found = out / "results.json", to_json(results.json())
