@@ -19,7 +19,7 @@ def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[
 
     run, checkpoint = parts(Path(argument))
     own = read_spec(run)
-    start = start_policy(own, plugins, progress)
+    start: PolicyRef = start_policy(own, plugins, progress)
     if own.arm == BASE:
         return start
     if not checkpoint.is_dir():
