@@ -150,7 +150,7 @@ def test_catalysis_reports_starts_and_onsets_by_what_came_before(tmp_path: Path)
     ]  # fmt: skip
     assert groups["after A"].discovered.value == 1.0
     assert groups["alone"].discovered.value == groups["after control-A"].discovered.value == 0.0
-    assert {v.name for v in found.section("verdicts").items} == {"catalysed"}
+    assert found.section("verdicts").items[0].name == "catalysed"  # a gap's onset, the other way round, comes later
 
 
 def test_propagation(tmp_path: Path) -> None:
