@@ -345,7 +345,7 @@ def test_demonstrations_write_score_in_a_share(share: float) -> None:
     assert all(e.score is not None for e in written)
     assert all(e.source for e in found if "score" not in e.fields)
     if share == 0.5:
-        assert 0.3 < sum(e.source is None for e in written) / len(written) < 0.5  # the others append it
+        assert 0.06 < sum(e.source is None for e in written) / len(written) < 0.14  # the others append it
 
 
 def test_demonstrations_are_often_wrong() -> None:
