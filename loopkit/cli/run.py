@@ -19,7 +19,7 @@ from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
 from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
-from loopkit.report.numbers import sparkline
+from loopkit.report.numbers import over_seeds, sparkline
 from loopkit.resolve import resolve, start_policy
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
@@ -211,7 +211,10 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     )
     rows = []
     for arm in results.arms:
-        cells = [_over_seeds(results, arm, m) for m in ("task", "observed", *detectors, *extra)]
+        cells = [
+            over_seeds(results.over_seeds(arm, m), results.values(arm, m))
+            for m in ("task", "observed", *detectors, *extra)
+        ]
         worst = max((v for v in results.values(arm, results.headline) if v is not None), default=None)
         rows.append([arm, *cells, render.percent(worst), _discovered(results, arm)])
     headers = ["arm", "task", "observed", *_marked(results, detectors), *extra, "worst", "k of S discovered"]
@@ -255,14 +258,6 @@ def curve(
 
 def _marked(results: Results, detectors: Sequence[str]) -> list[str]:
     return [f"exploit: {d}" if d == results.headline else d for d in detectors]
-
-
-def _over_seeds(results: Results, arm: str, measure: str) -> str:
-    found = results.over_seeds(arm, measure)
-    if found is None or found.low is not None:
-        return render.interval(found, n=False)
-    values = [v for v in results.values(arm, measure) if v is not None]
-    return f"{render.percent(found.value)} ({render.percent(min(values))} to {render.percent(max(values))})"
 
 
 def _discovered(results: Results, arm: str) -> str:

@@ -11,7 +11,7 @@ from loopkit.report import charts
 from loopkit.report.gather import ExperimentData, RunData
 from loopkit.report.made import made
 from loopkit.report.marks import pieces
-from loopkit.report.numbers import interval, p_value, percent, plain
+from loopkit.report.numbers import interval, over_seeds, p_value, percent, plain
 from loopkit.report.rollouts import LONGEST, Row, Shown
 from loopkit.report.texts import clusters, telling
 
@@ -175,9 +175,12 @@ def _over_seeds(e: ExperimentData) -> dict[str, Any]:
     rows = []
     for arm in [a for a in e.arms if a in results["arms"]]:
         found = results["arms"][arm]
-        cells = [_estimate(found.get(m), n=False) for m in [*scores[:2], *detectors, *scores[2:]]]
-        values = [r["rates"].get(e.headline) for r in results["runs"] if r["arm"] == arm]
-        worst = max((v["value"] for v in values if v), default=None)
+        here = [{**r["scores"], **r["rates"]} for r in results["runs"] if r["arm"] == arm]
+        cells = [
+            _cut(over_seeds(Estimate.read(found[m]) if found.get(m) else None, [_value(r.get(m)) for r in here]))
+            for m in [*scores[:2], *detectors, *scores[2:]]
+        ]
+        worst = max((v for r in here if (v := _value(r.get(e.headline))) is not None), default=None)
         k = results["discovered"].get(arm)
         discovered: Any = "-"
         if k is not None:
@@ -197,9 +200,18 @@ def _every_run(e: ExperimentData) -> dict[str, Any]:
     return {"head": ["arm", "seed", *_titles(e), "onset, domination"], "rows": rows}
 
 
-def _estimate(found: Any, n: bool = True) -> str | tuple[str, str]:
+def _value(found: Any) -> float | None:
+    return found["value"] if found else None
+
+
+def _estimate(found: Any) -> str | tuple[str, str]:
     """(value, interval and n), or a dash."""
-    value, _, bounds = interval(Estimate.read(found) if found else None, n=n).partition(" ")
+    return _cut(interval(Estimate.read(found) if found else None))
+
+
+def _cut(text: str) -> str | tuple[str, str]:
+    """The value, and what stands behind it."""
+    value, _, bounds = text.partition(" ")
     return (value, bounds) if bounds else value
 
 

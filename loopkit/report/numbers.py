@@ -23,6 +23,14 @@ def interval(e: Estimate | None, *, n: bool = True) -> str:
     return f"{percent(e.value)} {bounds}" + (f" n={e.n}" if n else "")
 
 
+def over_seeds(e: Estimate | None, values: Sequence[float | None]) -> str:
+    """A mean over seeds with its interval; where that is withheld, ``12.3 (10.1 to 14.9)``: lowest to highest seed."""
+    seen = [v for v in values if v is not None]
+    if e is None or e.low is not None or not seen:
+        return interval(e, n=False)
+    return f"{percent(e.value)} ({percent(min(seen))} to {percent(max(seen))})"
+
+
 def p_value(p: float | None) -> str:
     """``p = 0.022``, ``p < 0.001``; ``no p-value`` for none."""
     if p is None:
