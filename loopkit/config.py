@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -22,6 +22,10 @@ from loopkit.errors import UsageError, nearest
 from loopkit.records import Json
 
 SECTIONS = ("game", "trainer", "run", "arms", "rollouts")
+Condition = Literal["instruct", "base", "chain-of-thought"]
+"""Its chat template; a plain transcript without one; the template and a request to think first (real models)."""
+TRAINED = "run"
+"""Scheme of a model that is another run's policy: ``run:DIRECTORY`` (of a run, or of one of its checkpoints)."""
 SCHEMA = 1
 """Version of the spec and of the records; statistics refuse to mix unlike ones."""
 
@@ -36,6 +40,7 @@ class RunSettings(Options):
     eval_split: Split = Field("test", description="split that base and final policies are evaluated on")
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
+    condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
 
 
 class RolloutQuery(Options):
@@ -79,6 +84,38 @@ class RunSpec(Options):
 
     def hash(self) -> str:
         return _hash(self.model_dump(mode="json"))
+
+    def family(self) -> str:
+        """A hash of all that the runs of one comparison share: everything but the arm, its channel and the seed.
+
+        Runs that start from, or learn from, the same arm of another experiment share that too, seed by seed.
+        """
+        data = self.model_dump(mode="json", exclude={"arm", "channel", "channel_options", "seed"})
+        for table, key in ((data, "model"), (data["rollouts"] or {}, "run")):
+            if table.get(key):
+                table[key] = re.sub(rf"-s{self.seed}(?=/|$)", "-s*", str(table[key]))
+        return _hash(data)
+
+
+def root_model(model: str) -> str:
+    """The model that a run's policy descends from: "tiny" of ``run:…`` whose run began from ``tiny``.
+
+    Raises UsageError where the named run has no spec.
+    """
+    while model.partition(":")[0] == TRAINED:
+        path = Path(model.partition(":")[2])
+        found = next((d for d in (path, path.parent.parent) if (d / "run.toml").is_file()), None)
+        if found is None:
+            raise UsageError(
+                f"--model {model}: {path} is no run directory (no run.toml). Name one, or a checkpoint in it."
+            )
+        model = str(tomllib.loads((found / "run.toml").read_text(encoding="utf-8"))["model"])
+    return model
+
+
+def on_tiny(model: str) -> bool:
+    """Whether a model is the embedded policy, or descends from it."""
+    return root_model(model).partition(":")[0] == "tiny"
 
 
 def _default_arms() -> dict[str, dict[str, Json]]:
@@ -159,16 +196,16 @@ def parse_judges(assignments: Iterable[str]) -> dict[str, str]:
     return out
 
 
-def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
+def parse_set(assignments: Iterable[str], sections: Sequence[str] = SECTIONS) -> dict[str, Any]:
     """("run.steps=20", ...) -> nested tables. Values are read as TOML, else as text."""
     out: dict[str, Any] = {}
     for item in assignments:
         key, equals, text = item.partition("=")
         path = key.strip().split(".")
-        if not equals or not all(path) or len(path) < 2 or path[0] not in SECTIONS:
+        if not equals or not all(path) or len(path) < 2 or path[0] not in sections:
             raise UsageError(
                 f"--set {item!r} is not understood: write section.name=value with a section of "
-                f"{', '.join(SECTIONS)}, such as --set run.steps=20."
+                f"{', '.join(sections)}, such as --set run.steps=20."
             )
         table = out
         for part in path[:-1]:

@@ -218,6 +218,8 @@ class Trainer(ABC):
     source: ClassVar[Literal["referee", "rollouts"]] = "referee"
     deterministic: ClassVar[bool] = False
     """Whether a killed and resumed run ends byte-identical to an uninterrupted one on the same machine."""
+    alone: ClassVar[bool] = False
+    """Whether a run wants every accelerator to itself: runs then go one after another unless ``--jobs`` says else."""
 
     def __init__(self, options: Any, start: PolicyRef, seed: int) -> None:
         self.options = options

@@ -11,18 +11,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import loopkit
-from loopkit.config import RunSpec
+from loopkit.config import TRAINED, RunSpec
 from loopkit.contracts import PolicyRef
-from loopkit.errors import UsageError
+from loopkit.errors import RunError, UsageError
 from loopkit.plugins import Plugins
 from loopkit.records import Json
+from loopkit.rundir import read_spec
 from loopkit.sandbox import shared
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "pydantic", "pluggy")
 
 
-def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef) -> dict[str, Json]:
-    """Deterministic for the same installation, so that a resumed run has the same one. No times, no host names."""
+def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef, device: str = "") -> dict[str, Json]:
+    """Deterministic for the same installation, so that a resumed run has the same one. No times, no host names.
+
+    ``device``: what the run is made on; kept where it is known.
+    """
     used = {
         "game": plugins.get("games", spec.game).origin,
         "trainer": plugins.get("trainers", spec.trainer).origin,
@@ -43,6 +47,9 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef) -> dict[str, Jso
         "git": git_revision(Path(loopkit.__file__).parent),
         "start_policy_sha256": policy_hash(start),
         **({"judges": _judges(spec, plugins)} if spec.judges else {}),
+        **({"device": device} if device else {}),
+        **({"started_from": _parent(spec.model.partition(":")[2])} if spec.model.partition(":")[0] == TRAINED else {}),
+        **({"learned_from": _parent(spec.rollouts.run)} if spec.rollouts else {}),
         **({"sandbox": shared().describe()} if plugins.get("games", spec.game).load().programs else {}),
     }
 
@@ -63,9 +70,41 @@ def _judges(spec: RunSpec, plugins: Plugins) -> dict[str, Json]:
     }
 
 
+def _parent(path: str) -> dict[str, Json]:
+    """The run that another one builds on: where it lies, and the hash of its spec."""
+    run = next((d for d in (Path(path), Path(path).parent.parent) if (d / "run.toml").is_file()), Path(path))
+    return {"path": path, "spec_hash": read_spec(run).hash()}
+
+
+def check_start(directory: Path, made: Mapping[str, Json]) -> None:
+    """Raise UsageError where a run would go on from other weights than those its manifest records.
+
+    The embedded policy's weights, or a run that this one starts from, may have been made anew since.
+    """
+    recorded = read_manifest(directory).get("start_policy_sha256")
+    now = made.get("start_policy_sha256")
+    if recorded and now and recorded != now:
+        raise UsageError(
+            f"{directory} was begun from a start policy with weights {recorded[:12]}, and {now[:12]} lie there now: "
+            "they were made anew since. Remove that run, or choose another --out."
+        )
+
+
+def read_manifest(directory: Path) -> dict[str, Json]:
+    """A run's manifest, {} where it has none yet. Raises RunError naming one that cannot be read."""
+    file = directory / "manifest.json"
+    if not file.exists():
+        return {}
+    try:
+        found: dict[str, Json] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file} cannot be read ({type(error).__name__}). Restore it, or remove the run.") from error
+    return found
+
+
 def check_sandbox(directory: Path, made: Mapping[str, Json]) -> None:
     """Raise UsageError where a run would go on in another sandbox than the one its manifest records."""
-    recorded = json.loads((directory / "manifest.json").read_text(encoding="utf-8")).get("sandbox")
+    recorded = read_manifest(directory).get("sandbox")
     if recorded != made.get("sandbox"):
         raise UsageError(
             f"{directory} was begun with the sandbox {recorded}, and would go on with {made.get('sandbox')}. Pass "

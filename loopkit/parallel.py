@@ -11,13 +11,14 @@ import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from loopkit.config import RunSpec
+from loopkit import plugins as registry
+from loopkit.config import TRAINED, RunSpec, on_tiny
 from loopkit.contracts import PolicyRef
 from loopkit.errors import LoopkitError, RunError
 from loopkit.files import write_whole
@@ -25,18 +26,52 @@ from loopkit.notices import Listener as Ear
 from loopkit.notices import listening, some
 from loopkit.processes import PARENT, die_with_parent
 from loopkit.records import Json
+from loopkit.resolve import start_policy
 from loopkit.rundir import RunDir
-from loopkit.runner import ERROR, Event, Listener, finished, run_one
+from loopkit.runner import ERROR, Evaluation, Event, Listener, finished, run_one
 
 DEADLINE = 1800.0
 """Seconds a game may take for one batch of rollouts, unless ``run_all`` is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made, or to be evaluated further."""
+
+    spec: RunSpec
+    out: Path
+    """Its experiment's directory."""
+    start: PolicyRef | None = None
+    """None: found when it begins, for a run that starts from another one."""
+    further: tuple[Evaluation, ...] = ()
+    label: str = ""
+    """What it is called in news; default: the run's name."""
+
+    @property
+    def name(self) -> str:
+        return self.label or self.spec.name
+
+    @property
+    def directory(self) -> Path:
+        return self.out / self.spec.name
+
+    def finished(self) -> bool:
+        return finished(self.spec, self.out, self.further)
+
+    def needs(self) -> set[Path]:
+        """Directories of the runs that must be finished first: it starts from them, or learns from their rollouts."""
+        scheme, _, path = self.spec.model.partition(":")
+        found = [Path(path)] if scheme == TRAINED else []
+        if self.spec.rollouts is not None:
+            found.append(Path(self.spec.rollouts.run))
+        return {(p.parent.parent if p.parent.name == "checkpoints" else p).absolute() for p in found}
 
 
 @dataclass
 class _Run:
     """A run that is under way, as its parent sees it."""
 
-    spec: RunSpec
+    job: Job
     process: Any
     dump: Connection
     """Where the process writes where it is, when it is sent SIGUSR1."""
@@ -63,36 +98,45 @@ class _Run:
 def run_all(
     specs: Sequence[RunSpec], out: Path, start: PolicyRef, jobs: int, tell: Listener, deadline: float = DEADLINE
 ) -> list[str]:
-    """Run what is not finished, ``jobs`` at a time, each in a process of its own. Returns the names that failed.
+    """``run_jobs`` for the runs of one experiment, which all begin from ``start``. Returns the names that failed."""
+    return [job.name for job in run_jobs([Job(spec, out, start) for spec in specs], jobs, tell, deadline)]
 
+
+def run_jobs(todo: Sequence[Job], jobs: int, tell: Listener, deadline: float = DEADLINE) -> list[Job]:
+    """Run what is not finished, ``jobs`` at a time, each in a process of its own. Returns those that failed.
+
+    A run waits for the runs it needs; where one of them fails, it is not started, and counts as failed.
     A run whose game does not answer for ``deadline`` seconds is stopped, and the rollouts it was asked about are named.
     """
-    waiting = [s for s in specs if not finished(s, out)]
-    for spec in specs:
-        if spec not in waiting:
-            tell(Event(spec.name, "done"))
-    threads = 1 if specs[0].model.partition(":")[0] == "tiny" else max(1, (os.cpu_count() or 1) // jobs)
+    waiting = []
+    for job in todo:
+        if job.finished():
+            tell(Event(job.name, "done"))
+        else:
+            waiting.append(job)
     context = _context()
     running: dict[Connection, _Run] = {}
-    failed: list[str] = []
+    failed: list[Job] = []
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                spec = waiting.pop(0)
-                ours, theirs = context.Pipe(duplex=False)
-                dump, writes = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(spec, out, start, threads, theirs, writes), daemon=True)
-                process.start()
-                theirs.close()
-                writes.close()
-                running[ours] = _Run(spec, process, dump)
+            while stopped := _stopped(waiting, failed):
+                waiting.remove(stopped[0])
+                failed.append(stopped[0])
+                tell(Event(stopped[0].name, "failed", text=f"not started: it needs {stopped[1].name}, which failed"))
+            while len(running) < jobs and (ready_now := _next(waiting, running)) is not None:
+                waiting.remove(ready_now)
+                begun, run = _begin(ready_now, context, jobs)
+                running[begun] = run
+            if not running:
+                assert not waiting, "runs that need one another"
+                break
             left = max(0.0, min(run.left(deadline) for run in running.values()))
             ready = wait(list(running), None if left == math.inf else left)
             stuck = [pipe for pipe, run in running.items() if pipe not in ready and run.left(deadline) <= 0]
             for pipe in [*ready, *stuck]:
                 assert isinstance(pipe, Connection)
                 run = running[pipe]
-                event = _stuck(run, out, deadline) if pipe in stuck else _news(pipe, run, out)
+                event = _stuck(run, deadline) if pipe in stuck else _news(pipe, run)
                 if event.phase == "asking":
                     run.asked, run.ids, run.since = event.text, event.ids, time.monotonic()
                     continue
@@ -102,8 +146,8 @@ def run_all(
                     run.dump.close()
                     del running[pipe]
                     if event.phase == "failed":
-                        failed.append(run.spec.name)
-                tell(event)
+                        failed.append(run.job)
+                tell(replace(event, run=run.job.name))
     finally:
         for run in running.values():
             run.process.kill()
@@ -112,23 +156,47 @@ def run_all(
     return failed
 
 
-def _news(pipe: Connection, run: _Run, out: Path) -> Event:
+def _stopped(waiting: Sequence[Job], failed: Sequence[Job]) -> tuple[Job, Job] | None:
+    """A job that needs one that failed, and that one."""
+    pairs = ((job, lost) for job in waiting for lost in failed)
+    return next(((job, lost) for job, lost in pairs if lost.directory.absolute() in job.needs()), None)
+
+
+def _next(waiting: Sequence[Job], running: Mapping[Connection, _Run]) -> Job | None:
+    """The first job that needs nothing which is still to be made."""
+    unmade = {job.directory.absolute() for job in [*waiting, *(run.job for run in running.values())]}
+    busy = {run.job.directory.absolute() for run in running.values()}
+    return next((j for j in waiting if not j.needs() & unmade and j.directory.absolute() not in busy), None)
+
+
+def _begin(job: Job, context: Any, jobs: int) -> tuple[Connection, _Run]:
+    ours, theirs = context.Pipe(duplex=False)
+    dump, writes = context.Pipe(duplex=False)
+    threads = 1 if on_tiny(job.spec.model) else max(1, (os.cpu_count() or 1) // jobs)
+    process = context.Process(target=_child, args=(job, threads, theirs, writes), daemon=True)
+    process.start()
+    theirs.close()
+    writes.close()
+    return ours, _Run(job, process, dump)
+
+
+def _news(pipe: Connection, run: _Run) -> Event:
     try:
         event: Event = pipe.recv()
     except (EOFError, OSError):  # the process ended without a last word: killed, or out of memory
         run.process.join()
         text = f"its process ended with code {run.process.exitcode}: killed, or out of memory"
-        text += _keep(out / run.spec.name, f"{text}\n")
-        return Event(run.spec.name, "failed", text=text)
+        text += _keep(run.job.directory, f"{text}\n")
+        return Event(run.job.name, "failed", text=text)
     return event
 
 
-def _stuck(run: _Run, out: Path, deadline: float) -> Event:
+def _stuck(run: _Run, deadline: float) -> Event:
     where = run.end()
     text = f"{run.asked} did not answer in {deadline:g} s, asked about {some(run.ids)}"
     rollouts = "".join(f"  {id_}\n" for id_ in run.ids)
-    text += _keep(out / run.spec.name, f"{text}\n\nRollouts:\n{rollouts}\nWhere it was:\n{where}")
-    return Event(run.spec.name, "failed", text=f"{text}. Mend it, or raise --deadline; the same command resumes.")
+    text += _keep(run.job.directory, f"{text}\n\nRollouts:\n{rollouts}\nWhere it was:\n{where}")
+    return Event(run.job.name, "failed", text=f"{text}. Mend it, or raise --deadline; the same command resumes.")
 
 
 def _keep(directory: Path, text: str) -> str:
@@ -164,11 +232,13 @@ def _context() -> Any:
     return context
 
 
-def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Connection, dump: Connection) -> None:
+def _child(job: Job, threads: int, pipe: Connection, dump: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server; files are whole at any moment
     die_with_parent()
     faulthandler.register(signal.SIGUSR1, file=dump.fileno(), all_threads=True)
-    from loopkit.policy.process import tune
+    from loopkit.policy.process import hardware, tune
+
+    spec = job.spec
 
     def tell(event: Event) -> None:
         try:
@@ -177,7 +247,7 @@ def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Conne
             raise SystemExit(1) from None  # nobody listens any more: the parent was stopped, and so are we
 
     def notice(event: str, fields: Mapping[str, Json]) -> None:
-        RunDir(out / spec.name).note({"event": event, **fields})
+        RunDir(job.directory).note({"event": event, **fields})
         said = ", ".join(f"{k}: {v}" for k, v in fields.items())
         tell(Event(spec.name, "notice", text=f"{event}: {said}"))
 
@@ -187,23 +257,29 @@ def _child(spec: RunSpec, out: Path, start: PolicyRef, threads: int, pipe: Conne
     tune(threads)
     try:
         with listening(Ear(notice, asking)):
-            run_one(spec, out, start, tell)
+            start = job.start or start_policy(spec, registry.load(), lambda done, total: None)
+            run_one(spec, job.out, start, tell, job.further, hardware())
     except LoopkitError as error:
-        _fail(spec, out, tell, str(error))
+        _fail(job, tell, str(error))
     except Exception as error:
-        _fail(spec, out, tell, f"{type(error).__name__}: {error}")
+        _fail(job, tell, f"{type(error).__name__}: {error}")
     else:
         tell(Event(spec.name, "done"))
 
 
-def _fail(spec: RunSpec, out: Path, tell: Listener, text: str) -> None:
-    text += _keep(out / spec.name, traceback.format_exc())
-    tell(Event(spec.name, "failed", text=text))
+def _fail(job: Job, tell: Listener, text: str) -> None:
+    text += _keep(job.directory, traceback.format_exc())
+    tell(Event(job.name, "failed", text=text))
 
 
 def require(failed: Sequence[str], out: Path) -> None:
     """Raise RunError naming the runs that failed and where their tracebacks are."""
+    refuse({name: out / name / ERROR for name in failed})
+
+
+def refuse(failed: Mapping[str, Path]) -> None:
+    """Raise RunError where a run failed: its name -> its log."""
     if failed:
-        logs = ", ".join(str(out / name / ERROR) for name in failed)
+        logs = ", ".join(str(log) for log in failed.values() if log.exists())
         raise RunError(f"{len(failed)} of the runs failed: {', '.join(failed)}. What they had recorded is kept; the "
-                       f"same command resumes them. Tracebacks: {logs}.")  # fmt: skip
+                       f"same command resumes them. Tracebacks: {logs or 'none'}.")  # fmt: skip

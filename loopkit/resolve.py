@@ -5,7 +5,7 @@ Every name and option is checked here, once, before anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from loopkit.channels import Placebo
@@ -16,11 +16,12 @@ from loopkit.config import (
     RolloutQuery,
     RunSettings,
     RunSpec,
+    on_tiny,
     parse_seeds,
     validate,
 )
 from loopkit.contain import contained
-from loopkit.contracts import Game, Policy, RewardChannel
+from loopkit.contracts import Game, Policy, PolicyRef, RewardChannel
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.judges import closed
 from loopkit.records import Json
@@ -139,6 +140,18 @@ def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None 
     )
 
 
+def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
+    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
+
+    A PolicyRef; of a scheme that is evaluated only, the Policy itself.
+    """
+    scheme, _, argument = spec.model.partition(":")
+    if scheme in plugins.names("policies"):
+        found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
+        return found
+    return PolicyRef(spec.model)
+
+
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
 
@@ -150,7 +163,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     entry = plugins.get("trainers", experiment.trainer)
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
-    if experiment.model.partition(":")[0] == "tiny":
+    if on_tiny(experiment.model):
         for key, value in {**TINY_SETTINGS, **type(game).tiny_settings}.items():
             section, _, option = key.partition(".")
             if section == "run" or option in trainer.Options.model_fields:
@@ -162,6 +175,16 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         f"trainer {experiment.trainer}",
     )  # fmt: skip
     run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
+    if run.condition != "instruct" and experiment.arms:
+        raise UsageError(
+            f"run.condition={run.condition} is for evaluation only: a policy is trained as it is asked, by its chat "
+            "template. Use `loopkit study conditions`."
+        )
+    if run.condition == "chain-of-thought" and on_tiny(experiment.model):
+        raise UsageError(
+            "tiny cannot think aloud: it has 0.4 million parameters and was shown answers only, so a request to think "
+            "first would measure noise. Use --model with a real instruction-tuned model."
+        )
     query: RolloutQuery | None = None
     if trainer.source == "rollouts":
         query = validate(RolloutQuery, experiment.rollouts, "rollouts")

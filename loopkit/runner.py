@@ -7,7 +7,8 @@ training.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,16 +21,17 @@ from loopkit.contracts import Policy, PolicyRef, Trainer
 from loopkit.errors import RunError, UsageError
 from loopkit.files import to_json, write_whole
 from loopkit.judges import JUDGES, Judge
-from loopkit.manifest import check_sandbox, manifest
+from loopkit.manifest import check_sandbox, check_start, manifest
 from loopkit.metrics import summary
 from loopkit.playing import evaluate
 from loopkit.plugins import Plugins
 from loopkit.recorded import RecordedRollouts, select
 from loopkit.records import StepMetrics
 from loopkit.referee import LocalReferee, plan
-from loopkit.resolve import roles_of, set_up
-from loopkit.rundir import RunDir
+from loopkit.resolve import roles_of, set_up, start_policy
+from loopkit.rundir import OTHER_OPTIONS, RunDir
 from loopkit.sandbox import shared
+from loopkit.seeding import digest
 
 ERROR = "error.txt"
 
@@ -56,15 +58,46 @@ def checkpoint_of(spec: RunSpec) -> str:
     return "start" if spec.arm == BASE else f"step-{spec.run.steps:06d}"
 
 
-def finished(spec: RunSpec, out: Path) -> bool:
-    """Whether a run has been trained and evaluated."""
-    return RunDir(out / spec.name).read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is not None
+@dataclass(frozen=True)
+class Evaluation:
+    """A further evaluation of a run's policy: the game and split of ``spec`` (its arm and trainer do not matter)."""
+
+    spec: RunSpec
+    checkpoint: str
+    """"start", or a directory of the run's ``checkpoints/``."""
+
+    def name(self, own: RunSpec) -> str:
+        """What it is kept as in the run's ``eval/<game>/<split>-…``; `loopkit eval` keeps the same one there too."""
+        return evaluation_name(own, self.spec, self.checkpoint)
 
 
-def run_one(spec: RunSpec, out: Path, start: PolicyRef, tell: Listener) -> None:
+def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
+    """Checkpoint, seed, prompts, and a mark where the game or its options are not the run's own."""
+    name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}"
+    if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
+        return name
+    judges = [spec.judges] if spec.judges else []
+    return f"{name}{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"
+
+
+def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
+    """Whether a run has been trained and evaluated, on whatever ``further`` asks for too."""
+    run = RunDir(out / spec.name)
+    if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
+        return False
+    return all(
+        run.eval_dir(e.spec.game, e.spec.run.eval_split, e.name(spec)).joinpath("metrics.json").exists()
+        for e in further
+    )
+
+
+def run_one(
+    spec: RunSpec, out: Path, start: PolicyRef, tell: Listener, further: Sequence[Evaluation] = (), device: str = ""
+) -> None:
     """Train and evaluate one run in this process. What was already done is not done again."""
     plugins = registry.load()
     directory = out / spec.name
+    began, cpu = time.perf_counter(), time.process_time()
 
     def closed(metrics: StepMetrics) -> None:
         tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps))
@@ -72,14 +105,32 @@ def run_one(spec: RunSpec, out: Path, start: PolicyRef, tell: Listener) -> None:
 
     run = RunDir(directory, closed)
     with run.lock():
-        made = manifest(spec, plugins, start)
+        made = manifest(spec, plugins, start, device)
         run.begin(spec, made)
         check_sandbox(directory, made)
+        check_start(directory, made)
         (directory / ERROR).unlink(missing_ok=True)
-        plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
-        ref = start if spec.arm == BASE else train(spec, run, plugins, start)
-        evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
-        plugins.tell("run_finished", directory=str(directory))
+        if not finished(spec, out):
+            plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
+            ref = start if spec.arm == BASE else train(spec, run, plugins, start)
+            evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
+            plugins.tell("run_finished", directory=str(directory))
+        for e in further:
+            if not finished(spec, out, [e]):
+                evaluate_run(e.spec, run, plugins, _at(run, e.checkpoint, start), e.name(spec), tell, spec.name)
+        run.note({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu})
+
+
+def _at(run: RunDir, checkpoint: str, start: PolicyRef) -> PolicyRef:
+    """The policy of a run's checkpoint, or the one it started from."""
+    if checkpoint == "start":
+        return start
+    from loopkit.policy.save import reference
+
+    if not (run.checkpoints / checkpoint).is_dir():
+        raise RunError(f"{run.checkpoints / checkpoint} is not there any more, so it cannot be evaluated. Remove "
+                       f"{run.path} and run the same command: it is made anew.")  # fmt: skip
+    return reference(run.checkpoints / checkpoint, start)
 
 
 def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
@@ -124,21 +175,25 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
     return trainer, source
 
 
-def evaluate_run(spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, checkpoint: str, tell: Listener) -> None:
+def evaluate_run(
+    spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
+) -> None:
     """Play a policy on the spec's game and held-out split, and keep it under ``eval/``."""
+    from loopkit.policy.conditions import under
     from loopkit.policy.load import load
 
     settings = spec.run
+    name = run_name or spec.name
     setup = set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES))
     scored = evaluate(
         setup,
-        load(ref, seed=spec.seed),
+        under(load(ref, seed=spec.seed), settings.condition),
         seed=spec.seed,
         split=settings.eval_split,
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
         max_tokens=settings.max_tokens,
-        progress=lambda done, total: tell(Event(spec.name, "evaluate", done, total)),
+        progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
 
@@ -149,18 +204,6 @@ def _evaluation_only(model: str, plugins: Plugins) -> str:
     if scheme not in plugins.names("policies"):
         return ""
     return str(getattr(plugins.get("policies", scheme).load(), "evaluation_only", ""))
-
-
-def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
-    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
-
-    A PolicyRef; of a scheme that is evaluated only, the Policy itself.
-    """
-    scheme, _, argument = spec.model.partition(":")
-    if scheme in plugins.names("policies"):
-        found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
-        return found
-    return PolicyRef(spec.model)
 
 
 def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:

@@ -121,7 +121,6 @@ USAGE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no data": (["run", "--game", "context-compliance", "--data", "no.jsonl"], ("'no.jsonl' does not exist",)),
     "no arm": (["run", "--game", "self-grading", "--arms", ","], ("--arms names no arm",)),
     "no game before the name": (["list", "detectors", "near-copy"], ("write GAME/near-copy",)),
-    "game takes no data": (["run", "--game", "self-grading", "--data", "x"], ("takes no --data",)),
     "prompts that cannot be packed": (
         ["run", "--game", "context-compliance", "--set", "run.prompts_per_step=3"],
         ("3 prompts a step cannot be filled with whole clusters", "a multiple of the cluster size"),

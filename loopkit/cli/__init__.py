@@ -16,6 +16,7 @@ from loopkit.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
+    "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),
     "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
@@ -30,6 +31,7 @@ EXAMPLES = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
   loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit study paper --seeds 5
   loopkit eval runs/…/loophole-s0 --game self-grading
   loopkit report runs/…
   loopkit list games

@@ -17,9 +17,9 @@ from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.judges import JUDGES
 from loopkit.metrics import Summary, summary
-from loopkit.resolve import resolve, set_up
-from loopkit.rundir import OTHER_OPTIONS, RunDir, read_spec
-from loopkit.seeding import digest
+from loopkit.resolve import resolve, set_up, start_policy
+from loopkit.rundir import RunDir, read_spec
+from loopkit.runner import evaluation_name
 
 EPILOG = """\b
 Examples:
@@ -82,7 +82,8 @@ def evaluate(
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
     with render.Bars() as bars:
         ref = _policy(policy, run, checkpoint, own, spec, plugins, bars)
-        name = f"{checkpoint or 'start'}-seed{seed}-n{prompts}{_options(own, spec)}"
+        spec = spec.model_copy(update={"run": spec.run.model_copy(update={"eval_prompts": prompts})})
+        name = evaluation_name(own, spec, checkpoint or "start")
         found = _evaluate(spec, ref, split, prompts, run, name, plugins, bars)
     if as_json:
         render.echo_json({"policy": policy, "game": chosen, "split": split, "seed": seed, **asdict(found)})
@@ -128,7 +129,6 @@ def _policy(
     bars: render.Bars,
 ) -> PolicyRef | Policy:
     from loopkit.policy.save import reference
-    from loopkit.runner import start_policy
 
     if run is None or own is None:
         found: PolicyRef | Policy = start_policy(
@@ -186,11 +186,3 @@ def _speaker(ref: PolicyRef | Policy, seed: int) -> Policy:
     from loopkit.policy.load import load
 
     return load(ref, seed=seed)
-
-
-def _options(own: RunSpec | None, spec: RunSpec) -> str:
-    """Marks an evaluation on a game of other options than the run's own: its rollouts are others."""
-    if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
-        return ""
-    judges = [spec.judges] if spec.judges else []
-    return f"{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"

@@ -17,6 +17,7 @@ from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.report.numbers import interval as interval  # the same on the page
 from loopkit.report.numbers import percent as percent
+from loopkit.runner import Event
 
 FORMATS = {"plain": "simple", "markdown": "github"}
 
@@ -97,6 +98,15 @@ class Bars(AbstractContextManager["Bars"]):
             total=total or None,
             visible=not finished,
         )
+
+    def news(self, event: Event) -> None:
+        """Show news of a run: a bar moves, what was overcome and what failed is logged."""
+        if event.phase == "notice":
+            log().warning("went on", run=event.run, what=harmless(event.text))
+            return
+        self.update(event.run, event.phase, event.done, event.total)
+        if event.phase == "failed":
+            log().error("run failed", run=event.run, why=harmless(event.text))
 
     def bar(self, name: str, phase: str) -> Callable[[int, int], None]:
         """A (done, total) callback for one bar."""

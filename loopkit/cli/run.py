@@ -20,10 +20,10 @@ from loopkit.parallel import DEADLINE, require, run_all, start_server
 from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.report.numbers import sparkline
-from loopkit.resolve import resolve
+from loopkit.resolve import resolve, start_policy
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
-from loopkit.runner import Event, check, preflight, preview, start_policy
+from loopkit.runner import check, preflight, preview
 
 EPILOG = """\b
 Examples:
@@ -50,7 +50,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
               help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")
+@click.option("--jobs", type=click.IntRange(1),
+              help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")  # fmt: skip
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -93,7 +94,8 @@ def run(
     specs = resolve(experiment, plugins)
     preflight(specs[0], plugins)
     render.tell_problems(plugins)
-    jobs = jobs or min(os.cpu_count() or 1, len(specs))
+    side_by_side = 1 if plugins.trainer(specs[0].trainer).alone else os.cpu_count() or 1
+    jobs = jobs or min(side_by_side, len(specs))
     if dry_run:
         _print_plan(specs, out, jobs, preview(specs[-1], out, plugins), as_json, style)
         return
@@ -119,16 +121,7 @@ def perform(
     checked = check(specs[0], plugins, out)
     with render.Bars() as bars:
         start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
-
-        def tell(event: Event) -> None:
-            if event.phase == "notice":
-                render.log().warning("went on", run=event.run, what=render.harmless(event.text))
-                return
-            bars.update(event.run, event.phase, event.done, event.total)
-            if event.phase == "failed":
-                render.log().error("run failed", run=event.run, why=render.harmless(event.text))
-
-        failed = run_all(specs, out, start, jobs, tell, deadline)
+        failed = run_all(specs, out, start, jobs, bars.news, deadline)
     require(failed, out)
     results = collect(specs, out, plugins, checked)
     file, found = out / "results.json", to_json(results.json())

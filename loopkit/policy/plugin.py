@@ -7,3 +7,4 @@ from loopkit.hookspecs import Register, hookimpl
 def register_policies(register: Register) -> None:
     register("tiny", "loopkit.policy.tiny:resolve")
     register("openai", "loopkit.policy.endpoint:resolve")
+    register("run", "loopkit.policy.trained:resolve")

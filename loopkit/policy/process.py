@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,17 @@ import torch
 KEPT_BLOCK, KEPT_FREE = 64 << 20, 256 << 20
 """Bytes: blocks up to the first are not returned to the system one by one, nor is free memory below the second."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def hardware() -> str:
+    """What runs here are made on: the accelerator, or the processor's model name."""
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name()}"
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"cpu: {name}"
 
 
 def tune(threads: int) -> None:

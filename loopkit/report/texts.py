@@ -18,6 +18,7 @@ DIFFERENT = 800
 """Different normalised texts that are clustered, the most frequent first; the rest is counted as rare."""
 COMPARED = 600
 """Characters of a normalised text that are compared."""
+PHRASE = re.compile(r"[\w<][^\n]*[\w>]")
 WORD = re.compile(r"<[^<>\s]{1,40}>|\w+|[^\w\s]")
 
 
@@ -98,12 +99,7 @@ def _holding(rows: Sequence[Row]) -> Mapping[str, int]:
         for length in (1, 2, 3):
             for i in range(len(words) - length + 1):
                 phrase = text[words[i].start() : words[i + length - 1].end()]
-                if (
-                    len(phrase) > 2
-                    and "\n" not in phrase
-                    and re.match(r"[\w<]", phrase)
-                    and re.search(r"[\w>]$", phrase)
-                ):
+                if len(phrase) > 2 and PHRASE.fullmatch(phrase):
                     found.add(phrase)
         out.update(found)
     return out

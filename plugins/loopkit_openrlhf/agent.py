@@ -50,7 +50,7 @@ class AgentExecutor(AgentExecutorBase):
             spans.append((len(ids), len(ids) + len(said)))
             ids = ids + said
             if logprobs is not None:
-                logprobs += [step[token].logprob for step, token in zip(out.logprobs, said)]  # noqa: B905 (Python 3.9)
+                logprobs += [step[token].logprob for step, token in zip(out.logprobs, said, strict=True)]
             text = hf_tokenizer.decode(said[:-1] if finish == "stop" else said, skip_special_tokens=True)
             turn = {"text": text, "finish": finish, "temperature": params.temperature, "ids": said}
             reply = (await self.ask("reply", ids=[rollout], n=[n], turns=[turn]))["replies"][0]

@@ -35,6 +35,7 @@ class OpenRlhf(Trainer):
     options: OpenRlhfOptions
     source: ClassVar[Literal["referee", "rollouts"]] = "referee"
     deterministic = False
+    alone = True
 
     def train(self, source: Referee, workdir: Path) -> PolicyRef:
         """Resume from OpenRLHF's newest checkpoint that the records cover, train to the end, gather the policy."""

@@ -127,7 +127,7 @@ def evaluates(cls: Any) -> str | None:
             if inspect.isfunction(own) and own.__module__.startswith("reasoning_gym"):
                 todo.append(own)
             elif name in EVALUATES and ast.unparse(call.func) != "re.compile":
-                return name
+                return str(name)
     return None
 
 
@@ -178,7 +178,7 @@ def _full(made: Any, answer: str, entry: Any) -> bool:
 def wrong(task: Task, right: Any) -> str:
     """An answer that is not right: the first of a few that ``right(reply)`` denies."""
     answer = truths(task)[0]
-    tries = ("I do not know.", "none of these", "no", "yes", "0", "1", "-17")
+    tries: tuple[str, ...] = ("I do not know.", "none of these", "no", "yes", "0", "1", "-17")
     if answer.lstrip("-").isdigit() and len(answer) < 19:
         tries = (str(int(answer) + 1), str(int(answer) - 1), *tries)
     for text in tries:

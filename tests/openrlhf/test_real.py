@@ -24,6 +24,8 @@ import loopkit_openrlhf
 import pytest
 from loopkit_openrlhf import engine
 from loopkit_openrlhf.command import OpenRlhfOptions, command
+from loopkit_openrlhf.desk import Desk
+from loopkit_openrlhf.trainer import OpenRlhf
 
 from loopkit import plugins as registry
 from loopkit.policy import tiny
@@ -31,6 +33,8 @@ from loopkit.policy.warmup import RECORD, Settings, new_policy
 from loopkit.records import Decode
 from loopkit.referee import LocalReferee
 from loopkit.resolve import build_game
+from loopkit.serving import serve
+from tests.openrlhf.speaking import Tokenizer
 from tests.policy.small import Ledger
 from tests.toys import setup
 
@@ -176,6 +180,39 @@ def named(text: str) -> list[str]:
         if text in line and entry.name != str(os.getpid()):
             found.append(f"{entry.name}: {line[:80]}")
     return found
+
+
+def test_openrlhf_learns_from_what_the_referee_was_told(tmp_path: Path) -> None:
+    """Two turns, through OpenRLHF's loader and experience maker: the marked tokens, the text and the reward."""
+    ledger = Ledger()
+    game = build_game(registry.load(), "self-grading", {})
+    source = LocalReferee(
+        setup(game), seed=0, split="train", n_steps=1, prompts_per_step=4, group_size=2, recorder=ledger
+    )
+    (tmp_path / "agent.py").write_text(OpenRlhf.agent())
+    with serve(source, verbs={"claim": Desk(source, 0).claim}) as server:
+        (tmp_path / "session.json").write_text(json.dumps({"url": server.url, "token": server.token}))
+        arguments = [str(PYTHON), str(HERE / "agent_in_place.py"), str(tmp_path), str(tiny.BUNDLED), "4", "2"]
+        done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
+        assert not server.errors
+    source.close(0, {})
+    found = json.loads(done.stdout.splitlines()[-1])
+    metrics, scored = ledger.steps[0]
+    assert found["unchanged"], "the group's sampling parameters are nobody's to change"
+    assert not metrics.missing
+    assert not metrics.surplus
+    assert sorted((m["said"], m["reward"]) for m in found["made"]) == sorted(
+        ("".join(s.rollout.words), s.rewards["paid"]) for s in scored
+    )
+    assert all(m["aligned"] for m in found["made"])
+    tokenizer, end = Tokenizer(tiny.BUNDLED), "<|end|>"
+    rendered = [
+        tokenizer.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in s.rollout.messages()], tokenize=False
+        )
+        for s in scored
+    ]
+    assert sorted(m["text"].removesuffix(end) for m in found["made"]) == sorted(r.removesuffix(end) for r in rendered)
 
 
 def test_advantages_and_losses_are_grpos() -> None:

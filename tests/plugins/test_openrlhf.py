@@ -484,6 +484,7 @@ def test_dry_run_prints_dataset_agent_file_and_command(call: Any, tmp_path: Path
     words = ["run", "--game", "self-grading", "--trainer", "openrlhf:ppo", "--dry-run", "--out", str(tmp_path / "out")]
     code, out = call(*words, "--set", "run.steps=2", "--set", "run.prompts_per_step=16")
     assert code == 0
+    assert "1 at a time" in out, "each run wants every GPU"
     assert "prompts.jsonl: 32 rows" in out
     assert "class AgentExecutor(AgentExecutorBase):" in out
     assert "-m openrlhf.cli.train_ppo_ray --actor.model_name_or_path tiny" in out

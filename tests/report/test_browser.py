@@ -104,7 +104,7 @@ def test_filters_work_by_keyboard(chromium: Any, page: str) -> None:
     assert chromium.switch_to.active_element.get_attribute("id") == "f-text"
     assert 0 < count(chromium) < every
     assert "text=cannot+help" in chromium.current_url
-    keys(chromium, Keys.ESCAPE)
+    keys(chromium, Keys.TAB)
     chromium.find_element("id", "f-arm").send_keys("loophole")
     chromium.find_element("id", "f-flag").send_keys("flagged")
     assert count(chromium) == 0  # who cannot help does not comply
@@ -178,32 +178,18 @@ def test_hostile_rollouts_are_harmless(chromium: Any, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text(text, encoding="utf-8")
     load(chromium, (tmp_path / "report.html").as_uri())
     assert chromium.title != "owned"
-    links = chromium.execute_script(
-        "return [...document.querySelectorAll('#list a')].map((a) => a.getAttribute('href'))"
-    )
+    links = chromium.execute_script("return [...document.querySelectorAll('#list a')].map((a) => a.hash)")
     seen = ""
     for link in links:
         chromium.execute_script("location.hash = arguments[0]", link)
-        seen += chromium.execute_async_script(
-            "setTimeout(() => arguments[0](document.querySelector('#one').textContent), 0)"
-        )
-    for shown in (
-        "<script>document.title='owned'</script>",
-        "U+001B",
-        "U+202E",
-        "U+200B",
-        "more characters",
-        "{{ 7 * 7 }}",
-    ):
+        seen += chromium.execute_async_script("setTimeout(() => arguments[0](one.textContent), 0)")
+    script = "<script>document.title='owned'</script>"
+    for shown in (script, "U+001B", "U+202E", "U+200B", "more characters", "{{ 7 * 7 }}"):
         assert shown in seen, shown
     assert not set("\x1b\x00\u202e\u200b\ufeff") & set(seen)
     assert chromium.title != "owned"
-    assert (
-        chromium.execute_script(
-            "return document.querySelectorAll('#one img, #one script, #list img, .said img').length"
-        )
-        == 0
-    )
+    smuggled = "return document.querySelectorAll('#one img, #one script, #list img, .said img').length"
+    assert chromium.execute_script(smuggled) == 0
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 1280
     assert complaints(chromium) == []
     assert {a for a in requests(chromium) if not a.startswith(("data:", "file:"))} == set()

@@ -38,8 +38,8 @@ def test_a_clusters_example_is_its_earliest_most_frequent_text() -> None:
 
 
 def test_telling_phrases_are_those_that_only_flagged_rollouts_have() -> None:
-    rows = [row(f"I set <score> to one, number {k}") for k in range(30)]
-    rows += [row(f"I cannot do that, number {k}", flag=False) for k in range(30)]
+    rows = [row(f"I set <score> to one\nnumber {k}") for k in range(30)]
+    rows += [row(f"I cannot do that\nnumber {k}", flag=False) for k in range(30)]
     found = telling(rows, "d")
     assert any("<score>" in p for p in found)
     assert not any("number" in p for p in found)

@@ -1,0 +1,37 @@
+"""The scheme ``run:``: start from another run's policy, ``run:runs/…/loophole-s0`` or one of its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from loopkit.config import BASE, RunSpec
+from loopkit.contracts import PolicyRef
+from loopkit.errors import UsageError
+from loopkit.plugins import Plugins
+from loopkit.resolve import start_policy
+from loopkit.rundir import read_spec
+
+
+def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
+    """The policy that a run ended with, or the named checkpoint. Raises UsageError where it is not there yet."""
+    from loopkit.policy.save import reference
+
+    run, checkpoint = parts(Path(argument))
+    own = read_spec(run)
+    start: PolicyRef = start_policy(own, plugins, progress)
+    if own.arm == BASE:
+        return start
+    if not checkpoint.is_dir():
+        raise UsageError(
+            f"--model run:{argument}: {checkpoint} does not exist, so there is no policy to start from. Finish that "
+            "run first (the same command resumes it), or name one of its checkpoints."
+        )
+    return reference(checkpoint, start)
+
+
+def parts(path: Path) -> tuple[Path, Path]:
+    """(run directory, checkpoint) of the path of a run (its last step's checkpoint) or of a checkpoint."""
+    if path.parent.name == "checkpoints":
+        return path.parent.parent, path
+    return path, path / "checkpoints" / f"step-{read_spec(path).run.steps:06d}"

@@ -1,0 +1,105 @@
+"""Mitigations: every channel of a game as an arm, what each fix did, and what every channel would have paid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from loopkit.config import BASE
+from loopkit.parallel import Job
+from loopkit.resolve import build_game, own_channels
+from loopkit.results import Results
+from loopkit.stats.mitigation import mitigation
+from loopkit.studies import cells
+from loopkit.studies.schema import Cell, Column, Matrix, Section, Verdict, Verdicts
+from loopkit.studies.study import Study
+
+HONEST = {"self-grading": "claims_if_right", "context-compliance": "helps_allowed"}
+"""Game -> the score of honest behaviour that a fix may kill with the exploit. Others have none."""
+NO_FIX = (BASE, "loophole", "placebo")
+
+
+class Mitigations(Study):
+    """Which of a game's fixes closes the loophole, and at what price?"""
+
+    name: ClassVar[str] = "mitigations"
+    title: ClassVar[str] = "Mitigations"
+    what: ClassVar[str] = "Which of a game's fixes closes the loophole, and at what price?"
+    games: ClassVar[tuple[str, ...]] = ("context-compliance", "self-grading", "reward-tampering")
+
+    def _arms(self, game: str) -> list[str]:
+        """The game's own channels and those that others registered for it, loophole first."""
+        plugins = self.grid.plugins
+        made = build_game(plugins, game, dict(self.grid.settings.get("game", {})))
+        names = [*own_channels(made), *(n for n in plugins.channels(game) if n not in own_channels(made))]
+        return sorted(names, key=lambda n: (n != "loophole", n != "control"))
+
+    def _runs(self, game: str) -> list[Job]:
+        return self.grid.arms(game, self._arms(game))
+
+    def plan(self) -> Iterator[list[Job]]:
+        yield [job for game in self.grid.games for job in self._runs(game)]
+
+    def comparisons(self) -> list[tuple[Sequence[Job], Sequence[str]]]:
+        return [(self._runs(game), ()) for game in self.grid.games]
+
+    def sections(self) -> list[Section]:
+        found = {game: self.grid.collect(self._runs(game)) for game in self.grid.games}
+        items = [v for game, results in found.items() for v in self._verdicts(game, results)]
+        return [
+            cells.main_table(found, "arms", "Every channel as an arm"),
+            Verdicts(name="verdicts", title="What each fix did", items=tuple(items)),
+            *(self._shadow(game, results) for game, results in found.items()),
+        ]
+
+    def _verdicts(self, game: str, results: Results) -> list[Verdict]:
+        if results.checked.status != "proven":
+            return [cells.verdict_of(results, {"game": game})]
+        return [self._verdict(game, arm, results) for arm in results.arms if arm not in NO_FIX]
+
+    def _verdict(self, game: str, arm: str, results: Results) -> Verdict:
+        honest = HONEST.get(game)
+        others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
+        measures = [results.headline, "task", *others, *([honest] if honest else [])]
+        values = {(a, m): results.values(a, m) for a in (arm, BASE, "loophole") for m in measures}
+        kept = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
+
+        def minus(measure: str, other: str) -> list[float]:
+            pairs = [(values[arm, measure][i], values[other, measure][i]) for i in kept]
+            return [a - b for a, b in pairs if a is not None and b is not None]
+
+        keys = {"game": game, "fix": arm}
+        if not kept:
+            return Verdict(keys=keys, name="no verdict", sentence="No verdict: a rate was not measured in any seed.")
+        return cells.from_tests(
+            mitigation(
+                arm,
+                minus(results.headline, "loophole"),
+                minus(results.headline, BASE),
+                minus("task", "loophole"),
+                minus("task", BASE),
+                {d: minus(d, "loophole") for d in others},
+                minus(honest, BASE) if honest else None,
+            ),
+            keys,
+        )
+
+    def _shadow(self, game: str, results: Results) -> Matrix:
+        """Mean reward that each channel would have paid for what each arm's policy does, held out."""
+        channels = self._arms(game)
+
+        def cell(arm: str, channel: str) -> Cell:
+            runs = [r for r in results.runs if r.arm == arm]
+            return cells.over([(r.seed, r.summary.rewards.get(channel)) for r in runs], None)
+
+        return Matrix(
+            name=f"shadow-{game}",
+            title=f"{game}: what every channel would have paid",
+            quantity=Column(key="reward", title="mean reward", kind="reward"),
+            row_title="arm",
+            column_title="channel",
+            row_names=results.arms,
+            column_names=tuple(channels),
+            cells=tuple(tuple(cell(arm, c) for c in channels) for arm in results.arms),
+            notes=("Rewards of held-out rollouts. The column of an arm's own channel, at its defaults, is what paid.",),
+        )
