@@ -230,6 +230,6 @@ def test_mitigations(tmp_path: Path) -> None:
 
 def test_an_unproven_game_gets_no_verdict(tmp_path: Path) -> None:
     study = fill(small("mitigations", tmp_path), learns)
-    study.grid.checked["self-grading"] = Report("self-grading", "unproven", ("no control",))
+    study.grid.checked["self-grading"] = Report("self-grading", "unproven", (), ("no control",))
     (verdict,) = sections(study).section("verdicts").items
     assert verdict.sentence == "No verdict: the game is unproven: no control."
