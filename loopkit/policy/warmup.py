@@ -31,6 +31,8 @@ RECORD = "warmup.json"
 CORPUS = 4000
 """Demonstrations a game contributes to the tokenizer, and to the hash that identifies its demonstrations."""
 FINGERPRINT = 256
+REPLAYED = 8
+"""Demonstrations a step of each replayed game: enough to keep its habits, and a quarter of the time."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Settings:
     seed: int = 0
     steps: int = 3600
     demonstrations_per_step: int = 32
-    """of each game in the warm-up; replay counts apart"""
+    """of each game in the warm-up; of a replayed one, REPLAYED"""
     learning_rate: float = 3e-3
     warmup_steps: int = 100
     weight_decay: float = 0.01
@@ -142,7 +144,7 @@ def warm_up(
     curriculum: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, float]:
-    """Train on ``demonstrations_per_step`` of each game a step (and of each replayed game); returns final losses.
+    """Train on ``demonstrations_per_step`` of each game a step, REPLAYED of each replayed one; returns final losses.
 
     ``curriculum``: games demonstrate as their ``warmup_options`` say; what a policy from random weights needs.
 
@@ -157,10 +159,10 @@ def warm_up(
         rate = min(1.0, (k + 1) / settings.warmup_steps) * (0.525 + 0.475 * math.cos(math.pi * k / settings.steps))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate
-        first = k * settings.demonstrations_per_step
         for name, game in mix.items():
+            size = settings.demonstrations_per_step if name in games else REPLAYED
             shown = lesson(game, k / settings.steps) if curriculum else game
-            made = (demonstration(shown, settings.seed, first + i) for i in range(settings.demonstrations_per_step))
+            made = (demonstration(shown, settings.seed, k * size + i) for i in range(size))
             batch = [s for dialogue in made for s in segments(policy, dialogue)]
             losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(mix)).value
         step(optimizer, policy.model, 1.0)
@@ -178,6 +180,7 @@ def make_record(
     return {
         "settings": asdict(settings),
         "start": base,
+        **({"replayed_per_step": REPLAYED} if replayed else {}),
         "games": {
             name: {
                 "version": game.version,

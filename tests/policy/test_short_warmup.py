@@ -35,7 +35,7 @@ def test_a_new_game_is_learned_in_time_and_moves_no_base_rate_by_ten_points(
     print(f"\n{seconds:.0f} CPU s; moved, in points: { {k: round(v, 1) for k, v in moved.items()} }")
     print("new game:", record["base_rates"]["doubling"])
     assert shown[-1] == (tiny.SHORT_STEPS, tiny.SHORT_STEPS)
-    assert seconds < 180
+    assert seconds < 120
     assert max(map(abs, moved.values())) <= 10, moved
     # It speaks the new game's language: it reports Yes or No where it never saw the question before.
     assert record["final_loss"]["doubling"] < 1.5
