@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count, islice
@@ -25,7 +25,7 @@ from loopkit.errors import ContractError
 from loopkit.policy.load import CausalPolicy, load_parts
 from loopkit.policy.supervised import Progress, backward, segments, step
 from loopkit.policy.tokenizer import train_tokenizer
-from loopkit.records import Dialogue, Done, Message, Rollout, Turn
+from loopkit.records import Dialogue, Done, Message, Rollout, Task, Turn
 
 RECORD = "warmup.json"
 CORPUS = 4000
@@ -55,9 +55,9 @@ class Settings:
     """0.02 does not learn in the time"""
 
 
-def demonstration(game: Game, seed: int, k: int) -> Dialogue:
-    """The ``k``-th demonstration: on a train task, drawn by its own key."""
-    task = seeding.pick(game.tasks("train"), seed, "demonstration task", k)
+def demonstration(game: Game, tasks: Sequence[Task], seed: int, k: int) -> Dialogue:
+    """The ``k``-th demonstration: on one of the game's tasks, drawn by its own key."""
+    task = seeding.pick(tasks, seed, "demonstration task", k)
     rollout = Rollout(f"train/warmup/{k}/{task.id}/0", task, seed=seed)
     said = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
     for i, text in enumerate(said):
@@ -73,8 +73,9 @@ def demonstration(game: Game, seed: int, k: int) -> Dialogue:
 
 
 def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:
-    """Endless demonstrations."""
-    return (demonstration(game, seed, k) for k in count())
+    """Endless demonstrations on train tasks."""
+    tasks = game.tasks("train")  # once: a game may make them anew at every call
+    return (demonstration(game, tasks, seed, k) for k in count())
 
 
 def lesson(game: Game, done: float) -> Game:
@@ -151,6 +152,7 @@ def warm_up(
     Inside ``small_model()`` the result is the same for the same machine and versions.
     """
     mix = {**(replay or {}), **games}
+    tasks = {name: game.tasks("train") for name, game in mix.items()}
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
@@ -162,7 +164,7 @@ def warm_up(
         for name, game in mix.items():
             size = settings.demonstrations_per_step if name in games else REPLAYED
             shown = lesson(game, k / settings.steps) if curriculum else game
-            made = (demonstration(shown, settings.seed, k * size + i) for i in range(size))
+            made = (demonstration(shown, tasks[name], settings.seed, k * size + i) for i in range(size))
             batch = [s for dialogue in made for s in segments(policy, dialogue)]
             losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(mix)).value
         step(optimizer, policy.model, 1.0)

@@ -73,6 +73,20 @@ def test_the_loss_falls() -> None:
     assert seen == [(k + 1, 40) for k in range(40)]
 
 
+def test_a_game_is_asked_for_its_tasks_once_however_many_steps() -> None:
+    asked: list[str] = []
+
+    class Counted(Doubling):
+        def tasks(self, split: Any) -> Any:
+            asked.append(split)
+            return super().tasks(split)
+
+    game = Counted(DOUBLING.options)
+    settings = replace(FEW, steps=3)
+    warmup.warm_up(warmup.new_policy({"one-word": ONE_WORD}, settings), {"counted": game}, settings)
+    assert asked == ["train"]
+
+
 def test_demonstrations_are_pure_in_the_seed() -> None:
     def first(seed: int, n: int = 30) -> list[Any]:
         return list(islice(warmup.demonstrations(SELF_GRADING, seed), n))
