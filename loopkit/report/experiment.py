@@ -18,8 +18,8 @@ from loopkit.report.texts import clusters, telling
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SEEN = {"exploit": 0, "task": 1, "observed": 2}
-"""The dual metrics -> their colour."""
+SEEN = {"exploit": 0, "task": 1, "observed": 2, "onset": 3}
+"""The dual metrics -> their colour; and the detector of onset, where it is not the headline's."""
 CARDS = 12
 """First exploits that are shown in full."""
 FEW = 5
@@ -128,6 +128,8 @@ def _curves(e: ExperimentData, sheet: charts.Sheet) -> list[dict[str, Any]]:
             "task": [_line(r, "scores", "task") for r in runs],
             "observed": [_line(r, "scores", "observed") for r in runs],
         }
+        if e.onset_detector != e.headline:
+            data[f"onset: {e.onset_detector}"] = [_line(r, "rates", e.onset_detector) for r in runs]
         paths = [(r.spec.seed, e.discovery(r)) for r in runs]
         marks = [(what, p[what], k) for k, (_, p) in enumerate(paths) for what in ("onset", "domination")
                  if p and p[what] is not None]  # fmt: skip

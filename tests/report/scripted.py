@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from loopkit.config import BASE, RunSpec, read_experiment
 from loopkit.files import to_json, write_whole
 from loopkit.metrics import summary
 from loopkit.playing import evaluate, play
-from loopkit.records import Dialogue, Turn
+from loopkit.records import Dialogue, Scored, StepMetrics, Turn
 from loopkit.referee import LocalReferee
 from loopkit.resolve import resolve, set_up
 from loopkit.results import collect
@@ -36,6 +37,28 @@ class Scripted:
         return [Turn(self.says(self.spec, self.step, d)) for d in dialogues]
 
 
+@dataclass
+class Repeats:
+    """A recorder that keeps each closed step ``times`` times, under consecutive numbers: many real records, soon."""
+
+    directory: RunDir
+    times: int
+
+    def drop(self, step: int) -> None:
+        self.directory.drop(step)
+
+    def recorded(self) -> Any:
+        return self.directory.recorded()
+
+    def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
+        for step in range(metrics.step, metrics.step + self.times):
+            again = []
+            for s in scored:
+                split, _, rest = s.rollout.id.split("/", 2)
+                again.append(replace(s, rollout=replace(s.rollout, id=f"{split}/{step}/{rest}")))
+            self.directory.record(replace(metrics, step=step), again, timings)
+
+
 def compliance(spec: RunSpec, step: int | None, dialogue: Dialogue) -> str:
     """Plays context-compliance: the loophole's arm complies with user style more and more often."""
     asked = dialogue.messages[-1].content
@@ -51,30 +74,34 @@ def compliance(spec: RunSpec, step: int | None, dialogue: Dialogue) -> str:
 def experiment(
     out: Path, says: Says = compliance, *, game: str = "context-compliance", seeds: str = "3", steps: int = 24,
     prompts: int = 8, group: int = 4, held_out: int = 200, finish: bool = True, settings: Mapping[str, Any] = {},
+    times: int = 1,
 ) -> Path:  # fmt: skip
-    """Write an experiment's directory. ``finish=False``: its trained runs stop half-way."""
+    """Write an experiment's directory. ``finish=False``: its trained runs stop half-way.
+
+    ``times``: only every ``times``-th step is played, and kept ``times`` times.
+    """
     run = {"steps": steps, "prompts_per_step": prompts, "group_size": group, "eval_prompts": held_out}
     asked = read_experiment(None, settings={**settings, "run": run}, game=game, seeds=seeds)
     write_whole(out / "experiment.toml", tomli_w.dumps(asked.model_dump(mode="json")).encode())
     specs = resolve(asked, plugins.load())
     for spec in specs:
-        _run(spec, out, says, finish)
+        _run(spec, out, says, finish, times)
     if finish:
         found = collect(specs, out, plugins.load(), Report(game, "proven", ()))
         write_whole(out / "results.json", to_json(found.json()))
     return out
 
 
-def _run(spec: RunSpec, out: Path, says: Says, finish: bool) -> None:
+def _run(spec: RunSpec, out: Path, says: Says, finish: bool, times: int) -> None:
     directory, setup, policy = RunDir(out / spec.name), set_up(plugins.load(), spec), Scripted(spec, says)
     directory.begin(spec, {"loopkit": "0.1.0", "python": "3.11", "git": None, "plugins": {"game": "loopkit 0.1.0"}})
     settings = spec.run
     if spec.arm != BASE:
         referee = LocalReferee(
             setup, seed=spec.seed, split="train", n_steps=settings.steps, prompts_per_step=settings.prompts_per_step,
-            group_size=settings.group_size, recorder=directory,
+            group_size=settings.group_size, recorder=Repeats(directory, times) if times > 1 else directory,
         )  # fmt: skip
-        for step in range(settings.steps if finish else settings.steps // 2):
+        for step in range(0, settings.steps if finish else settings.steps // 2, times):
             policy.step = step
             play(referee, policy, step)
             referee.close(step, {})
