@@ -22,7 +22,8 @@ TIMES = 20
 PAINTED = """
 const done = arguments[0];
 requestAnimationFrame(() => setTimeout(() => {
-  const e = performance.getEntriesByType("navigation")[0], p = performance.getEntriesByName("first-contentful-paint")[0];
+  const e = performance.getEntriesByType("navigation")[0];
+  const p = performance.getEntriesByName("first-contentful-paint")[0];
   done({dom: e.domContentLoadedEventEnd, load: e.loadEventEnd, paint: p ? p.startTime : null});
 }, 0));
 """
@@ -55,6 +56,10 @@ def rows(rounds: int) -> list[Row]:
     names = {"paint": "first paint", "dom": "DOMContentLoaded", "load": "load event", "wall": "open, with the driver"}
     return [
         Row("report.html", "MB", size, aim="< 10", note=note),
-        *(Row(f"the page, {names[k]}", "s", median(seconds[k]), aim="< 3", note=spread[k]) for k in names if k in spread),
+        *(
+            Row(f"the page, {names[k]}", "s", median(seconds[k]), aim="< 3", note=spread[k])
+            for k in names
+            if k in spread
+        ),
         Row("making it", "s", cost.wall, note=f"{cost.cpu:.1f} CPU s"),
     ]

@@ -103,7 +103,7 @@ def test_a_sample_says_that_it_is_one(made: Made, monkeypatch: pytest.MonkeyPatc
     text, _ = build([made.directory], plugins.load())
     assert "A sample:" in text
     kept = len(Made(made.directory, text).data["rollouts"])
-    assert f"{kept} of {TOTAL} rollouts" in text
+    assert f"{kept:,} of {TOTAL:,} rollouts" in text
     assert kept < 500
 
 
@@ -240,3 +240,9 @@ def test_prompts_of_another_version_are_not_shown(made: Made, monkeypatch: pytes
     text, _ = build([made.directory], plugins.load())
     assert f"the game has version 99 now, the runs had {had}" in text
     assert Made(made.directory, text).data["prompts"] == [None]
+
+
+def test_a_page_shows_no_object_of_python(tmp_path: Path, made: Made) -> None:
+    (tmp_path / "results.json").write_bytes((Path(__file__).parent / "study.json").read_bytes())
+    for text in (build([tmp_path], plugins.load())[0], made.page):
+        assert not re.search(r"(built-in|bound) method|object at 0x", text)
