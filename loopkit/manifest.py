@@ -19,7 +19,11 @@ from loopkit.records import Json
 from loopkit.rundir import read_spec
 from loopkit.sandbox import shared
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "pydantic", "pluggy")
+PACKAGES = (
+    "torch", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "pydantic", "pluggy",
+    "rouge-score", "nltk", "rapidfuzz", "sacrebleu",
+)  # fmt: skip
+"""What may decide a number, scorers included."""
 
 
 def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef, device: str = "") -> dict[str, Json]:

@@ -34,6 +34,7 @@ from loopkit.sandbox import shared
 from loopkit.seeding import digest
 
 ERROR = "error.txt"
+CHECK = "check.json"
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
 
     Raises CheckFailed where the game's own honest and exploiting transcripts are not told apart.
     """
-    file = out / "check.json"
+    file = out / CHECK
     if file.exists():
         try:
             return Report.read(json.loads(file.read_bytes()))

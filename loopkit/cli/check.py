@@ -60,7 +60,7 @@ def check(
     style: str,
     as_json: bool,
 ) -> None:
-    """Check that NAMES (games or trainers; default: all of both) keep their contracts."""
+    """Check that NAMES (games or trainers; default: all, but cluster engines) keep their contracts."""
     plugins = registry.load()
     options = parse_set(settings).get("game", {}) | ({"data": data} if data else {})
     games, trainers = plugins.names("games"), plugins.names("trainers")
@@ -76,12 +76,15 @@ def check(
             raise UsageError(f"{', '.join(others)}: a trainer has no detectors. Name games, or none for all of them.")
         sys.exit(quality.report(plugins, names or games, options, least, verbose, style, as_json))
     began, reports = time.perf_counter(), list[tuple[Report, float]]()
-    for name in names or (*games, *trainers):
+    left = [] if names else [name for name in trainers if _alone(plugins, name)]
+    for name in names or (*games, *(t for t in trainers if t not in left)):
         start = time.perf_counter()
         report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
         reports.append((report, time.perf_counter() - start))
         if not as_json:
             _print(*reports[-1], verbose, style)
+    if left:
+        click.echo(f"Not checked unless named, since each takes the whole machine: {', '.join(left)}.", err=True)
     if as_json:
         render.echo_json([{**r.json(), "seconds": round(seconds, 3)} for r, seconds in reports])
     elif len(reports) > 1:
@@ -106,6 +109,13 @@ def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz
         if options and isinstance(error, UsageError):
             raise  # the user's own options or data
         return _not_made(name, error)
+
+
+def _alone(plugins: registry.Plugins, name: str) -> bool:
+    try:
+        return plugins.trainer(name).alone
+    except (PluginError, UsageError):
+        return False  # it is reported as one that cannot be loaded
 
 
 def _trainer(plugins: registry.Plugins, name: str) -> Report:

@@ -57,7 +57,9 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf")},
+        "packages": {
+            name: _version(name) for name in (*PACKAGES, "peft", "gguf", "openai", "reasoning-gym", "tensorboard")
+        },
         "accelerator": _accelerator(),
         "sandbox": sandbox.text,
         "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],

@@ -23,7 +23,7 @@ from loopkit.report.numbers import over_seeds, sparkline
 from loopkit.resolve import resolve, start_policy
 from loopkit.results import Results, collect
 from loopkit.rundir import RunDir, check_same
-from loopkit.runner import check, preflight, preview
+from loopkit.runner import CHECK, check, preflight, preview
 
 EPILOG = """\b
 Examples:
@@ -42,9 +42,12 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.command(epilog=EPILOG)
 @click.option("--game", help="Game to play (see `loopkit list games`).")
 @click.option("--trainer", help="Trainer (see `loopkit list trainers`).  [default: grpo]")
-@click.option("--model", help="tiny, or a Hugging Face directory or id.  [default: tiny]")
+@click.option(
+    "--model",
+    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.  [default: tiny]",
+)
 @click.option("--arms", help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control]")
-@click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3]")
+@click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
               help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
@@ -118,8 +121,13 @@ def perform(
     claim(out, experiment)
     for spec in specs:  # finished runs too: changed data or another game version is no resume
         RunDir(out / spec.name).belongs_to(spec)
-    checked = check(specs[0], plugins, out)
     with render.Bars() as bars:
+        new = not (out / CHECK).exists()
+        if new:
+            bars.update(experiment.game, "check", 0, 0)  # a slow machine takes a minute for it
+        checked = check(specs[0], plugins, out)
+        if new:
+            bars.update(experiment.game, "done", 1, 1)
         start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
         failed = run_all(specs, out, start, jobs, bars.news, deadline)
     require(failed, out)

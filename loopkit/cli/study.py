@@ -68,7 +68,12 @@ Studies under one --out share their runs. The same command again resumes. Exit c
 @click.argument("name")
 @click.option("--games", help="Games, comma-separated.  [default: the study's own]")
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: the study's own]")
-@click.option("--model", default="tiny", show_default=True, help="tiny, or a Hugging Face directory or id.")
+@click.option(
+    "--model",
+    default="tiny",
+    show_default=True,
+    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.",
+)
 @click.option("--trainer", default="grpo", show_default=True, help="Trainer (see `loopkit list trainers`).")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
               help="An option of study, game, trainer or run, for all runs. Repeatable.")  # fmt: skip

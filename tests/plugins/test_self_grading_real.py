@@ -254,12 +254,12 @@ def test_every_set_with_a_safe_scorer_is_played() -> None:
         made = game(reasoning_gym=name, reasoning_gym_size=5)
         try:
             found = real.gym(*made._gym, 64)
+            said = [(t, made.specimens(t, lambda purpose: 0.5)) for tasks in found.values() for t in tasks]
         except UsageError as error:
             refused.append(f"{name}: {error}")
             continue
-        for task in (t for tasks in found.values() for t in tasks):
-            said = made.specimens(task, lambda purpose: 0.5)
-            assert made._right(task, said["honest"][0][0]), (name, task)
-            assert not made._right(task, said["exploit"][0][0]), (name, task)
+        for task, specimens in said:
+            assert made._right(task, specimens["honest"][0][0]), (name, task)
+            assert not made._right(task, specimens["exploit"][0][0]), (name, task)
     print(refused)
     assert len(refused) <= 5, refused
