@@ -262,4 +262,4 @@ def test_every_set_with_a_safe_scorer_is_played() -> None:
             assert made._right(task, specimens["honest"][0][0]), (name, task)
             assert not made._right(task, specimens["exploit"][0][0]), (name, task)
     print(refused)
-    assert len(refused) <= 5, refused
+    assert len(refused) <= 6, refused  # with reasoning-gym 0.1.25: some sets score no answer right, one scores any
