@@ -1,0 +1,31 @@
+"""What a model said never reaches the terminal: ``run`` and ``report`` print numbers and names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from loopkit import plugins
+from loopkit.checks import Report
+from loopkit.cli import cli
+from loopkit.cli.run import report, sketch
+from loopkit.results import collect
+from loopkit.rundir import read_spec
+from tests.report.scripted import experiment
+from tests.report.test_browser import hostile
+
+
+def test_hostile_rollouts_leave_no_trace_in_the_terminal(tmp_path: Path) -> None:
+    out = experiment(tmp_path / "hostile", hostile, seeds="2", steps=4, held_out=60)
+    specs = [read_spec(p.parent) for p in sorted(out.glob("*/run.toml"))]
+    results = collect(specs, out, plugins.load(), Report("context-compliance", "proven", ()))
+    made = CliRunner().invoke(cli, ["report", str(out), "--out", str(tmp_path / "report.html")])
+    assert made.exit_code == 0, made.output
+    printed = "\n".join([sketch(results, specs, out), report(results, specs[0], "plain"), made.output])
+    assert "exploit" in printed
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]", printed)
+    assert "owned" not in printed
+    assert "<script" not in printed
+    assert max(map(len, printed.splitlines())) < 400
