@@ -91,7 +91,8 @@ def solve(x):
 """
     (found,) = sandbox.run([Program(source, [[0], [1], [2], [3], [4]])])
     assert [o.kind for o in found] == ["value", "crashed", "crashed", "timeout", "value"]
-    assert [o.detail for o in found[1:4]] == ["SIGSEGV", "it ended early, without an answer", "processor time"]
+    assert [o.detail for o in found[1:3]] == ["SIGSEGV", "it ended early, without an answer"]
+    assert found[3].detail in ("processor time", "wall time")  # whichever a busy machine reaches first
 
 
 def test_sleep_is_a_timeout_of_wall_time(sandbox: Sandbox) -> None:
