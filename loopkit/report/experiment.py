@@ -133,7 +133,7 @@ def _curves(e: ExperimentData, sheet: charts.Sheet) -> list[dict[str, Any]]:
         paths = [(r.spec.seed, e.discovery(r)) for r in runs]
         marks = [(what, p[what], k) for k, (_, p) in enumerate(paths) for what in ("onset", "domination")
                  if p and p[what] is not None]  # fmt: skip
-        words = [f"seed {seed}: {_path(p)}" for seed, p in paths]
+        words = [f"seed {r.spec.seed}: {_path(e, r)}" for r in runs]
         label = f"{e.name}, arm {arm}: exploit rate, task and observed score by step. " + "; ".join(words) + "."
 
         def draw(axes: Axes, data: Any = data, marks: Any = marks) -> None:
@@ -149,10 +149,12 @@ def _line(run: RunData, kind: str, name: str | None) -> tuple[list[float], list[
     return [s["step"] for s in run.steps], [y["value"] if isinstance(y, Mapping) else y for y in ys]
 
 
-def _path(path: Mapping[str, Json] | None) -> str:
+def _path(e: ExperimentData, run: RunData) -> str:
+    path = e.discovery(run)
     if path is None:
         return "not measured"
-    return ", ".join(f"{w} {'never' if path[w] is None else path[w]}" for w in ("onset", "domination"))
+    none = "never" if len(run.steps) >= run.spec.run.steps else "not yet"
+    return ", ".join(f"{w} {none if path[w] is None else path[w]}" for w in ("onset", "domination"))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ def _every_run(e: ExperimentData) -> dict[str, Any]:
         if r.summary:
             found = {**r.summary["scores"], **r.summary["rates"]}
             cells = [_estimate(found.get(m)) for m in [*scores[:2], *detectors, *scores[2:]]]
-            rows.append([r.spec.arm, str(r.spec.seed), *cells, _path(e.discovery(r)) if r.trained else "-"])
+            rows.append([r.spec.arm, str(r.spec.seed), *cells, _path(e, r) if r.trained else "-"])
     return {"head": ["arm", "seed", *_titles(e), "onset, domination"], "rows": rows}
 
 

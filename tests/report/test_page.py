@@ -152,6 +152,8 @@ def test_a_run_under_way_has_no_verdict_but_curves(tmp_path: Path) -> None:
     assert 'data-every="5"' in text
     assert "No verdict yet: 1 of the 3 runs begun are finished" in text
     assert "12 of 24 steps" in text
+    assert "onset not yet, domination not yet" in text
+    assert "onset never" not in text
     assert text.count("<figure>") >= 2
     (directory / "control-s0/error.txt").write_text("Traceback\nRunError: <b>disk</b> full\n")
     text, _ = build([directory], plugins.load())
