@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from loopkit.data import DataOptions, messages, read_rows, split_of
 from loopkit.errors import UsageError
 from loopkit.records import Message
+from loopkit.resolve import build_game
+from tests.toys import Doubling
 
 
 def test_jsonl_lines_end_at_newlines_only(tmp_path: Path) -> None:
@@ -91,3 +94,9 @@ def test_splits_are_about_60_20_20() -> None:
     found = [split_of("x", i) for i in range(4000)]
     shares = [found.count(s) / 4000 for s in ("train", "dev", "test")]  # type: ignore[arg-type]
     assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.03)
+
+
+def test_a_game_of_its_own_tasks_alone_takes_no_data() -> None:
+    plugins: Any = SimpleNamespace(game=lambda name: Doubling, get=lambda kind, name: SimpleNamespace(preset={}))
+    with pytest.raises(UsageError, match="game doubling takes no --data: its tasks are its own"):
+        build_game(plugins, "doubling", {"data": "rows.jsonl"})
