@@ -89,12 +89,13 @@ def perform(
         seen = merged(seen)
         for runs, but in study.comparisons():
             require_comparable(runs, but)
+        made = _made(study, seen, asked)
         results = schema.Results(
             study=study.name,
             title=study.title,
             what=study.what,
-            made=_made(study, seen, asked),
-            notes=(*([TINY] if on_tiny(grid.model) else []), *study.notes(), *_hardware(grid, seen)),
+            made=made,
+            notes=(*([TINY] if on_tiny(grid.model) else []), *study.notes(), *_mixed(made.hardware)),
             sections=tuple(study.sections()),
             runs=tuple(_entry(grid, job) for job in seen),
         )
@@ -143,8 +144,7 @@ def _made(study: Study, jobs: Sequence[Job], asked: dict[str, Json]) -> schema.M
     )
 
 
-def _hardware(grid: Grid, jobs: Sequence[Job]) -> list[str]:
-    found = sorted({grid.device(j) for j in jobs} - {""})
+def _mixed(found: Sequence[str]) -> list[str]:
     return [f"Runs were made on different hardware: {'; '.join(found)}."] if len(found) > 1 else []
 
 
