@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,13 @@ from loopkit.errors import UsageError, nearest
 from loopkit.files import write_whole
 from loopkit.parallel import DEADLINE, Job, start_server
 from loopkit.records import Json
+from loopkit.report.numbers import sparkline
 from loopkit.rundir import check_same
 from loopkit.runner import Event
 from loopkit.studies.grid import Grid, merged
-from loopkit.studies.schema import Results
+from loopkit.studies.schema import Column, Curve, Matrix, Results, Verdicts
 from loopkit.studies.study import Study, perform
-from loopkit.studies.write import rows_of
+from loopkit.studies.write import number, rows_of
 
 STUDIES = {
     "paper": "loopkit.studies.paper:Paper",
@@ -136,6 +138,8 @@ def study(
     if as_json:
         render.echo_json(results.model_dump(mode="json"))
     else:
+        if sys.stdout.isatty() and (drawn := sketch(results)):  # the page's order: verdicts, charts, tables
+            click.echo(drawn)
         click.echo(report(results, style))
         click.echo(f"\nRecords: {directory} (results.json, results.csv, table.tex)")
     runs = merged([job for stage in made.plan() for job in stage])
@@ -245,3 +249,35 @@ def report(results: Results, style: str) -> str:
             parts.append(f"{render.harmless(section.title)}\n\n{render.table(rows, headers, style)}")
         parts += [render.harmless(note) for note in section.notes]
     return "\n\n".join([*parts, *results.notes])
+
+
+def sketch(results: Results) -> str:
+    """What stands above the tables on a terminal: verdicts, and curves and matrices as small charts; "" for neither."""
+    verdicts = [i for s in results.sections if isinstance(s, Verdicts) for i in s.items]
+    parts = ["\n".join(f"Verdict, {', '.join(i.keys.values())}: {i.sentence}" for i in verdicts)]
+    for s in results.sections:
+        if isinstance(s, Curve):
+            xs = sorted({p.x for line in s.lines for p in line.points})
+            found = [(line.name, {p.x: p.y.value for p in line.points}) for line in s.lines]
+            lines = [(name, [at.get(x) for x in xs]) for name, at in found]
+            parts.append(_chart(f"{s.title}: {s.y.title}, {s.x_title} {xs[0]:g} to {xs[-1]:g}", s.y, lines))
+        elif isinstance(s, Matrix):
+            lines = [(n, [c.value for c in row]) for n, row in zip(s.row_names, s.cells, strict=True)]
+            parts.append(_chart(f"{s.title}: {', '.join(s.column_names)}", s.quantity, lines))
+    parts = [render.harmless(p) for p in parts if p]
+    return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def _chart(title: str, y: Column, lines: Sequence[tuple[str, Sequence[float | None]]]) -> str:
+    """One row of blocks a line, all on one scale; "" where nothing was measured."""
+    seen = [v for _, values in lines for v in values if v is not None]
+    if not seen:
+        return ""
+    low, high = min(0.0, *seen), max(1.0 if y.kind == "share" else 0.0, *seen)
+    rows = [[name, sparkline(values, low, high, len(values)), *_ends(values, y)] for name, values in lines]
+    table = render.table(rows, ["", "chart", "first", "last"])
+    return f"{title} (from {number(low, y)} to {number(high, y)})\n\n{table}"
+
+
+def _ends(values: Sequence[float | None], y: Column) -> list[str]:
+    return ["-" if v is None else number(v, y) for v in (values[0], values[-1])]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loopkit.cli.study import sketch
 from loopkit.records import Estimate
 from loopkit.studies import schema, write
 from loopkit.studies.schema import Cell, Column, SeedValue
@@ -97,3 +98,11 @@ def test_files_are_written_once(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     write.all_of(study(), tmp_path)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+
+
+def test_a_terminal_gets_the_verdicts_and_small_charts_first() -> None:
+    drawn = sketch(study())
+    assert drawn.startswith("Verdict, a_game & co: Blind spot")
+    assert "self-grading  █▇▁      90.3     10.3" in drawn  # a dose curve, falling
+    assert "two  ▁        +0.3     -" in drawn  # one cell of the matrix was not measured: no block
+    assert sketch(study().model_copy(update={"sections": ()})) == ""
