@@ -65,6 +65,12 @@ class Results:
         found = {r.seed: _value(r.summary, measure) for r in self.runs if r.arm == arm}
         return [found.get(seed) for seed in self.seeds]
 
+    @property
+    def unmeasured(self) -> list[str]:
+        """Scores and detectors without a value in any run: where these tasks hold nothing to measure."""
+        every = (*self.scores, *self.detectors)
+        return [m for m in every if all(v is None for arm in self.arms for v in self.values(arm, m))]
+
     def over_seeds(self, arm: str, measure: str) -> Estimate | None:
         """Mean over seeds with its t interval."""
         values = [v for v in self.values(arm, measure) if v is not None]

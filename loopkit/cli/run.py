@@ -197,8 +197,9 @@ def _print_plan(
 
 def report(results: Results, spec: RunSpec, style: str) -> str:
     """The printed result: every run, the arms side by side, discovery, and the verdict in a sentence."""
-    extra = [s for s in results.scores if s not in ("task", "observed")]
-    detectors = list(results.detectors)
+    blank = results.unmeasured
+    extra = [s for s in results.scores if s not in ("task", "observed", *blank)]
+    detectors = [d for d in results.detectors if d == results.headline or d not in blank]
     title = (
         f"{results.game}, trained by {results.trainer} on {results.model}; {results.split} split, in percent.\n\n"
         "Every run. Intervals of 95 % over prompts (or pairs), conditional on the seed; n counts rollouts."
@@ -288,6 +289,8 @@ def _legend(results: Results, spec: RunSpec) -> str:
         "over the whole run; domination: from there on at least 50 %. Never = not within "
         f"{spec.run.steps} steps (censored)."
     )
+    if results.unmeasured:
+        text += f" Not measured in any run, and left out: {', '.join(results.unmeasured)}."
     if spec.game_options.get("data"):
         text += " Real requests, unpaired: style and request differ together."
     if results.model.startswith("tiny"):

@@ -44,6 +44,7 @@ def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> d
         "steps": spec.run.steps,
         "over_seeds": _over_seeds(e) if results else None,
         "every_run": _every_run(e),
+        "unmeasured": ", ".join(_unmeasured(e)),
         "few": len(e.seeds) < FEW,
         "n_seeds": len(e.seeds),
         "shadow": _shadow(e, sheet),
@@ -161,10 +162,19 @@ def _path(e: ExperimentData, run: RunData) -> str:
 
 
 def _columns(e: ExperimentData) -> tuple[list[str], list[str]]:
-    """(scores, task and observed first; detectors, headline first) of the held-out evaluations."""
+    """(scores, task and observed first; detectors, headline first) of the held-out evaluations, but those never
+    measured: see ``_unmeasured``."""
     names = dict.fromkeys(n for r in e.runs if r.summary for n in r.summary["scores"])
-    first = [n for n in ("task", "observed") if n in names]
-    return [*first, *(n for n in names if n not in first)], e.detectors
+    first, left_out = [n for n in ("task", "observed") if n in names], _unmeasured(e)
+    others = [n for n in names if n not in first and n not in left_out]
+    return [*first, *others], [d for d in e.detectors if d == e.headline or d not in left_out]
+
+
+def _unmeasured(e: ExperimentData) -> list[str]:
+    """Scores and detectors without a value in any run: their columns would be blank."""
+    found = [{**r.summary["scores"], **r.summary["rates"]} for r in e.runs if r.summary]
+    names = dict.fromkeys(n for f in found for n in f)
+    return [n for n in names if all(_value(f.get(n)) is None for f in found)]
 
 
 def _titles(e: ExperimentData) -> list[str]:

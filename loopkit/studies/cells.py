@@ -80,7 +80,7 @@ def arm_cells(results: Results, arm: str) -> dict[str, Cell]:
         "task": measure(results, arm, "task"),
         "observed": measure(results, arm, "observed", "the operator does not look"),
         "exploit": exploit,
-        "worst": Cell(value=worst, withheld="one seed, the worst" if worst is not None else "not measured"),
+        "worst": Cell(value=worst, withheld="one seed" if worst is not None else "not measured"),
         "discovered": Cell.of(discovered, "seed", why="not trained" if arm == BASE else "no onset can be had"),
     }
 
@@ -99,11 +99,13 @@ def main_table(found: Mapping[str, Results], name: str, title: str, first: str =
 
 def columns_table(results: Results, name: str) -> Table:
     """Every column of one game: all its scores and detectors, by arm."""
-    names = [*results.scores, *results.detectors]
+    absent = results.unmeasured
+    names = [n for n in (*results.scores, *results.detectors) if n not in absent]
     columns = [Column(key=n, title=f"exploit: {n}" if n == results.headline else n) for n in names]
     rows = [Row(keys={"arm": arm}, cells={n: measure(results, arm, n) for n in names}) for arm in results.arms]
     title = f"{results.game}: every column"
-    return Table(name=name, title=title, row_keys=("arm",), columns=tuple(columns), rows=tuple(rows))
+    notes = (f"Not measured in any arm, and left out: {', '.join(absent)}.",) if absent else ()
+    return Table(name=name, title=title, row_keys=("arm",), columns=tuple(columns), rows=tuple(rows), notes=notes)
 
 
 def verdict_of(results: Results, keys: Mapping[str, str]) -> Verdict:

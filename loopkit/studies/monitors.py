@@ -104,9 +104,7 @@ def _row(
             "lead": lead,
             "missed": Cell.of(found.missed, "run", why="no run dominated"),
             "false_alarms": Cell.of(found.false_alarms, "run", why="no control run was left to test on"),
-            "level": Cell(
-                value=found.threshold.level, n=found.threshold.runs, unit="run", withheld="set, not measured"
-            ),
+            "level": Cell(value=found.threshold.level, n=found.threshold.runs, unit="run", withheld="set"),
         },
     )
 

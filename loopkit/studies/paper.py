@@ -79,7 +79,7 @@ class Paper(Study):
             times: Times = getattr(path, name)
             seen = [SeedValue(seed=r.seed, value=getattr(r.discovery, name)) for r in runs]
             reached = round(times.reached.value * times.reached.n)
-            why = f"restricted mean, {reached} of {times.reached.n} seeds got there"
+            why = f"{reached} of {times.reached.n} seeds got there"
             return Cell(value=times.restricted_mean, n=len(runs), withheld=why, seeds=tuple(seen))
 
         made = {c.key: cell(c.key) for c in PATH[:-1]}

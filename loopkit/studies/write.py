@@ -120,7 +120,7 @@ def grid_of(section: Table | Matrix) -> tuple[list[str], list[list[str]]]:
 
 def words(cell: Cell, column: Column) -> str:
     """``81.2 [75.8, 86.6]``; ``2 of 5 [5.3, 85.3]`` of a count; ``81.2 (76.6 to 85.4)`` over the seeds where the
-    interval is withheld; else the reason why there is none."""
+    interval is withheld; of one value ``81.2 (one seed)``: the reason why; else the reason alone."""
     if cell.value is None:
         return f"({cell.withheld})" if cell.withheld else "-"
     counted = COUNTED.search(cell.method)
@@ -131,7 +131,7 @@ def words(cell: Cell, column: Column) -> str:
     seen = [s.value for s in cell.seeds if s.value is not None]
     if len(seen) > 1:
         return f"{number(cell.value, column)} ({number(min(seen), column)} to {number(max(seen), column)})"
-    return number(cell.value, column)
+    return f"{number(cell.value, column)} ({cell.withheld})"
 
 
 def number(value: float, column: Column) -> str:

@@ -71,14 +71,14 @@ def test_latex_of_a_hostile_name_runs_nothing(name: str) -> None:
     [
         (Cell(value=0.812, low=0.758, high=0.866), SHARE, "81.2 [75.8, 86.6]"),
         (Cell(value=0.05, low=-0.01, high=0.11), POINTS, "+5.0 [-1.0, +11.0]"),
-        (Cell(value=-0.0001, withheld="one seed"), POINTS, "+0.0"),
+        (Cell(value=-0.0001, withheld="one seed"), POINTS, "+0.0 (one seed)"),
         (Cell(value=0.5, withheld="few", seeds=(SeedValue(seed=0, value=0.4), SeedValue(seed=1, value=0.6))), SHARE,
          "50.0 (40.0 to 60.0)"),
         (Cell(value=None, withheld="not trained"), SHARE, "(not trained)"),
         (Cell.of(Estimate(0.4, 0.053, 0.853, 5, 5, "clopper-pearson, 2 of 5 seeds"), "seed"), SHARE,
          "2 of 5 [5.3, 85.3]"),
-        (Cell(value=12.0, withheld="few"), Column(key="s", title="s", kind="steps"), "12.0"),
-        (Cell(value=-1.2345, withheld="few"), Column(key="r", title="r", kind="reward"), "-1.23"),
+        (Cell(value=12.0, withheld="few"), Column(key="s", title="s", kind="steps"), "12.0 (few)"),
+        (Cell(value=-1.2345, withheld="few"), Column(key="r", title="r", kind="reward"), "-1.23 (few)"),
     ],
 )  # fmt: skip
 def test_words(cell: Cell, column: Column, said: str) -> None:
