@@ -146,7 +146,8 @@ class StudyData:
 
     path: Path
     results: Mapping[str, Json]
-    experiments: Sequence[Path]
+    experiments: Mapping[Path, set[str]]
+    """Directory -> names of the runs there that the study rests on; other studies' may lie beside them."""
 
 
 Source = ExperimentData | StudyData
@@ -156,18 +157,19 @@ def gather(directories: Sequence[Path], plugins: Plugins) -> list[Source]:
     """Studies first, then experiments, each once. Raises UsageError naming a directory that is neither."""
     studies: dict[Path, StudyData] = {}
     experiments: dict[Path, tuple[Path, set[str]]] = {}
+    whole: dict[Path, tuple[Path, set[str]]] = {}
     for directory in directories:
         for found in _inside(directory):
             if (study := _study(found)) is not None:
                 studies[found.resolve()] = study
-                for path in study.experiments:
-                    experiments.setdefault(path.resolve(), (path, set()))
+                for path, names in study.experiments.items():  # of a shared directory, the runs it rests on
+                    experiments.setdefault(path.resolve(), (path, set()))[1].update(names)
             elif (found / "run.toml").exists():
                 _, names = experiments.setdefault(found.resolve().parent, (found.parent, set()))
                 names.add(found.name)
             else:
-                experiments[found.resolve()] = (found, set())
-    made = [_experiment(path, only, plugins) for path, only in experiments.values()]
+                whole[found.resolve()] = (found, set())
+    made = [_experiment(path, only, plugins) for path, only in {**experiments, **whole}.values()]
     return [*studies.values(), *_named([e for e in made if e is not None])]
 
 
@@ -207,8 +209,10 @@ def _study(directory: Path) -> StudyData | None:
     if data.get("schema_version") != 1:
         raise RunError(f"{file} has schema version {data.get('schema_version')!r}; this loopkit reads 1. Run the study "
                        "again with it: its runs are kept.")  # fmt: skip
-    runs = dict.fromkeys((directory / r["directory"]).parent for r in data.get("runs", ()))
-    return StudyData(directory, data, [p for p in runs if p.is_dir()])
+    runs: dict[Path, set[str]] = {}
+    for run in (directory / r["directory"] for r in data.get("runs", ())):
+        runs.setdefault(run.parent, set()).add(run.name)
+    return StudyData(directory, data, {path: names for path, names in runs.items() if path.is_dir()})
 
 
 def _experiment(path: Path, only: set[str], plugins: Plugins) -> ExperimentData | None:

@@ -54,7 +54,7 @@ def cell(c: Mapping[str, Json], kind: str) -> dict[str, Any]:
     value = "-" if c["value"] is None else show(c["value"])
     bounds = "" if c["low"] is None else f"[{show(c['low'])}, {show(c['high'])}]"
     seeds = [f"seed {s['seed']}: {'-' if s['value'] is None else show(s['value'])}" for s in c.get("seeds", [])]
-    n = f"n = {c['n']} {c['unit']}{'s' * (c['n'] != 1)}" if c.get("unit") and c["value"] is not None else ""
+    n = f"n = {c['n']} {c['unit']}{'s' * (c['n'] != 1)}" if c.get("unit") and c["n"] else ""
     return {"value": value, "bounds": bounds, "n": n, "withheld": c.get("withheld"), "seeds": seeds}
 
 
@@ -181,13 +181,21 @@ def _cell_words(c: Mapping[str, Json]) -> str:
 def _verdicts(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
     items = [
         {
-            "keys": "; ".join(f"{k} {v}" for k, v in i["keys"].items()), "name": i["name"], "sentence": i["sentence"],
+            "keys": ", ".join(i["keys"].values()),
+            "name": i["name"], "sentence": _without(i["name"], i["sentence"]),
             "p": p_value(i.get("p")), "descriptive": i.get("descriptive", True),
             "details": [(k, _text(v)) for k, v in i.get("details", {}).items()],
         }
         for i in s["items"]
     ]  # fmt: skip
     return {"shape": "verdicts", "items": items}
+
+
+def _without(name: str, sentence: str) -> str:
+    """The sentence without its first words, where they are the name that stands above it."""
+    head = f"{name}: "
+    rest = sentence[len(head) :] if sentence.lower().startswith(head.lower()) else sentence
+    return rest[:1].upper() + rest[1:]
 
 
 def _unknown(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
