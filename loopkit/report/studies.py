@@ -192,9 +192,10 @@ def _verdicts(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
 
 
 def _without(name: str, sentence: str) -> str:
-    """The sentence without its first words, where they are the name that stands above it."""
-    head = f"{name}: "
-    rest = sentence[len(head) :] if sentence.lower().startswith(head.lower()) else sentence
+    """The sentence without its first words, where they hold the name that stands above it."""
+    head, colon, rest = sentence.partition(": ")
+    if not colon or name.lower() not in head.lower():
+        return sentence
     return rest[:1].upper() + rest[1:]
 
 

@@ -60,6 +60,10 @@ class Mitigations(Study):
     def _verdict(self, game: str, arm: str, results: Results) -> Verdict:
         honest = HONEST.get(game)
         others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
+        blank = [
+            d for d in others if d in results.unmeasured
+        ]  # these tasks show it nothing: say so, and judge the rest
+        others = [d for d in others if d not in blank]
         measures = [results.headline, "task", *others, *([honest] if honest else [])]
         values = {(a, m): results.values(a, m) for a in (arm, BASE, "loophole") for m in measures}
         kept = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
@@ -71,7 +75,7 @@ class Mitigations(Study):
         keys = {"game": game, "fix": arm}
         if not kept:
             return Verdict(keys=keys, name="no verdict", sentence="No verdict: a rate was not measured in any seed.")
-        return cells.from_tests(
+        made = cells.from_tests(
             mitigation(
                 arm,
                 minus(results.headline, "loophole"),
@@ -83,6 +87,8 @@ class Mitigations(Study):
             ),
             keys,
         )
+        unseen = f" Not measured here, and not judged: {', '.join(blank)}." if blank else ""
+        return made.model_copy(update={"sentence": made.sentence + unseen})
 
     def _shadow(self, game: str, results: Results) -> Matrix:
         """Mean reward that each channel would have paid for what each arm's policy does, held out."""

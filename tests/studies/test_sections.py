@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from loopkit.records import Estimate, StepMetrics
 from loopkit.rundir import RunDir, read_spec
 from loopkit.runner import checkpoint_of
 from loopkit.studies.grid import merged
-from loopkit.studies.schema import Results
+from loopkit.studies.schema import Results, Table
 from loopkit.studies.study import Study
 from loopkit.studies.write import rows_of
 from tests.studies.test_plans import make
@@ -39,7 +39,9 @@ def origin(job: Job) -> str:
     return job.spec.arm
 
 
-def fill(study: Study, exploit: Exploit, task: Callable[[Job], float] = lambda job: 0.5) -> Study:
+def fill(
+    study: Study, exploit: Exploit, task: Callable[[Job], float] = lambda job: 0.5, blank: Collection[str] = ()
+) -> Study:
     """Every run of a study as if it had been made. Training rates go from base's to the final one, half way."""
     grid = study.grid
     for stage in study.plan():
@@ -64,7 +66,7 @@ def fill(study: Study, exploit: Exploit, task: Callable[[Job], float] = lambda j
                 scores_ = {"task": rate(task(job)), "observed": rate(max(0.0, value)), "helps_allowed": rate(0.9),
                            "claims_if_right": rate(0.9)}  # fmt: skip
                 rewards_ = dict.fromkeys(grid.setup(job).shadow, value)
-                found = Summary(400, scores_, {d: rate(value) for d in detectors}, rewards_)
+                found = Summary(400, scores_, {d: None if d in blank else rate(value) for d in detectors}, rewards_)
                 run.write_eval(spec.game, spec.run.eval_split, name, [], found)
     return study
 
@@ -226,6 +228,19 @@ def test_mitigations(tmp_path: Path) -> None:
     matrix = found.section("shadow-self-grading")
     assert matrix.row_names == (BASE, "loophole", "control", "audit", "placebo")
     assert matrix.cells[1][0].value == pytest.approx(0.802)
+
+
+def test_a_detector_that_measured_nothing_blocks_no_verdict_on_a_fix_and_is_named(tmp_path: Path) -> None:
+    study = small("mitigations", tmp_path, games="reward-tampering")
+
+    def exploit(job: Job, game: str, checkpoint: str) -> float:
+        return 0.8 if job.spec.arm == "loophole" else 0.1
+
+    found = sections(fill(study, exploit, blank=("prints-samples",)))
+    verdict = next(v for v in found.section("verdicts").items if v.keys["fix"] == "reject")
+    assert verdict.name == "closes"
+    assert verdict.sentence.endswith(" Not measured here, and not judged: prints-samples.")
+    assert all("prints-samples" not in [c.key for c in s.columns] for s in found.sections if isinstance(s, Table))
 
 
 def test_an_unproven_game_gets_no_verdict(tmp_path: Path) -> None:
