@@ -60,9 +60,7 @@ class Mitigations(Study):
     def _verdict(self, game: str, arm: str, results: Results) -> Verdict:
         honest = HONEST.get(game)
         others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
-        blank = [
-            d for d in others if d in results.unmeasured
-        ]  # these tasks show it nothing: say so, and judge the rest
+        blank = [d for d in others if d in results.unmeasured]
         others = [d for d in others if d not in blank]
         measures = [results.headline, "task", *others, *([honest] if honest else [])]
         values = {(a, m): results.values(a, m) for a in (arm, BASE, "loophole") for m in measures}
