@@ -44,18 +44,42 @@ def section(s: Mapping[str, Json], id_: str, sheet: charts.Sheet) -> dict[str, A
     makers: Mapping[str, Callable[[Mapping[str, Json], charts.Sheet], dict[str, Any]]] = {
         "table": _table, "matrix": _matrix, "curve": _curve, "decay": _curve, "onsets": _onsets, "verdicts": _verdicts,
     }  # fmt: skip
-    head = {"id": id_, "title": s.get("title", s.get("name", "")), "notes": s.get("notes", [])}
+    notes = [*s.get("notes", []), *_ranges(s)]
+    head = {"id": id_, "title": s.get("title", s.get("name", "")), "notes": notes}
     return {**head, **makers.get(str(s.get("kind")), _unknown)(s, sheet)}
 
 
 def cell(c: Mapping[str, Json], kind: str) -> dict[str, Any]:
-    """A cell's words: the value with its interval, every seed, and why anything is missing."""
+    """A cell in words: the value with its interval, or ``(lowest to highest)`` seed; every seed; why one is missing.
+
+    Why an interval is missing where there is a range is said once below the section, not in every cell.
+    """
     show = (lambda v: f"{100 * v + 0.0:+.1f}") if kind == "difference" else percent if kind == "share" else plain
     value = "-" if c["value"] is None else show(c["value"])
+    seen = _seen(c)
     bounds = "" if c["low"] is None else f"[{show(c['low'])}, {show(c['high'])}]"
+    if seen:
+        bounds = f"({show(min(seen))} to {show(max(seen))})"
     seeds = [f"seed {s['seed']}: {'-' if s['value'] is None else show(s['value'])}" for s in c.get("seeds", [])]
     n = f"n = {c['n']} {c['unit']}{'s' * (c['n'] != 1)}" if c.get("unit") and c["n"] else ""
-    return {"value": value, "bounds": bounds, "n": n, "withheld": c.get("withheld"), "seeds": seeds}
+    return {
+        "value": value, "bounds": bounds, "n": n, "withheld": None if seen else c.get("withheld"), "seeds": seeds,
+    }  # fmt: skip
+
+
+def _seen(c: Mapping[str, Json]) -> list[float]:
+    """The seeds' values that stand for a missing interval; none where there is one, or one value."""
+    seen = [s["value"] for s in c.get("seeds", []) if s["value"] is not None]
+    return seen if c["value"] is not None and c["low"] is None and len(seen) > 1 else []
+
+
+def _ranges(s: Mapping[str, Json]) -> list[str]:
+    """Why the intervals are missing for which a section shows ranges."""
+    found = [c for row in s.get("rows", []) for c in row.get("cells", {}).values()] if s.get("kind") == "table" else []
+    found += [c for row in s.get("cells", []) for c in row] if s.get("kind") == "matrix" else []
+    found += [p["y"] for line in s.get("lines", []) for p in line["points"]]
+    why = sorted({str(c["withheld"]) for c in found if _seen(c)})
+    return [f"(Lowest to highest seed), where the interval is withheld: {'; '.join(why)}."] if why else []
 
 
 def _table(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
@@ -181,7 +205,7 @@ def _cell_words(c: Mapping[str, Json]) -> str:
 def _verdicts(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
     items = [
         {
-            "keys": ", ".join(i["keys"].values()),
+            "keys": ", ".join(v for _, v in sorted(i["keys"].items(), key=lambda kv: kv[0] != "game")),
             "name": i["name"], "sentence": _without(i["name"], i["sentence"]),
             "p": p_value(i.get("p")), "descriptive": i.get("descriptive", True),
             "details": [(k, _text(v)) for k, v in i.get("details", {}).items()],
