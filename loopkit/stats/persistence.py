@@ -61,6 +61,8 @@ class Persistence:
     """By "rl" and "sft": restricted mean of the step at which half the start rate is left."""
     relapse: Contrast | None
     """RL minus SFT of the mean exploit rate over the retraining: positive relapses faster."""
+    horizon: int = 0
+    """The last step under correction that was measured: a half-life not reached by then counts as this."""
 
     def sentence(self) -> str:
         """One plain sentence that claims what was tested, and no more."""
@@ -68,15 +70,17 @@ class Persistence:
             return f"No match: {self.matched} of {self.pairs} pairs match within {100 * MATCH:.0f} points; no verdict."
         body = f"mean exploit rate under correction, RL minus SFT, {signed(self.decay.estimate)}"
         body += f" (start {signed(self.start.estimate)}"
-        body += f"; half-life {self.half_life['rl']:.1f} and {self.half_life['sft']:.1f} steps, restricted means"
+        body += f"; half-life {self.half_life['rl']:.1f} and {self.half_life['sft']:.1f} of {self.horizon} steps, restricted means"
         if self.relapse is not None:
             body += f"; relapse {signed(self.relapse.estimate)}"
         rests = basis(self.matched, self.p, None, self.decay.smallest_visible)
         return f"{self.name.capitalize()}: {body}) ({self.matched} of {self.pairs} pairs matched; {rests})."
 
 
-def persistence(pairs: Sequence[Pair]) -> Persistence:
+def persistence(pairs: Sequence[Pair], steps: Sequence[int] | None = None) -> Persistence:
     """(S,) pairs -> a verdict from the matched ones; "no match" where fewer than two match: no match, no verdict.
+
+    ``steps``: (T,) training steps after which the points of the correction were measured; default 0, 1, 2, ...
 
     Areas under equally long curves, because they need no censoring and no model of the decay; paired t over seeds at
     0.05, two-sided; "as persistent" is shown within 0.1 by two one-sided tests (Schuirmann, J. Pharmacokin. Biopharm.
@@ -109,7 +113,14 @@ def persistence(pairs: Sequence[Pair]) -> Persistence:
         if kept[0].rl_relapse
         else None
     )
-    steps = len(kept[0].rl_correction)
+    at = list(steps) if steps is not None else list(range(len(kept[0].rl_correction)))
+    if len(at) != len(kept[0].rl_correction):
+        raise UsageError(f"{len(at)} steps do not fit curves of {len(kept[0].rl_correction)} points. Give one a point.")
+
+    def half(curves: Sequence[Sequence[float]]) -> float:
+        found = [half_life(c) for c in curves]
+        return times([None if k is None else at[k] for k in found], at[-1]).restricted_mean
+
     return Persistence(
         name,
         p,
@@ -118,15 +129,16 @@ def persistence(pairs: Sequence[Pair]) -> Persistence:
         contrast([x.rl_correction[0] for x in kept], [x.sft_correction[0] for x in kept]),
         decay,
         {
-            "rl": times([half_life(x.rl_correction) for x in kept], steps).restricted_mean,
-            "sft": times([half_life(x.sft_correction) for x in kept], steps).restricted_mean,
+            "rl": half([x.rl_correction for x in kept]),
+            "sft": half([x.sft_correction for x in kept]),
         },
         relapse,
+        at[-1],
     )
 
 
 def half_life(curve: Sequence[float]) -> int | None:
-    """First step of a (T,) curve from which on at most half its first rate is left; None is censored."""
+    """First index of a (T,) curve from which on at most half its first rate is left; None is censored."""
     found = None
     for step in range(len(curve) - 1, -1, -1):
         if curve[step] > curve[0] / 2:

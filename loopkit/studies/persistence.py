@@ -177,11 +177,12 @@ class Persists(Study):
         keys = {"game": game, "corrected by": channel}
         if not pairs:
             return Verdict(keys=keys, name="no verdict", sentence="No verdict: exploit rates were not measured.")
-        found: Persistence = persistence(pairs)
+        at = [step_of(e.checkpoint) for e in self._corrected(game, self.grid.seeds[0], channel, ORIGINS[0]).further]
+        found: Persistence = persistence(pairs, at)
         details: dict[str, Json] = {
             name: asdict(value) for name in ("start", "decay", "relapse") if (value := getattr(found, name)) is not None
         }
-        details["half_life_points"] = dict(found.half_life)
+        details["half_life_steps"] = dict(found.half_life)
         return Verdict(
             keys=keys, name=found.name, sentence=found.sentence(), p=found.p, descriptive=found.matched < 5,
             details=details,

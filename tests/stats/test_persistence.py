@@ -29,6 +29,14 @@ def test_areas_are_compared(rl, sft, name):
     assert found.relapse is None
 
 
+def test_half_lives_are_in_steps_and_censored_at_the_last():
+    found = persistence([pair(SLOW, FAST, s) for s in SHIFTS], [0, 5, 10, 15])
+    assert found.half_life == {"rl": 15.0, "sft": 10.0}
+    assert persistence([pair(SLOW, FAST, s) for s in SHIFTS]).half_life == {"rl": 3.0, "sft": 2.0}
+    with pytest.raises(UsageError, match="2 steps do not fit curves of 4 points"):
+        persistence([pair(SLOW, FAST)] * 2, [0, 5])
+
+
 def test_as_persistent_is_shown_and_not_presumed():
     noise = [0.01, -0.01, 0.005, -0.005, 0.0]
     alike = persistence([Pair(0.9, 0.9, [x + e for x in FAST], FAST) for e in noise])
