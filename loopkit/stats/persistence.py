@@ -70,7 +70,8 @@ class Persistence:
             return f"No match: {self.matched} of {self.pairs} pairs match within {100 * MATCH:.0f} points; no verdict."
         body = f"mean exploit rate under correction, RL minus SFT, {signed(self.decay.estimate)}"
         body += f" (start {signed(self.start.estimate)}"
-        body += f"; half-life {self.half_life['rl']:.1f} and {self.half_life['sft']:.1f} of {self.horizon} steps, restricted means"
+        rl, sft = self.half_life["rl"], self.half_life["sft"]
+        body += f"; half-life {rl:.1f} and {sft:.1f} of {self.horizon} steps, restricted means"
         if self.relapse is not None:
             body += f"; relapse {signed(self.relapse.estimate)}"
         rests = basis(self.matched, self.p, None, self.decay.smallest_visible)
