@@ -34,7 +34,7 @@ Evaluations of a run are kept under its eval/ and not repeated.
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command("eval", epilog=EPILOG)
 @click.argument("policy", default="tiny", shell_complete=complete.model)
 @click.option("--game", shell_complete=complete.game, help="Game to play.  [default: the run's own]")
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the tasks.")
