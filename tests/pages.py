@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,8 +89,10 @@ Compare = Callable[[str, str], None]
 """(printed, expected): holds what a command printed to what the page shows."""
 
 
-def follow(page: Path, tmp_path: Path, compare: dict[str, Compare]) -> list[str]:
-    """Everything the page says, in a fresh environment and an empty folder -> the commands that were run.
+def follow(page: Path, tmp_path: Path, compare: dict[str, Compare], made: Collection[str] = ()) -> list[str]:
+    """Everything the page says, in a fresh environment and ``tmp_path/empty`` -> the commands that were run.
+
+    The page's files are written first, but for those ``made`` by a command of it.
 
     What a command prints is what the page shows, but for the seconds that something took; ``compare`` has another
     comparison for the commands that begin so.
@@ -98,10 +100,13 @@ def follow(page: Path, tmp_path: Path, compare: dict[str, Compare]) -> list[str]
     folder = tmp_path / "empty"
     folder.mkdir()
     fresh = Venv(tmp_path / "venv", folder)
-    write_files(page, folder)
+    for file in write_files(page, folder).keys() & {*made}:
+        (folder / file).unlink()
     done = []
     for command, expected in commands(page):
         program, *arguments = shlex.split(command)
+        if program == "pytest":  # the fresh environment sees the running one's modules, not its scripts
+            program, arguments = "python", ["-m", "pytest", *arguments]
         printed = "".join(f"{line.rstrip()}\n" for line in fresh(program, *arguments).stdout.splitlines())
         done.append(command)
         if expected is not None:

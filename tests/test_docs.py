@@ -182,13 +182,15 @@ def line_is_held(line: str, page: Path) -> bool:
         return words[0] == "install" and pip_installs(words[1:])
     if program.startswith("python") and words[0] == "-m":
         return words[1] == "venv" or importlib.util.find_spec(words[1]) is not None
-    return program.startswith("python") and words[0] in files and name(page) in FOLLOWED
+    return program.startswith("python") and words[0] in files
 
 
 def untouched(block: Block) -> str | None:
     """What no test touches of a block; None where one does."""
     if block.why is not None:
         return None if len(block.why.split()) >= 3 else "its comment `not run: ...` gives no reason"
+    if block.language == "console" and name(block.page) in FOLLOWED:
+        return None
     if block.language in SHELLS:
         return next((f"`{line}`" for line in lines(block) if not line_is_held(line, block.page)), None)
     if block.language == "python":
