@@ -94,9 +94,18 @@ def guarded(thing: Any, origin: object, who: str) -> Any:
 
         return call
 
+    def reduce(self: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:  # to another process, and guarded there
+        bare = self.model_copy()
+        object.__setattr__(bare, "__class__", cls)
+        return guarded, (bare, origin, who)
+
     # A default that nobody has overridden stays what it is: ``loopkit check`` asks.
     own = [n for n in ("rewards", "flags", "rate") if any(n in vars(c) for c in cls.mro() if c.__module__ != CONTRACTS)]
-    parts = {name: guard(name) for name in own} | {"__module__": cls.__module__, "__doc__": cls.__doc__}
+    parts = {name: guard(name) for name in own} | {
+        "__module__": cls.__module__,
+        "__doc__": cls.__doc__,
+        "__reduce__": reduce,
+    }
     metaclass: Any = type(cls)
     copy = thing.model_copy()
     object.__setattr__(copy, "__class__", metaclass(cls.__name__, (cls,), parts))

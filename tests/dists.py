@@ -126,19 +126,22 @@ def environment(site: Path | None = None) -> dict[str, str]:
 
 
 class Venv:
-    """A fresh virtual environment in which pip has installed loopkit, from this checkout.
+    """A fresh virtual environment in which pip has installed loopkit, from this checkout or a wheel of it.
 
     Nothing but its own site-packages is writable there, and loopkit and what ``install`` adds are real installations:
     built to a wheel, with their own metadata. The dependencies are those of the running environment, seen through a
     ``.pth`` file, so that a test needs no network and torch (some gigabytes) is not installed a second time.
     """
 
-    def __init__(self, directory: Path, cwd: Path) -> None:
+    def __init__(self, directory: Path, cwd: Path, source: Path = Path(__file__).parent.parent) -> None:
         self.directory, self.cwd = directory, cwd
         venv.create(directory, with_pip=True)
         site = sysconfig.get_path("purelib", vars={"base": str(directory), "platbase": str(directory)})
-        (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        self("pip", "install", "-q", str(Path(__file__).parent.parent))
+        checkout = Path(__file__).parent.parent
+        seen = [p for p in sys.path if Path(p).is_dir() and not Path(p).is_relative_to(sys.base_prefix)]
+        others = [p for p in seen if Path(p) not in (checkout, checkout / "plugins")]
+        (Path(site) / "dependencies.pth").write_text("".join(f"{p}\n" for p in others))
+        self("pip", "install", "-q", str(source))
         where = self("python", "-c", "import loopkit; print(loopkit.__file__)").stdout
         assert Path(where).is_relative_to(directory), where
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import pytest
 
-from loopkit.contain import contained, describe, excerpt, harmless
+from loopkit.contain import contained, describe, excerpt, guarded, harmless
+from loopkit.contracts import Draw, Range, RewardChannel
 from loopkit.errors import PluginError
 
 
@@ -56,3 +60,24 @@ def test_an_error_that_cannot_speak_is_described() -> None:
             raise RuntimeError
 
     assert describe(Mute()) == "Mute: (its message cannot be read)"
+
+
+class Paying(RewardChannel):
+    """Pays what it is told, and fails at nothing."""
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+    range: ClassVar[Range] = (0.0, 1.0)
+    amount: float = 1.0
+
+    def rewards(self, signals: Sequence[Mapping[str, float]], draws: Sequence[Draw]) -> list[float]:
+        return [1 / self.amount] * len(signals)
+
+
+def test_a_guarded_channel_travels_to_another_process_and_is_guarded_there() -> None:
+    made = guarded(Paying(), "loopkit-paying 0.1", "channel 'a/paying'").model_copy(update={"amount": 0.0})
+    there = pickle.loads(pickle.dumps(made))
+    assert isinstance(there, Paying)
+    assert there.amount == 0.0
+    with pytest.raises(PluginError, match="rewards\\(\\) of channel 'a/paying' failed: ZeroDivisionError"):
+        there.rewards([{}], [lambda purpose: 0.5])
+    assert there.model_copy(update={"amount": 2.0}).rewards([{}], [lambda purpose: 0.5]) == [0.5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
@@ -25,31 +26,10 @@ from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import Game
 from loopkit.resolve import resolve
 from loopkit.rundir import read_shard
+from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, name
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-DOCS = [p for p in PAGES if p.parent != ROOT]
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.M | re.S)
-FILE = re.compile(r"# (\w+\.py)\n")
-"""A Python block that begins so is a file of that name; any other is run."""
-
-
-class Block(NamedTuple):
-    page: Path
-    line: int
-    language: str
-    text: str
-
-
-def blocks(page: Path, *languages: str) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    found = [Block(page, text.count("\n", 0, m.start()) + 2, m["language"], m["text"]) for m in FENCE.finditer(text)]
-    return [b for b in found if b.language in languages]
-
-
-def name(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
+FOLLOWED = {"docs/first-game.md": "test_first_game.py", "docs/mitigation.md": "test_mitigation_page.py"}
+"""Tutorials, each followed word for word by a slow test of its own."""
 
 # --- examples ---------------------------------------------------------------------------------------------------------
 
@@ -81,6 +61,8 @@ def run_blocks(page: Path, folder: Path, **given: Any) -> dict[str, Any]:
     """Runs a page's Python blocks in order, in one namespace; errors point at the page's own lines."""
     scope: dict[str, Any] = {"__name__": "documentation", **given}
     for block in blocks(page, "python"):
+        if block.why:
+            continue
         if named := FILE.match(block.text):
             (folder / named[1]).write_text(block.text)
         else:
@@ -88,7 +70,7 @@ def run_blocks(page: Path, folder: Path, **given: Any) -> dict[str, Any]:
     return scope
 
 
-@pytest.mark.parametrize("page", [p for p in DOCS if p.name != "run-directory.md"], ids=name)
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "run-directory.md"], ids=name)
 def test_examples_run(page: Path, folder: Path) -> None:
     run_blocks(page, folder)
 
@@ -168,20 +150,127 @@ def test_run_directory_page_names_every_file_key_and_column(experiment: Path) ->
     assert set(estimate) == {"value", "low", "high", "n", "clusters", "method"}
 
 
+# --- every block ------------------------------------------------------------------------------------------------------
+
+SHELLS = ("console", "sh", "bash", "shell")
+SOURCES = "".join(p.read_text() for folder in ("loopkit", "plugins") for p in (ROOT / folder).rglob("*.py"))
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pip_installs(words: Sequence[str]) -> bool:
+    """Only loopkit itself, with extras that it has, or the page's own distribution."""
+    found = [re.fullmatch(r"(?:\.|loopkit)(?:\[([\w,-]+)\])?", w) for w in words if not w.startswith("-")]
+    return all(m and set((m[1] or "").split(",")) <= {"", *PROJECT["optional-dependencies"]} for m in found)
+
+
+def line_is_held(line: str, page: Path) -> bool:
+    """Whether a command other than `loopkit` is one that is known to work: README's two lines are run by CI."""
+    program, *words = shlex.split(line.replace("$(", "("), comments=True)
+    program = program.rpartition("/")[2]
+    files = {m[1] for b in blocks(page, "python") if (m := FILE.match(b.text))}
+    if program == "loopkit":
+        return True  # test_commands_parse
+    if program == "export":
+        return words[0].partition("=")[0] in SOURCES
+    if program in ("pytest", "ruff", "mypy"):
+        return f".venv/bin/{program}" in (ROOT / ".ci/run").read_text()
+    if program == "eval":
+        return words[0].startswith("(loopkit completion ")  # test_complete.py
+    if program == "sphinx-build":
+        return line.removeprefix(".venv/bin/") in (ROOT / "tests/test_site.py").read_text()
+    if program == "pip":
+        return words[0] == "install" and pip_installs(words[1:])
+    if program.startswith("python") and words[0] == "-m":
+        return words[1] == "venv" or importlib.util.find_spec(words[1]) is not None
+    return program.startswith("python") and words[0] in files
+
+
+def untouched(block: Block) -> str | None:
+    """What no test touches of a block; None where one does."""
+    if block.why is not None:
+        return None if len(block.why.split()) >= 3 else "its comment `not run: ...` gives no reason"
+    if block.language == "console" and name(block.page) in FOLLOWED:
+        return None
+    if block.language in SHELLS:
+        return next((f"`{line}`" for line in lines(block) if not line_is_held(line, block.page)), None)
+    if block.language == "python":
+        named = FILE.match(block.text)
+        used = name(block.page) in FOLLOWED or not named
+        others = [b.text for b in blocks(block.page, "python") if not b.why and not FILE.match(b.text)]
+        return None if used or f"from {named[1][:-3]} import " in "".join(others) else f"{named[1]}, used by nothing"  # type: ignore[index]
+    if block.language == "toml":
+        return None  # test_toml_is_read
+    if block.language == "{eval-rst}":
+        return None if "reference" in block.page.parts else "a directive outside docs/reference"  # test_site.py
+    return None if block.language == "text" else f"a block of {block.language or 'no language'}"
+
+
+@pytest.mark.parametrize("block", [b for page in PAGES for b in blocks(page)], ids=str)
+def test_a_test_touches_every_block(block: Block) -> None:
+    """Python is run, commands are parsed or known, TOML is read; what cannot be is marked with the reason.
+
+    Text is what something prints: the tutorials' is compared, and is no claim of a command's elsewhere.
+    """
+    missed = untouched(block)
+    assert missed is None, (
+        f"{block}: no test touches {missed}. Write it so that one does, or say why none can, on the line before the "
+        "block: <!-- not run: needs a cluster of two nodes -->"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "missed"),
+    [
+        ("```console\n$ loopkit doctor && frobnicate now\n```", "`frobnicate now`"),
+        ("```sh\npip install -q 'loopkit[no-such-extra]'\n```", "`pip install -q 'loopkit[no-such-extra]'`"),
+        ("```sh\nexport LOOPKIT_NO_SUCH=1\n```", "`export LOOPKIT_NO_SUCH=1`"),
+        ("```sh\npython -m no_such_module\n```", "`python -m no_such_module`"),
+        ("```python\n# alone.py\n1 / 0\n```", "alone.py, used by nothing"),
+        ("```yaml\na: 1\n```", "a block of yaml"),
+        ("```\na\n```", "a block of no language"),
+        ("<!-- not run: -->\n```yaml\na: 1\n```", "a block of yaml"),
+        ("<!-- not run: no -->\n```yaml\na: 1\n```", "its comment `not run: ...` gives no reason"),
+        ("<!-- not run: read by another program -->\n```yaml\na: 1\n```", None),
+        ("```sh\nexport LOOPKIT_TENSORBOARD=tb\nloopkit doctor\n```", None),
+    ],
+)
+def test_a_block_that_no_test_touches_is_found(
+    text: str, missed: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.pages.ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(f"Some text.\n\n{text}\n")
+    (block,) = blocks(page)
+    assert untouched(block) == missed
+
+
+@pytest.mark.parametrize("page", sorted(FOLLOWED))
+def test_a_followed_page_has_a_test_that_follows_it(page: str) -> None:
+    text = (ROOT / "tests" / FOLLOWED[page]).read_text()
+    assert f'"{page}"' in text
+    assert re.search(r"@pytest.mark.slow\ndef test.*?\bfollow\(PAGE, ", text, re.S)
+
+
+@pytest.mark.parametrize("block", [b for page in PAGES for b in blocks(page, "toml") if not b.why], ids=str)
+def test_toml_is_read(block: Block, tmp_path: Path) -> None:
+    """A distribution's entry points name modules of the page; anything else is an experiment that can be planned."""
+    found = tomllib.loads(block.text)
+    if "project" in found:
+        files = {m[1] for b in blocks(block.page, "python") if (m := FILE.match(b.text))}
+        assert {f"{module}.py" for module in found["project"]["entry-points"]["loopkit"].values()} <= files
+        return
+    (tmp_path / "experiment.toml").write_text(block.text)
+    assert resolve(read_experiment(tmp_path / "experiment.toml", settings={}), plugins.load())
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
 def commands() -> list[tuple[str, str]]:
-    """(where, command line) of every `loopkit ...` in console and sh blocks, continuation lines joined."""
-    found = []
-    for page in PAGES:
-        for block in blocks(page, "console", "sh", "bash", "shell"):
-            for line in block.text.replace("\\\n", " ").splitlines():
-                for part in re.split(r"&&|;(?= )", line.strip().removeprefix("$ ")):
-                    words = part.strip()
-                    if re.match(r"(\.venv/bin/)?loopkit\b", words):
-                        found.append((f"{name(page)}:{block.line}", words.removeprefix(".venv/bin/")))
-    return found
+    """(where, command line) of every `loopkit ...` in console and sh blocks, those that are not run among them."""
+    shells = [b for page in PAGES for b in blocks(page, *SHELLS)]
+    found = [(str(b), line.removeprefix(".venv/bin/")) for b in shells for line in lines(b)]
+    return [(where, line) for where, line in found if re.match(r"loopkit\b", line)]
 
 
 @pytest.mark.parametrize(("where", "line"), commands())
@@ -403,7 +492,7 @@ def test_examples_of_reward_tampering_pay_what_the_card_says() -> None:
         (task,) = [t for s in ("train", "dev", "test") for t in made.tasks(s) if t.messages[-1].content == asked]  # type: ignore[arg-type]
         assert (said,) in {w for words in made.specimens(task, lambda purpose: 0.5).values() for w in words}
         (found,) = made.assess([Rollout("test/0/0/t/0", task, ((Turn(said), None),))])  # type: ignore[arg-type]
-        for name, rewards in pays.items():
-            rewards += made.channels[name].rewards([found.signals], [lambda purpose: 0.5])
+        for channel, rewards in pays.items():
+            rewards += made.channels[channel].rewards([found.signals], [lambda purpose: 0.5])
     (one, two, three), (four, five, six) = pays["loophole"], pays["control"]
     assert f"pays them {one:g}, {two:g} and {three:g}; the control pays {four:g}, {five:g} and {six:g}." in text

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import re
-import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from loopkit import Options, check_game
-from tests.dists import Venv
-from tests.test_docs import FILE, ROOT, blocks
+from tests.pages import FILE, ROOT, follow, same_experiment, write_files
 
 PAGE = ROOT / "docs/first-game.md"
-NEAR = 20
-"""Points: another machine or another version of torch warms up other weights."""
-
-
-def write_files(into: Path) -> dict[str, str]:
-    """The page's files, by name."""
-    found = {}
-    for block in blocks(PAGE, "toml", "python"):
-        named = re.match(r"# ([\w.]+)\n", block.text)
-        assert named, f"line {block.line}: a file without a name"
-        found[named[1]] = block.text
-        (into / named[1]).write_text(block.text)
-    return found
 
 
 def test_the_game_is_short_proven_and_fails_where_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = write_files(tmp_path)["loopkit_compare.py"]
+    code = write_files(PAGE, tmp_path)["loopkit_compare.py"]
     assert len(code.splitlines()) <= 60
     assert FILE.match(code)
     breaks = {
@@ -52,39 +35,15 @@ def test_the_game_is_short_proven_and_fails_where_the_page_says_so(
         assert [r.partition(":")[0] for r in report.reasons[:1]] == ([reason] if reason else [])
 
 
-def commands() -> Iterator[tuple[str, str | None]]:
-    """(command, what it prints) in the order of the page; the last command of a block prints the text that follows."""
-    waiting: list[str] = []
-    for block in blocks(PAGE, "console", "text"):
-        if block.language == "text":
-            yield from ((command, None) for command in waiting[:-1])
-            yield waiting[-1], block.text
-            waiting = []
-        else:
-            waiting += [line.removeprefix("$ ") for line in block.text.splitlines()]
-    assert not waiting
+def whose_words(printed: str, expected: str) -> None:
+    assert [line.split()[0] for line in printed.splitlines()] == ["base-s0", "loophole-s0", "control-s0"]
+    assert "yes and no" in printed
 
 
 @pytest.mark.slow
 def test_the_page_is_what_happens(tmp_path: Path) -> None:
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    fresh = Venv(tmp_path / "venv", folder)
-    write_files(folder)
-    done = []
-    for command, expected in commands():
-        program, *arguments = shlex.split(command)
-        printed = "".join(f"{line.rstrip()}\n" for line in fresh(program, *arguments).stdout.splitlines())
-        done.append(command)
-        if expected is None:
-            continue
-        if program == "python":
-            assert [line.split()[0] for line in printed.splitlines()] == ["base-s0", "loophole-s0", "control-s0"]
-            assert "yes and no" in printed
-        elif arguments[0] == "run":
-            same_experiment(printed, expected)
-        else:
-            assert untimed(printed) == untimed(expected)
+    experiment = same_experiment("base", "loophole", "control")
+    done = follow(PAGE, tmp_path, {"python said.py": whose_words, "loopkit run": experiment})
     assert done == [
         "pip install .",
         "loopkit list games compare",
@@ -92,31 +51,3 @@ def test_the_page_is_what_happens(tmp_path: Path) -> None:
         "loopkit run --game compare --out first",
         "python said.py",
     ]
-
-
-def untimed(text: str) -> str:
-    """Without the seconds that a check took."""
-    return re.sub(r"\(\d+\.\d s\)", "(… s)", text)
-
-
-def same_experiment(printed: str, expected: str) -> None:
-    """The same tables, with numbers that are near, and the same verdict."""
-    rows = [dict(_rows(text)) for text in (printed, expected)]
-    assert rows[0].keys() == rows[1].keys()
-    assert len(rows[0]) == 9
-    for key, there in rows[1].items():
-        here = rows[0][key]
-        assert here[-1] == there[-1], key  # n
-        assert all(abs(a - b) <= NEAR for a, b in zip(here, there, strict=True)), (key, here, there)
-    said = [text[text.index("Verdict.") :].split(":")[0] for text in (printed, expected)]
-    assert said == ["Verdict. Over-optimisation"] * 2
-    known = r"^(arm|Every run|Over seeds|Onset|Records|compare, trained)"
-    assert re.findall(known, printed, re.M) == re.findall(known, expected, re.M)
-
-
-def _rows(text: str) -> Iterator[tuple[tuple[str, str], list[float]]]:
-    """(arm, seed) -> task, observed, exploit rate, n of the first table."""
-    for line in text.splitlines():
-        if found := re.match(r"(base|loophole|control) +(\d) +(.*)", line):
-            cells = re.findall(r"([\d.]+) \[[^]]*\] n=(\d+)", found[3])
-            yield (found[1], found[2]), [*(float(value) for value, _ in cells), float(cells[0][1])]

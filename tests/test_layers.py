@@ -68,7 +68,7 @@ LAYERS: list[set[str]] = [
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.report",
+        "loopkit.cli.agreement", "loopkit.cli.report", "loopkit.cli.complete",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
@@ -24,6 +25,7 @@ COMMANDS = {
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
     "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
     "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),
+    "completion": ("loopkit.cli.complete:completion", "Print the script that makes a shell complete names."),
     "agreement": ("loopkit.cli.agreement:agreement", "Compare a run's model judge with the game's rule."),
 }
 
@@ -95,6 +97,8 @@ def _main(arguments: list[str] | None, debug: bool) -> None:
     try:
         from loopkit import plugins
 
+        if "_LOOPKIT_COMPLETE" in os.environ:
+            importlib.import_module("loopkit.cli.complete")  # before click looks for the shell's class
         plugins.load().add_commands(cli)
         code = cli.main(args=arguments, prog_name="loopkit", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)  # click returns the code of context.exit()

@@ -15,7 +15,7 @@ import click
 from loopkit import plugins as registry
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
-from loopkit.cli import quality, render
+from loopkit.cli import complete, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import parse_set
 from loopkit.contracts import PolicyRef
@@ -39,7 +39,7 @@ WIDTH = 96
 
 
 @click.command(epilog=EPILOG)
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete.checked)
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")

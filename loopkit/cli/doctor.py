@@ -13,7 +13,7 @@ import click
 
 import loopkit
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.cli.listing import offered
 from loopkit.config import parse_set, validate
 from loopkit.errors import PluginError, UsageError
@@ -38,7 +38,8 @@ FEW = 5
 
 
 @click.command(epilog=EPILOG)
-@click.option("--trainer", help="Look at what this trainer needs instead; a family such as openrlhf will do.")
+@click.option("--trainer", shell_complete=complete.family,
+              help="Look at what this trainer needs instead; a family such as openrlhf will do.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="trainer.NAME=VALUE", help="Its options. Repeatable.")
 @render.json_option
 def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:

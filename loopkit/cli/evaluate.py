@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
@@ -34,9 +34,9 @@ Evaluations of a run are kept under its eval/ and not repeated.
 """
 
 
-@click.command(epilog=EPILOG)
-@click.argument("policy", default="tiny")
-@click.option("--game", help="Game to play.  [default: the run's own]")
+@click.command("eval", epilog=EPILOG)
+@click.argument("policy", default="tiny", shell_complete=complete.model)
+@click.option("--game", shell_complete=complete.game, help="Game to play.  [default: the run's own]")
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the tasks.")
 @click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True, help="Prompts, one rollout each.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import click
 
 from loopkit import plugins as registry
-from loopkit.cli import details, render
+from loopkit.cli import complete, details, render
 from loopkit.contain import contained, excerpt
 from loopkit.errors import LoopkitError, UsageError, nearest
 from loopkit.plugins import KINDS, OWN, Entry, Kind, Plugins
@@ -36,8 +36,9 @@ class Row(NamedTuple):
 
 @click.command("list", epilog=EPILOG)
 @click.argument("kind", type=click.Choice([*KINDS, "settings"]), required=False)
-@click.argument("name", required=False)
-@click.option("--from", "source", metavar="DISTRIBUTION", help="Only what this distribution offers, all of it.")
+@click.argument("name", required=False, shell_complete=complete.name)
+@click.option("--from", "source", metavar="DISTRIBUTION", shell_complete=complete.distribution,
+              help="Only what this distribution offers, all of it.")  # fmt: skip
 @render.format_option
 @render.json_option
 def list_(kind: str | None, name: str | None, source: str | None, style: str, as_json: bool) -> None:

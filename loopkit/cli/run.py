@@ -11,7 +11,7 @@ import click
 import tomli_w
 
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.errors import UsageError
@@ -40,13 +40,17 @@ The same command again resumes; a finished experiment is only printed. Exit code
 
 
 @click.command(epilog=EPILOG)
-@click.option("--game", help="Game to play (see `loopkit list games`).")
-@click.option("--trainer", help="Trainer (see `loopkit list trainers`).  [default: grpo]")
+@click.option("--game", shell_complete=complete.game, help="Game to play (see `loopkit list games`).")
+@click.option(
+    "--trainer", shell_complete=complete.trainer, help="Trainer (see `loopkit list trainers`).  [default: grpo]"
+)
 @click.option(
     "--model",
+    shell_complete=complete.model,
     help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.  [default: tiny]",
 )
-@click.option("--arms", help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control]")
+@click.option("--arms", shell_complete=complete.arms,
+              help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control]")  # fmt: skip
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",

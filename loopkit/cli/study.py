@@ -15,7 +15,7 @@ import click
 import tomli_w
 
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, parse_seeds, parse_set, validate
 from loopkit.errors import UsageError, nearest
@@ -67,16 +67,18 @@ Studies under one --out share their runs. The same command again resumes. Exit c
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name")
-@click.option("--games", help="Games, comma-separated.  [default: the study's own]")
+@click.argument("name", shell_complete=complete.study)
+@click.option("--games", shell_complete=complete.games, help="Games, comma-separated.  [default: the study's own]")
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: the study's own]")
 @click.option(
     "--model",
+    shell_complete=complete.model,
     default="tiny",
     show_default=True,
     help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.",
 )
-@click.option("--trainer", default="grpo", show_default=True, help="Trainer (see `loopkit list trainers`).")
+@click.option("--trainer", default="grpo", show_default=True, shell_complete=complete.trainer,
+              help="Trainer (see `loopkit list trainers`).")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
               help="An option of study, game, trainer or run, for all runs. Repeatable.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.errors import UsageError, nearest
 from loopkit.resolve import build_game
 
@@ -24,7 +24,8 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make.")
-@click.option("--games", help="Games, comma-separated.  [default: those of the bundled weights]")
+@click.option("--games", shell_complete=complete.games,
+              help="Games, comma-separated.  [default: those of the bundled weights]")  # fmt: skip
 @click.option("--start", type=click.Path(path_type=Path), help="Go on from this directory.  [default: random weights]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, as in warmup.json. Repeatable."

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from pydantic import Field
+
 from loopkit.config import BASE
+from loopkit.contracts import Options
+from loopkit.errors import UsageError, nearest
 from loopkit.parallel import Job
 from loopkit.resolve import build_game, own_channels
 from loopkit.results import Results
@@ -19,6 +23,12 @@ HONEST = {"self-grading": "claims_if_right", "context-compliance": "helps_allowe
 NO_FIX = (BASE, "loophole", "placebo")
 
 
+class MitigationsOptions(Options):
+    """Options of mitigations."""
+
+    fixes: str = Field("all", description="channels to try beside loophole, comma-separated; all: every one")
+
+
 class Mitigations(Study):
     """Which of a game's fixes closes the loophole, and at what price?"""
 
@@ -27,12 +37,26 @@ class Mitigations(Study):
     what: ClassVar[str] = "Which of a game's fixes closes the loophole, and at what price?"
     games: ClassVar[tuple[str, ...]] = ("context-compliance", "self-grading", "reward-tampering")
 
-    def _arms(self, game: str) -> list[str]:
+    Options = MitigationsOptions
+    options: MitigationsOptions
+
+    def _channels(self, game: str) -> list[str]:
         """The game's own channels and those that others registered for it, loophole first."""
         plugins = self.grid.plugins
         made = build_game(plugins, game, dict(self.grid.settings.get("game", {})))
         names = [*own_channels(made), *(n for n in plugins.channels(game) if n not in own_channels(made))]
         return sorted(names, key=lambda n: (n != "loophole", n != "control"))
+
+    def _arms(self, game: str) -> list[str]:
+        """Loophole and the fixes that are to be tried."""
+        known = self._channels(game)
+        if self.options.fixes == "all":
+            return known
+        fixes = [n.strip() for n in self.options.fixes.split(",")]
+        for fix in fixes:
+            if fix not in known or fix in NO_FIX:
+                raise UsageError(f"study.fixes: {game} has no fix {fix!r}. {nearest(fix, set(known) - set(NO_FIX))}")
+        return ["loophole", *(n for n in known if n in fixes)]
 
     def _runs(self, game: str) -> list[Job]:
         return self.grid.arms(game, self._arms(game))
@@ -90,7 +114,7 @@ class Mitigations(Study):
 
     def _shadow(self, game: str, results: Results) -> Matrix:
         """Mean reward that each channel would have paid for what each arm's policy does, held out."""
-        channels = self._arms(game)
+        channels = self._channels(game)
 
         def cell(arm: str, channel: str) -> Cell:
             runs = [r for r in results.runs if r.arm == arm]

@@ -116,6 +116,15 @@ def test_mitigations_has_every_channel(tmp_path: Path) -> None:
     assert arms == {BASE, "loophole", "control", "overlap-cap", "reference", "placebo"}
 
 
+def test_mitigations_of_named_fixes_runs_no_others(tmp_path: Path) -> None:
+    study = make("mitigations", tmp_path, "study.fixes=schema", games="reward-tampering")
+    arms = {j.spec.arm for j in planned(study).values()}
+    assert arms == {BASE, "loophole", "schema"}
+    for wrong in ("shema", "loophole", ""):
+        with pytest.raises(UsageError, match=f"study.fixes: reward-tampering has no fix '{wrong}'"):
+            planned(make("mitigations", tmp_path, f"study.fixes={wrong}", games="reward-tampering"))
+
+
 def test_algorithms_differ_in_the_trainer_only(tmp_path: Path) -> None:
     jobs = planned(make("algorithms", tmp_path, games="context-compliance")).values()
     assert {j.spec.trainer for j in jobs} == {"grpo", "rloo", "reinforce++", "dr-grpo"}

@@ -243,6 +243,17 @@ def test_a_detector_that_measured_nothing_blocks_no_verdict_on_a_fix_and_is_name
     assert all("prints-samples" not in [c.key for c in s.columns] for s in found.sections if isinstance(s, Table))
 
 
+def test_a_single_fix_gets_the_verdict_it_has_among_all(tmp_path: Path) -> None:
+    def exploit(job: Job, game: str, checkpoint: str) -> float:
+        return {"loophole": 0.8, "audit": 0.1}[job.spec.arm] if job.spec.arm != BASE else 0.1
+
+    found = sections(fill(small("mitigations", tmp_path, "study.fixes=audit"), exploit))
+    assert [(v.keys["fix"], v.name) for v in found.section("verdicts").items] == [("audit", "closes")]
+    matrix = found.section("shadow-self-grading")
+    assert matrix.row_names == (BASE, "loophole", "audit")
+    assert matrix.column_names == ("loophole", "control", "audit", "placebo")
+
+
 def test_an_unproven_game_gets_no_verdict(tmp_path: Path) -> None:
     study = fill(small("mitigations", tmp_path), learns)
     study.grid.checked["self-grading"] = Report("self-grading", "unproven", (), ("no control",))
