@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
         "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation",
         "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.times",
     },
-    {"loopkit.scoring"},
+    {"loopkit.scoring", "loopkit.generic"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},
     {"loopkit.resolve"},
