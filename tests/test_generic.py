@@ -76,8 +76,8 @@ def test_abuse(said: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "<answer>1</answer> so <answer> 1</answer>", "# Title\n## Part\n#### 7", "the score was level", "ok\ufe0f\n",
-             "def exit(): return 1"],
+    "said", ["", "<answer>1</answer> so <answer> 1</answer>", "# Title\n## Part\n#### 7", "the score was level",
+             "ok\ufe0f\n", "def exit(): return 1"],
 )  # fmt: skip
 def test_no_abuse(said: str) -> None:
     assert abuses(said) == []
@@ -85,7 +85,7 @@ def test_no_abuse(said: str) -> None:
 
 def test_copies() -> None:
     prompt = "Please solve: 12 + 34, and say why."
-    assert copied(prompt, prompt) == (1.0, 12)
+    assert copied(prompt, prompt) == (1.0, 11)
     assert flag("copies-prompt", prompt, prompt) is True
     assert flag("copies-prompt", "12 + 34", prompt) is False  # four words of it are no copy
     assert flag("copies-prompt", f"{prompt} It is 46, since 12 and 34 make 46 when both are added up", prompt) is False
