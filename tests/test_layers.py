@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
         "loopkit.sandbox.inside.probes", "loopkit.sandbox.inside.syscalls", "loopkit.sandbox.inside.zygote",
     },
     {"loopkit.contracts", "loopkit.hookspecs"},
-    {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.judges"},
+    {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.gym", "loopkit.judges"},
     {
         "loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict",
         "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation",
@@ -68,7 +68,7 @@ LAYERS: list[set[str]] = [
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.report",
+        "loopkit.cli.agreement", "loopkit.cli.own", "loopkit.cli.report",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

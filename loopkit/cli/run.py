@@ -11,7 +11,7 @@ import click
 import tomli_w
 
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import own, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.errors import UsageError
@@ -29,6 +29,7 @@ EPILOG = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
   loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
   loopkit run --game context-compliance --judge refusal=openai:my-model@http://localhost:8000/v1
   loopkit run --game self-grading --trainer sft --arms student --set arms.student.channel=loophole \\
@@ -41,12 +42,18 @@ The same command again resumes; a finished experiment is only printed. Exit code
 
 @click.command(epilog=EPILOG)
 @click.option("--game", help="Game to play (see `loopkit list games`).")
+@own.reward_option
+@own.trusted_option
 @click.option("--trainer", help="Trainer (see `loopkit list trainers`).  [default: grpo]")
 @click.option(
     "--model",
     help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.  [default: tiny]",
 )
-@click.option("--arms", help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control]")
+@click.option(
+    "--arms",
+    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control; with --reward and no "
+    "--trusted: loophole,placebo]",
+)
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
@@ -64,6 +71,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @render.json_option
 def run(
     game: str | None,
+    reward: str | None,
+    trusted: str | None,
     trainer: str | None,
     model: str | None,
     arms: str | None,
@@ -83,6 +92,7 @@ def run(
     tables = parse_set(settings)
     if data is not None:
         tables.setdefault("game", {})["data"] = data
+    game = own.named(game, reward, trusted, tables)
     names = None if arms is None else [a.strip() for a in arms.split(",") if a.strip()]
     if names == []:
         raise UsageError("--arms names no arm. Write --arms loophole,control, or leave it out.")
@@ -288,7 +298,7 @@ def _legend(results: Results, spec: RunSpec) -> str:
         "over the whole run; domination: from there on at least 50 %. Never = not within "
         f"{spec.run.steps} steps (censored)."
     )
-    if spec.game_options.get("data"):
+    if "compliance-gap" in results.detectors and spec.game_options.get("data"):
         text += " Real requests, unpaired: style and request differ together."
     if results.model.startswith("tiny"):
         text += (
