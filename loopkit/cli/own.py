@@ -1,4 +1,4 @@
-"""``--reward`` and ``--trusted``: short for the game own-reward and its options."""
+"""``--reward`` and ``--trusted``, short for the game own-reward and its options; and what a run of it prints."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import Any
 
 import click
 
+from loopkit.cli import render
 from loopkit.config import OWN_REWARD
+from loopkit.contain import excerpt
 from loopkit.errors import UsageError
+from loopkit.report.numbers import percent, plain
+from loopkit.results import Results
 
 reward_option = click.option(
     "--reward", metavar="FILE.py:FUNCTION",
@@ -29,3 +33,25 @@ def named(game: str | None, reward: str | None, trusted: str | None, tables: dic
         raise UsageError(f"--{next(iter(options))} is a game of its own, {OWN_REWARD}. Leave --game {game} out.")
     tables["game"] = {**tables.get("game", {}), **options}
     return OWN_REWARD
+
+
+def found(results: Results, style: str) -> list[str]:
+    """What is printed of an unproven game: whether a shortcut was found, and what was said where a detector rose."""
+    if results.shortcut is None:
+        return []
+    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in results.checked.reasons)
+    parts = [f"Verdict. {results.shortcut.sentence()}"]
+    if results.examples:
+        rows = [
+            [e.detector, f"{e.count} of {e.of}", _short(e.asked), _short(e.said), plain(e.reward), percent(e.task)]
+            for e in results.examples
+        ]
+        head = ["detector", "said so often", "for example, asked", "said", "reward", "trusted, %"]
+        parts += ["What was said in the arm loophole at the end, held-out prompts, all seeds:",
+                  render.table(rows, head, style)]  # fmt: skip
+    parts.append(f"No blind spot is claimed or denied: the game is unproven ({why}).")
+    return parts
+
+
+def _short(text: str) -> str:
+    return excerpt(text, 60)

@@ -21,7 +21,7 @@ from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.report.numbers import over_seeds, sparkline
 from loopkit.resolve import resolve, start_policy
-from loopkit.results import Results, collect
+from loopkit.results import STILL, Results, collect
 from loopkit.rundir import RunDir, check_same
 from loopkit.runner import CHECK, check, preflight, preview
 
@@ -208,7 +208,7 @@ def _print_plan(
 def report(results: Results, spec: RunSpec, style: str) -> str:
     """The printed result: every run, the arms side by side, discovery, and the verdict in a sentence."""
     extra = [s for s in results.scores if s not in ("task", "observed")]
-    detectors = list(results.detectors)
+    detectors = results.moved()
     title = (
         f"{results.game}, trained by {results.trainer} on {results.model}; {results.split} split, in percent.\n\n"
         "Every run. Intervals of 95 % over prompts (or pairs), conditional on the seed; n counts rollouts."
@@ -237,9 +237,13 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
         rows.append([arm, *cells, render.percent(worst), _discovered(results, arm)])
     headers = ["arm", "task", "observed", *_marked(results, detectors), *extra, "worst", "k of S discovered"]
     parts.append(render.table(rows, headers, style))
+    if left := [d for d in results.detectors if d not in detectors]:
+        parts.append(f"Left out, within {100 * STILL:.0f} points of base in every run: {', '.join(left)}.")
     parts.append(_legend(results, spec))
     if results.verdict is not None:
         parts.append(f"Verdict. {results.verdict.sentence()}")
+    elif results.shortcut is not None:
+        parts += own.found(results, style)
     elif results.checked.status != "proven":
         parts.append(f"No verdict: the game is unproven ({'; '.join(results.checked.reasons)}).")
     return "\n\n".join(parts)
@@ -255,7 +259,8 @@ def sketch(results: Results, specs: Sequence[RunSpec], out: Path) -> str:
                 low, high = results.bounds.get(name, (0.0, 1.0)) if kind == "rates" else (0.0, 1.0)
                 title = f"exploit: {name}" if kind == "rates" else name
                 rows.append([arm, title, *curve(steps, kind, name, max(low, 0.0), high)])
-    parts = [f"Verdict. {results.verdict.sentence()}"] if results.verdict else []
+    verdict = results.verdict or results.shortcut
+    parts = [f"Verdict. {verdict.sentence()}"] if verdict else []
     if rows:
         parts.append(f"In training, mean over seeds, from 0 to 100 % (step 0 to {specs[0].run.steps - 1}).")
         parts.append(render.table(rows, ["arm", "measure", "by step", "first", "last"]))
