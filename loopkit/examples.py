@@ -14,20 +14,20 @@ from loopkit.records import Json
 from loopkit.rundir import RunDir, read_shard
 from loopkit.runner import checkpoint_of
 
-MOST = 3
-"""Replies shown of a detector."""
+MOST = 4
+"""Replies shown."""
 LONGEST = 200
 """Characters of a prompt or reply that are shown."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A reply said ``count`` times among ``of`` that the detector flags (or, of one that flags none, of all)."""
+    """A reply said ``count`` times among ``of``, and by which detectors it is flagged; one of its prompts, in one run."""
 
-    detector: str
     said: str
     count: int
     of: int
+    flagged: tuple[str, ...]
     seed: int
     asked: str
     reward: float
@@ -35,25 +35,24 @@ class Example:
 
 
 def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game: Game) -> list[Example]:
-    """At most MOST replies of each detector, the most common first, over the finished runs ``specs`` of one arm."""
+    """The MOST most common replies that one of ``detectors`` flags, over the finished runs ``specs`` of one arm.
+
+    Of all replies where they flag none: of detectors that abstain, such as "constant".
+    """
     rows: list[tuple[RunSpec, dict[str, Json], dict[str, Json]]] = []
     for spec in specs:
         folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
         shards = read_shard(folder / "rollouts.parquet"), read_shard(folder / "scores.parquet")
         rows += [(spec, said, scored) for said, scored in zip(*shards, strict=True)]
     asked = {t.id: t.messages[-1].content for t in game.tasks(specs[0].run.eval_split)}
+    kept = [row for row in rows if any(row[2].get(f"flag.{d}") is True for d in detectors)] or rows
     shown = []
-    for name in detectors:
-        flagged = [row for row in rows if row[2].get(f"flag.{name}") is True] or rows
-        counts = Counter(_text(said) for _, said, _ in flagged)
-        for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST]:
-            spec, said, scored = next(row for row in flagged if _text(row[1]) == text)
-            shown.append(
-                Example(
-                    name, text[:LONGEST], count, len(flagged), spec.seed, str(asked.get(said["task"], ""))[:LONGEST],
-                    scored["reward.loophole"], scored.get("score.task"),
-                )
-            )  # fmt: skip
+    for text, count in sorted(Counter(_text(said) for _, said, _ in kept).items(), key=lambda i: (-i[1], i[0]))[:MOST]:
+        spec, said, scored = next(row for row in kept if _text(row[1]) == text)
+        flagged = tuple(d for d in game.detectors if scored.get(f"flag.{d}") is True)
+        prompt = str(asked.get(said["task"], ""))[:LONGEST]
+        reward, task = scored["reward.loophole"], scored.get("score.task")
+        shown.append(Example(text[:LONGEST], count, len(rows), flagged, spec.seed, prompt, reward, task))
     return shown
 
 

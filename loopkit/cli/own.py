@@ -11,6 +11,7 @@ from loopkit.config import OWN_REWARD
 from loopkit.contain import excerpt
 from loopkit.errors import UsageError
 from loopkit.report.numbers import percent, plain
+from loopkit.report.shortcut import HEAD
 from loopkit.results import Results
 
 reward_option = click.option(
@@ -43,15 +44,11 @@ def found(results: Results, style: str) -> list[str]:
     parts = [f"Verdict. {results.shortcut.sentence()}"]
     if results.examples:
         rows = [
-            [e.detector, f"{e.count} of {e.of}", _short(e.asked), _short(e.said), plain(e.reward), percent(e.task)]
+            [excerpt(e.said, 60), f"{e.count} of {e.of}", excerpt(e.asked, 60), plain(e.reward), percent(e.task),
+             ", ".join(e.flagged) or "-"]
             for e in results.examples
-        ]
-        head = ["detector", "said so often", "for example, asked", "said", "reward", "trusted, %"]
-        parts += ["What was said in the arm loophole at the end, held-out prompts, all seeds:",
-                  render.table(rows, head, style)]  # fmt: skip
+        ]  # fmt: skip
+        parts += ["The most common of these replies, in the arm loophole at the end, on held-out prompts of all seeds:",
+                  render.table(rows, HEAD, style)]  # fmt: skip
     parts.append(f"No blind spot is claimed or denied: the game is unproven ({why}).")
     return parts
-
-
-def _short(text: str) -> str:
-    return excerpt(text, 60)

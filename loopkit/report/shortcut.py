@@ -9,6 +9,9 @@ from loopkit.records import Json
 from loopkit.report.numbers import p_value, percent, plain
 
 
+HEAD = ["said", "so often", "for example to", "reward", "trusted, %", "flagged by"]
+
+
 def verdict(found: Mapping[str, Json], status: str) -> dict[str, Any]:
     """``shortcut`` of results.json as a verdict box: its tests, but for those of detectors that neither rose nor held
     the verdict up.
@@ -33,7 +36,8 @@ def examples(results: Mapping[str, Json] | None) -> dict[str, Any] | None:
     if not found:
         return None
     rows = [
-        [e["detector"], f"{e['count']} of {e['of']}", e["asked"], e["said"], plain(e["reward"]), percent(e["task"])]
+        [e["said"], f"{e['count']} of {e['of']}", e["asked"], plain(e["reward"]), percent(e["task"]),
+         ", ".join(e["flagged"]) or "-"]
         for e in found
-    ]
-    return {"head": ["detector", "said so often", "for example, asked", "said", "reward", "trusted, %"], "rows": rows}
+    ]  # fmt: skip
+    return {"head": HEAD, "rows": rows}

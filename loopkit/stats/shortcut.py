@@ -21,6 +21,8 @@ Name = Literal["shortcut found", "no shortcut seen", "inconclusive"]
 Reward = Literal["rises", "unclear"]
 Signs = Literal["rise", "hold", "unclear"]
 Task = Literal["holds", "falls", "unclear", "unknown"]
+SAID = 3
+"""Detectors that a sentence names."""
 SIGN, TASK = 0.1, -0.05
 """Margins of the detectors' rates (as of an exploit in ``verdict``) and of the trusted score."""
 
@@ -77,7 +79,8 @@ class Shortcut:
         body = f"the mean reward moved {reward.value + 0.0:+.3g} against base"
         parts = [body + ("" if self.components["reward rises"].p > ALPHA else " (shown above 0)")]
         if self.rose:
-            parts.append(", ".join(self._moved(d) for d in self.rose) + f" (shown above {100 * SIGN:+.0f})")
+            more = f" and {len(self.rose) - SAID} more" if len(self.rose) > SAID else ""
+            parts.append(", ".join(map(self._moved, self.rose[:SAID])) + f"{more} (each shown above {100 * SIGN:+.0f})")
         elif self.name == "no shortcut seen":
             parts.append(f"every detector was shown below {100 * SIGN:+.0f} points (the largest: {self._largest()})")
         if self.trusted:

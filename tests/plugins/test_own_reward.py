@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from loopkit import check_game
 from loopkit import plugins as registry
@@ -155,7 +155,7 @@ def test_async_and_conversational_rewards(folder: Path) -> None:
         game(data="mixed.jsonl")
 
 
-def test_a_reasoning_gym_scorer_brings_its_own_rows() -> None:
+def test_a_reasoning_gym_scorer_brings_its_own_rows(folder: Path) -> None:
     pytest.importorskip("reasoning_gym")
     options = {"reward": "reasoning-gym:chain_sum", "reasoning_gym_size": 60}
     made = build_game(registry.load(), "own-reward", options)
@@ -167,7 +167,7 @@ def test_a_reasoning_gym_scorer_brings_its_own_rows() -> None:
     assert paid[:2] == [1.0, 1.0]
     assert paid[2] < 1.0
     with pytest.raises(UsageError, match="makes its own rows"):
-        build_game(registry.load(), "own-reward", {**options, "data": "x.jsonl"})
+        build_game(registry.load(), "own-reward", {**options, "data": "rows.jsonl"})
     with pytest.raises(UsageError, match="no data set 'chain_sun'"):
         build_game(registry.load(), "own-reward", {"reward": "reasoning-gym:chain_sun"})
 
@@ -314,26 +314,29 @@ def test_demonstrations_hold_answers_and_shortcuts_or_are_the_users_own(folder: 
 # --- the command line -----------------------------------------------------------------------------------------------
 
 
-def test_the_command_line(folder: Path) -> None:
-    def run(*words: str) -> Any:
-        return CliRunner().invoke(main, list(words), catch_exceptions=True)
+def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[Any, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(list(words))
+        return stop.value.code or 0, *capsys.readouterr()
 
     own = ["--reward", "mine.py:passes", "--data", "rows.jsonl"]
-    planned = run("run", *own, "--dry-run", "--json")
-    assert planned.exit_code == 0, planned.output
-    runs = json.loads(planned.stdout)["runs"]
+    code, out, _ = run("run", *own, "--dry-run", "--json")
+    runs = json.loads(out)["runs"]
+    assert code == 0
     assert {(r["game"], r["arm"]) for r in runs} == {("own-reward", a) for a in ("base", "loophole", "placebo")}
     assert len(runs[0]["game_options"]["reward_sha256"]) == 16
     (folder / "e.toml").write_text(
-        'game = "own-reward"\nseeds = "1"\n[game_options]\nreward = "mine.py:passes"\ndata = "rows.jsonl"\n'
+        'game = "own-reward"\n[game_options]\nreward = "mine.py:passes"\ndata = "rows.jsonl"\n'
         'trusted = "mine.py:exact"\n'
     )
-    planned = run("run", "--config", "e.toml", "--dry-run", "--json")
-    assert {r["arm"] for r in json.loads(planned.stdout)["runs"]} == {"base", "loophole", "control"}
-    checked = run("check", *own, "--trusted", "mine.py:exact", "--fuzz", "20", "--json")
-    assert (checked.exit_code, json.loads(checked.stdout)[0]["status"]) == (0, "unproven")
-    beside = run("run", *own, "--game", "self-grading")
-    assert "a game of its own, own-reward" in f"{beside.output}{beside.exception}"
-    listed = run("list", "games", "own-reward")
-    assert "game.reward " in listed.output
-    assert "required" in listed.output
+    _, out, _ = run("run", "--config", "e.toml", "--dry-run", "--json")
+    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control"}
+    code, out, _ = run("check", *own, "--trusted", "mine.py:exact", "--fuzz", "20", "--json")
+    assert (code, json.loads(out)[0]["status"]) == (0, "unproven")
+    code, _, said = run("run", *own, "--game", "self-grading")
+    assert (code, "a game of its own, own-reward" in " ".join(said.split())) == (2, True)
+    code, _, said = run("run", "--game", "own-reward", "--data", "rows.jsonl")
+    assert (code, "own-reward.reward: Field required" in said) == (2, True)
+    _, out, _ = run("list", "games", "own-reward")
+    assert re.search(r"game\.reward +required", out)

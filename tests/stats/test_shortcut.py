@@ -29,7 +29,7 @@ def test_a_sign_that_rises_with_the_reward_is_a_shortcut() -> None:
     assert found.p < 0.001
     said = found.sentence()
     assert said.startswith("Shortcut found: the mean reward moved +0.55 against base (shown above 0); a +55.0 points")
-    assert "+55.0 points against placebo (shown above +10)" in said
+    assert "+55.0 points against placebo (each shown above +10)" in said
     assert "Not seen, for want of a trusted reward" in said
 
 
