@@ -22,7 +22,7 @@ LONGEST = 200
 
 @dataclass(frozen=True)
 class Example:
-    """A reply said ``count`` times among ``of``, and by which detectors it is flagged; one of its prompts, in one run."""
+    """A reply said ``count`` times among ``of``, the detectors that flag it, and one of its prompts in one run."""
 
     said: str
     count: int

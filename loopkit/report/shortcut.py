@@ -8,7 +8,6 @@ from typing import Any
 from loopkit.records import Json
 from loopkit.report.numbers import p_value, percent, plain
 
-
 HEAD = ["said", "so often", "for example to", "reward", "trusted, %", "flagged by"]
 
 
