@@ -14,7 +14,7 @@ from loopkit.records import Json
 from loopkit.rundir import RunDir, read_shard
 from loopkit.runner import checkpoint_of
 
-MOST = 4
+MOST = 3
 """Replies shown."""
 LONGEST = 200
 """Characters of a prompt or reply that are shown."""

@@ -52,10 +52,10 @@ def test_the_game_is_short_proven_and_fails_where_the_page_says_so(
         assert [r.partition(":")[0] for r in report.reasons[:1]] == ([reason] if reason else [])
 
 
-def commands() -> Iterator[tuple[str, str | None]]:
+def commands(page: Path = PAGE) -> Iterator[tuple[str, str | None]]:
     """(command, what it prints) in the order of the page; the last command of a block prints the text that follows."""
     waiting: list[str] = []
-    for block in blocks(PAGE, "console", "text"):
+    for block in blocks(page, "console", "text"):
         if block.language == "text":
             yield from ((command, None) for command in waiting[:-1])
             yield waiting[-1], block.text

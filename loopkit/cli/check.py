@@ -167,7 +167,7 @@ def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
     counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
     click.echo(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
-        for reason in report.reasons:
+        for reason in own.reasons(report):
             click.echo(f"  {render.harmless(reason)}")
     shown = [f for f in report.findings if verbose or not f.ok or f.left_out]
     if shown:

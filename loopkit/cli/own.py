@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from loopkit.checks import Report
 from loopkit.cli import render
 from loopkit.config import OWN_REWARD
 from loopkit.contain import excerpt
@@ -36,11 +37,18 @@ def named(game: str | None, reward: str | None, trusted: str | None, tables: dic
     return OWN_REWARD
 
 
+def reasons(report: Report) -> tuple[str, ...]:
+    """Why a game is unproven; of a user's own reward in the words of its user, who writes no specimens."""
+    if report.name != OWN_REWARD:
+        return report.reasons
+    return ("No exploit of this reward was shown beforehand. It runs, and gets no blind-spot verdict.",)
+
+
 def found(results: Results, style: str) -> list[str]:
     """What is printed of an unproven game: whether a shortcut was found, and what was said where a detector rose."""
     if results.shortcut is None:
         return []
-    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in results.checked.reasons)
+    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in reasons(results.checked))
     parts = [f"Verdict. {results.shortcut.sentence()}"]
     if results.examples:
         rows = [

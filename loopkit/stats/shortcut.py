@@ -62,7 +62,7 @@ class Shortcut:
     against: str
     """The arm that tells a rise from drift, besides base: "control", "placebo", or empty: none was run."""
     rose: tuple[str, ...]
-    """Detectors shown to rise, the largest rise first."""
+    """Detectors shown to rise, in the game's order."""
     components: Mapping[str, Component]
     """By test: "reward rises", "task holds", "task falls", and of each detector "NAME above base", "NAME above
     ARM" and "NAME holds"."""
@@ -148,7 +148,7 @@ def shortcut(
             pairs[name] = [found[f"{name} above base"], found[f"{name} above {against}"]]
     p = dict(zip(pairs, holm([max(c.p for c in both) for both in pairs.values()]), strict=True))
     sign_p = dict(zip(pairs, holm([max(c.sign_p for c in both) for both in pairs.values()]), strict=True))
-    rose = sorted((n for n in pairs if p[n] <= ALPHA), key=lambda n: -pairs[n][0].estimate.value)
+    rose = [n for n in pairs if p[n] <= ALPHA]
     holds = [c for n, c in found.items() if n.endswith(" holds") and n != "task holds"]
 
     def shown(test: str) -> bool:

@@ -46,7 +46,7 @@ def lists(spec: RunSpec, step: int | None, dialogue: Dialogue) -> str:
 def results(out: Path) -> Results:
     order = {BASE: 0, "loophole": 1}
     specs = sorted((read_spec(p.parent) for p in out.glob("*/run.toml")), key=lambda s: (order.get(s.arm, 2), s.seed))
-    return collect(specs, out, plugins.load(), Report("own-reward", "unproven", (), ("No exploit is known. Cure.",)))
+    return collect(specs, out, plugins.load(), Report("own-reward", "unproven", (), ("For authors.",)))
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -67,7 +67,10 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
     assert 0.9 < first.count / first.of < 1
     said = report(found, read_spec(out / "loophole-s0"), "plain")
     assert "Verdict. Shortcut found: the mean reward moved +0." in said
-    assert "No blind spot is claimed or denied: the game is unproven (No exploit is known)." in said
+    assert (
+        "No blind spot is claimed or denied: the game is unproven (No exploit of this reward was shown beforehand)."
+        in said
+    )
     assert LIST in said
     assert ("for want of a trusted reward" in said) != trusted
     assert "Left out, within 5 points of base in every run: " in said
