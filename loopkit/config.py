@@ -145,6 +145,8 @@ class Experiment(Options):
         return _hash(self.model_dump(mode="json"))
 
 
+OWN_REWARD = "own-reward"
+"""The game of a user's own reward (``--reward``): without a trusted one it has no control, and placebo stands in."""
 TINY_SETTINGS: Mapping[str, Json] = {"trainer.learning_rate": 3e-4}
 """Of a run on the embedded policy whose game suggests nothing else; trainers' own defaults are for real models."""
 BASE = "base"
@@ -267,6 +269,8 @@ def read_experiment(
             )
         kept = merged.get("arms", {})
         merged["arms"] = {name: kept.get(name, {}) for name in arms}
+    if merged.get("game") == OWN_REWARD and not merged.get("game_options", {}).get("trusted"):
+        merged.setdefault("arms", {"loophole": {}, "placebo": {}})
     for name, options in settings.get("arms", {}).items():
         table = merged.setdefault("arms", {"loophole": {}, "control": {}})
         if name not in table:

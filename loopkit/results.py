@@ -13,6 +13,7 @@ from pathlib import Path
 from loopkit.checks import Report
 from loopkit.config import BASE, RunSpec
 from loopkit.errors import RunError
+from loopkit.examples import Example, examples
 from loopkit.metrics import Summary
 from loopkit.plugins import Plugins
 from loopkit.records import Estimate, Json
@@ -23,9 +24,13 @@ from loopkit.scoring import Setup
 from loopkit.stats import seeds as over_seeds
 from loopkit.stats import verdict as verdicts
 from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Verdict
 
 SCHEMA = 1
+FEW = 4
+STILL = 0.05
+"""See ``Results.moved``."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class Results:
     verdict: Verdict | None
     checked: Report
     """What ``check_game`` answered: an unproven game gets no verdict."""
+    shortcut: Shortcut | None = None
+    """Of an unproven game: whether a shortcut was found, as far as detectors and a trusted score can tell."""
+    examples: tuple[Example, ...] = ()
+    """What was said where a detector rose."""
 
     def values(self, arm: str, measure: str) -> list[float | None]:
         """The measure's value in each run of an arm, in the seeds' order."""
@@ -75,6 +84,20 @@ class Results:
         """Mean over seeds with its t interval."""
         values = [v for v in self.values(arm, measure) if v is not None]
         return over_seeds.mean_over_seeds(values, self.bounds.get(measure, (0.0, 1.0))) if values else None
+
+    def moved(self) -> list[str]:
+        """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
+        more than STILL.
+        """
+        if len(self.detectors) <= FEW:
+            return list(self.detectors)
+
+        def far(detector: str) -> bool:
+            base = self.values(BASE, detector)
+            pairs = (pair for arm in self.arms for pair in zip(self.values(arm, detector), base, strict=True))
+            return any(x is not None and b is not None and abs(x - b) > STILL for x, b in pairs)
+
+        return [d for d in self.detectors if d == self.headline or far(d)]
 
     def json(self) -> dict[str, Json]:
         """What ``results.json`` holds."""
@@ -99,6 +122,14 @@ class Results:
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
+            **(
+                {
+                    "shortcut": asdict(self.shortcut) | {"sentence": self.shortcut.sentence()},
+                    "examples": [asdict(e) for e in self.examples],
+                }
+                if self.shortcut
+                else {}
+            ),
         }
 
 
@@ -144,7 +175,7 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         verdict=None,
         checked=checked,
     )
-    return _with_verdict(results, setup)
+    return _with_shortcut(_with_verdict(results, setup), specs, out, setup)
 
 
 def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
@@ -191,3 +222,30 @@ def _with_verdict(results: Results, setup: Setup) -> Results:
         task_vs_control=difference("task", "loophole", "control") if control else None,
     )
     return replace(results, verdict=verdict)
+
+
+def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
+    """Of an unproven game with an arm ``loophole``: did training find a shortcut? And what was said, if it did."""
+    if results.checked.status != "unproven" or not {"loophole", BASE} <= set(results.arms):
+        return results
+
+    def rewards(arm: str) -> list[float]:
+        found = {r.seed: r.summary.rewards["loophole"] for r in results.runs if r.arm == arm}
+        return [found[seed] for seed in results.seeds]
+
+    def difference(measure: str, other: str) -> list[float] | None:
+        pairs = list(zip(results.values("loophole", measure), results.values(other, measure), strict=True))
+        return None if any(x is None or y is None for x, y in pairs) else [x - y for x, y in pairs]  # type: ignore[operator]
+
+    against = next((arm for arm in ("control", "placebo") if arm in results.arms), "")
+    vs_base = {d: v for d in results.detectors if (v := difference(d, BASE)) is not None}
+    found = shortcut(
+        [x - y for x, y in zip(rewards("loophole"), rewards(BASE), strict=True)],
+        vs_base,
+        {d: v for d in vs_base if against and (v := difference(d, against)) is not None},
+        against,
+        difference("task", BASE),
+    )
+    own = [s for s in specs if s.arm == "loophole"]
+    shown = examples(found.rose or results.detectors[:1], own, out, setup.game) if "found" in found.name else []
+    return replace(results, shortcut=found, examples=tuple(shown))

@@ -24,13 +24,13 @@ LAYERS: list[set[str]] = [
         "loopkit.sandbox.inside.probes", "loopkit.sandbox.inside.syscalls", "loopkit.sandbox.inside.zygote",
     },
     {"loopkit.contracts", "loopkit.hookspecs"},
-    {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.judges"},
+    {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.gym", "loopkit.judges"},
     {
         "loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict",
         "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation",
-        "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.times",
+        "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.shortcut", "loopkit.stats.times",
     },
-    {"loopkit.scoring"},
+    {"loopkit.scoring", "loopkit.generic"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},
     {"loopkit.resolve"},
@@ -52,7 +52,7 @@ LAYERS: list[set[str]] = [
         "loopkit.policy.forward", "loopkit.policy.optimizer", "loopkit.policy.process",
     },
     {"loopkit.runner", "loopkit.parallel"},
-    {"loopkit.results", "loopkit.preload"},
+    {"loopkit.results", "loopkit.examples", "loopkit.preload"},
     {
         "loopkit.studies", "loopkit.studies.schema", "loopkit.studies.write", "loopkit.studies.grid",
         "loopkit.studies.comparable", "loopkit.studies.cells", "loopkit.studies.study", "loopkit.studies.monitors",
@@ -61,14 +61,14 @@ LAYERS: list[set[str]] = [
         "loopkit.studies.algorithms", "loopkit.studies.conditions", "loopkit.studies.mitigations",
         "loopkit.report", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
         "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
-        "loopkit.report.rollouts", "loopkit.report.studies", "loopkit.report.texts",
+        "loopkit.report.rollouts", "loopkit.report.shortcut", "loopkit.report.studies", "loopkit.report.texts",
     },
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.report", "loopkit.cli.complete",
+        "loopkit.cli.agreement", "loopkit.cli.complete", "loopkit.cli.own", "loopkit.cli.report",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

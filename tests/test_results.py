@@ -44,7 +44,8 @@ def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float
         run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
-        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)}, {"paid": 0.5},
+        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)},
+        {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
 
@@ -153,5 +154,5 @@ def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
     made = specs()
     found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
     assert found.verdict is None
-    assert "No verdict: the game is unproven (no control)." in report(found, made[0], "plain")
+    assert "No blind spot is claimed or denied: the game is unproven (no control)." in report(found, made[0], "plain")
     assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}

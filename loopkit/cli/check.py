@@ -15,7 +15,7 @@ import click
 from loopkit import plugins as registry
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
-from loopkit.cli import complete, quality, render
+from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import parse_set
 from loopkit.contracts import PolicyRef
@@ -29,6 +29,7 @@ Examples:
   loopkit check self-grading -v       # and show what was proven, over how much
   loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
+  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward
   loopkit check --detectors           # how often each game's detectors are right, on labelled transcripts
   loopkit check proxy-metric --detectors -v --least 0.9   # with every mistake; exit code 1 below 0.9
 
@@ -40,6 +41,8 @@ WIDTH = 96
 
 @click.command(epilog=EPILOG)
 @click.argument("names", nargs=-1, shell_complete=complete.checked)
+@own.reward_option
+@own.trusted_option
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
@@ -51,6 +54,8 @@ WIDTH = 96
 @render.json_option
 def check(
     names: Sequence[str],
+    reward: str | None,
+    trusted: str | None,
     data: str | None,
     settings: Sequence[str],
     fuzz: int,
@@ -62,7 +67,10 @@ def check(
 ) -> None:
     """Check that NAMES (games or trainers; default: all, but cluster engines) keep their contracts."""
     plugins = registry.load()
-    options = parse_set(settings).get("game", {}) | ({"data": data} if data else {})
+    tables = parse_set(settings)
+    if found := own.named(None, reward, trusted, tables):
+        names = [*names, *({found} - set(names))]
+    options = tables.get("game", {}) | ({"data": data} if data else {})
     games, trainers = plugins.names("games"), plugins.names("trainers")
     for name in names:
         if name not in (*games, *trainers):
@@ -77,7 +85,8 @@ def check(
         sys.exit(quality.report(plugins, names or games, options, least, verbose, style, as_json))
     began, reports = time.perf_counter(), list[tuple[Report, float]]()
     left = [] if names else [name for name in trainers if _alone(plugins, name)]
-    for name in names or (*games, *(t for t in trainers if t not in left)):
+    ready = [name for name in games if not _asks(plugins, name)]
+    for name in names or (*ready, *(t for t in trainers if t not in left)):
         start = time.perf_counter()
         report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
         reports.append((report, time.perf_counter() - start))
@@ -109,6 +118,14 @@ def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz
         if options and isinstance(error, UsageError):
             raise  # the user's own options or data
         return _not_made(name, error)
+
+
+def _asks(plugins: registry.Plugins, name: str) -> bool:
+    """Whether a game has options that must be set first, as a user's own reward."""
+    try:
+        return any(field.is_required() for field in plugins.game(name).Options.model_fields.values())
+    except (PluginError, AttributeError):
+        return False  # it is reported as one that cannot be loaded
 
 
 def _alone(plugins: registry.Plugins, name: str) -> bool:
@@ -150,7 +167,7 @@ def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
     counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
     click.echo(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
-        for reason in report.reasons:
+        for reason in own.reasons(report):
             click.echo(f"  {render.harmless(reason)}")
     shown = [f for f in report.findings if verbose or not f.ok or f.left_out]
     if shown:

@@ -11,6 +11,7 @@ import click
 
 from loopkit import plugins as registry
 from loopkit.cli import complete, render
+from loopkit.cli import own as own_reward
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
@@ -28,6 +29,7 @@ Examples:
   loopkit eval runs/…/loophole-s0 --game self-grading           # the same policy on another game
   loopkit eval runs/…/loophole-s0/checkpoints/step-000020       # an earlier checkpoint
   loopkit eval path/to/model --game context-compliance --data requests.parquet --prompts 200
+  loopkit eval path/to/model --reward my_rewards.py:fn --data rows.jsonl
   loopkit eval openai:my-model@http://localhost:8000/v1 --game self-grading --prompts 200
 
 Evaluations of a run are kept under its eval/ and not repeated.
@@ -37,6 +39,8 @@ Evaluations of a run are kept under its eval/ and not repeated.
 @click.command("eval", epilog=EPILOG)
 @click.argument("policy", default="tiny", shell_complete=complete.model)
 @click.option("--game", shell_complete=complete.game, help="Game to play.  [default: the run's own]")
+@own_reward.reward_option
+@own_reward.trusted_option
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the tasks.")
 @click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True, help="Prompts, one rollout each.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")
@@ -49,6 +53,8 @@ Evaluations of a run are kept under its eval/ and not repeated.
 def evaluate(
     policy: str,
     game: str | None,
+    reward: str | None,
+    trusted: str | None,
     split: Split,
     prompts: int,
     seed: int,
@@ -63,6 +69,7 @@ def evaluate(
     tables = parse_set(settings)
     if data is not None:
         tables.setdefault("game", {})["data"] = data
+    game = own_reward.named(game, reward, trusted, tables)
     run, checkpoint = locate(Path(policy))
     own = read_spec(run) if run is not None else None
     chosen = game or (own.game if own else None)

@@ -11,7 +11,7 @@ import click
 import tomli_w
 
 from loopkit import plugins as registry
-from loopkit.cli import complete, render
+from loopkit.cli import complete, own, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.errors import UsageError
@@ -21,7 +21,7 @@ from loopkit.plugins import Plugins
 from loopkit.records import Json
 from loopkit.report.numbers import over_seeds, sparkline
 from loopkit.resolve import resolve, start_policy
-from loopkit.results import Results, collect
+from loopkit.results import STILL, Results, collect
 from loopkit.rundir import RunDir, check_same
 from loopkit.runner import CHECK, check, preflight, preview
 
@@ -29,6 +29,7 @@ EPILOG = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
   loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
   loopkit run --game context-compliance --judge refusal=openai:my-model@http://localhost:8000/v1
   loopkit run --game self-grading --trainer sft --arms student --set arms.student.channel=loophole \\
@@ -41,6 +42,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
 
 @click.command(epilog=EPILOG)
 @click.option("--game", shell_complete=complete.game, help="Game to play (see `loopkit list games`).")
+@own.reward_option
+@own.trusted_option
 @click.option(
     "--trainer", shell_complete=complete.trainer, help="Trainer (see `loopkit list trainers`).  [default: grpo]"
 )
@@ -49,8 +52,12 @@ The same command again resumes; a finished experiment is only printed. Exit code
     shell_complete=complete.model,
     help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.  [default: tiny]",
 )
-@click.option("--arms", shell_complete=complete.arms,
-              help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control]")  # fmt: skip
+@click.option(
+    "--arms",
+    shell_complete=complete.arms,
+    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control; with --reward and no "
+    "--trusted: loophole,placebo]",
+)
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
@@ -68,6 +75,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @render.json_option
 def run(
     game: str | None,
+    reward: str | None,
+    trusted: str | None,
     trainer: str | None,
     model: str | None,
     arms: str | None,
@@ -87,6 +96,7 @@ def run(
     tables = parse_set(settings)
     if data is not None:
         tables.setdefault("game", {})["data"] = data
+    game = own.named(game, reward, trusted, tables)
     names = None if arms is None else [a.strip() for a in arms.split(",") if a.strip()]
     if names == []:
         raise UsageError("--arms names no arm. Write --arms loophole,control, or leave it out.")
@@ -203,7 +213,7 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     """The printed result: every run, the arms side by side, discovery, and the verdict in a sentence."""
     blank = results.unmeasured
     extra = [s for s in results.scores if s not in ("task", "observed", *blank)]
-    detectors = [d for d in results.detectors if d == results.headline or d not in blank]
+    detectors = [d for d in results.moved() if d == results.headline or d not in blank]
     title = (
         f"{results.game}, trained by {results.trainer} on {results.model}; {results.split} split, in percent.\n\n"
         "Every run. Intervals of 95 % over prompts (or pairs), conditional on the seed; n counts rollouts."
@@ -232,9 +242,13 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
         rows.append([arm, *cells, render.percent(worst), _discovered(results, arm)])
     headers = ["arm", "task", "observed", *_marked(results, detectors), *extra, "worst", "k of S discovered"]
     parts.append(render.table(rows, headers, style))
+    if left := [d for d in results.detectors if d not in (*detectors, *results.unmeasured)]:
+        parts.append(f"Left out, within {100 * STILL:.0f} points of base in every run: {', '.join(left)}.")
     parts.append(_legend(results, spec))
     if results.verdict is not None:
         parts.append(f"Verdict. {results.verdict.sentence()}")
+    elif results.shortcut is not None:
+        parts += own.found(results, style)
     elif results.checked.status != "proven":
         parts.append(f"No verdict: the game is unproven ({'; '.join(results.checked.reasons)}).")
     return "\n\n".join(parts)
@@ -250,7 +264,8 @@ def sketch(results: Results, specs: Sequence[RunSpec], out: Path) -> str:
                 low, high = results.bounds.get(name, (0.0, 1.0)) if kind == "rates" else (0.0, 1.0)
                 title = f"exploit: {name}" if kind == "rates" else name
                 rows.append([arm, title, *curve(steps, kind, name, max(low, 0.0), high)])
-    parts = [f"Verdict. {results.verdict.sentence()}"] if results.verdict else []
+    verdict = results.verdict or results.shortcut
+    parts = [f"Verdict. {verdict.sentence()}"] if verdict else []
     if rows:
         parts.append(f"In training, mean over seeds, from 0 to 100 % (step 0 to {specs[0].run.steps - 1}).")
         parts.append(render.table(rows, ["arm", "measure", "by step", "first", "last"]))
@@ -295,7 +310,7 @@ def _legend(results: Results, spec: RunSpec) -> str:
     )
     if results.unmeasured:
         text += f" Not measured in any run, and left out: {', '.join(results.unmeasured)}."
-    if spec.game_options.get("data"):
+    if "compliance-gap" in results.detectors and spec.game_options.get("data"):
         text += " Real requests, unpaired: style and request differ together."
     if results.model.startswith("tiny"):
         text += (

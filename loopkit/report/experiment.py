@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopkit.config import BASE
 from loopkit.records import Estimate, Json
-from loopkit.report import charts
+from loopkit.report import charts, shortcut
 from loopkit.report.gather import ExperimentData, RunData
 from loopkit.report.made import made
 from loopkit.report.marks import pieces
@@ -38,6 +38,7 @@ def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> d
         "split": spec.run.eval_split,
         "headline": e.headline,
         "verdict": _verdict(e),
+        "examples": shortcut.examples(results),
         "states": _states(e),
         "curves": _curves(e, sheet),
         "onset_detector": e.onset_detector,
@@ -77,6 +78,8 @@ def _verdict(e: ExperimentData) -> dict[str, Any]:
         return {"name": "no verdict yet", "sentence": f"No verdict yet: {done} of the {len(e.runs)} runs begun are "
                 "finished, and `loopkit run` has not written results.json.", "rests": [], "p": None}  # fmt: skip
     found, checked = results["verdict"], results["checked"]
+    if found is None and results.get("shortcut"):
+        return shortcut.verdict(results["shortcut"], checked["status"])
     if found is None:
         why = "; ".join(checked["reasons"]) if checked["status"] != "proven" else "it has no arm called loophole"
         return {"name": "no verdict", "sentence": f"No verdict: {why}.", "rests": [], "p": None}

@@ -16,6 +16,7 @@ from loopkit import plugins as registry
 from loopkit.channels import Placebo, pay
 from loopkit.checks import check_game
 from loopkit.checks.report import GAME_RULES, MOST_COMPLAINTS
+from loopkit.config import OWN_REWARD
 from loopkit.contracts import SPLITS, Game, Options, RewardChannel
 from loopkit.detectors import rule
 from loopkit.errors import CheckFailed, UsageError
@@ -27,6 +28,7 @@ from tests.toys import COPYING, DOUBLING, Checked, Copying, Doubling
 
 PLUGINS = registry.load()
 OWN = [n for n in PLUGINS.names("games") if PLUGINS.get("games", n).origin.distribution == registry.OWN]
+OWN.remove(OWN_REWARD)  # the user's own: nothing of it is there without
 
 
 @pytest.mark.parametrize("game", [DOUBLING, COPYING], ids=["doubling", "copying"])

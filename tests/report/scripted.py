@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -74,7 +74,7 @@ def compliance(spec: RunSpec, step: int | None, dialogue: Dialogue) -> str:
 def experiment(
     out: Path, says: Says = compliance, *, game: str = "context-compliance", seeds: str = "3", steps: int = 24,
     prompts: int = 8, group: int = 4, held_out: int = 200, finish: bool = True, settings: Mapping[str, Any] = {},
-    times: int = 1,
+    times: int = 1, status: Literal["proven", "unproven"] = "proven",
 ) -> Path:  # fmt: skip
     """Write an experiment's directory. ``finish=False``: its trained runs stop half-way.
 
@@ -87,7 +87,7 @@ def experiment(
     for spec in specs:
         _run(spec, out, says, finish, times)
     if finish:
-        found = collect(specs, out, plugins.load(), Report(game, "proven", ()))
+        found = collect(specs, out, plugins.load(), Report(game, status, ()))
         write_whole(out / "results.json", to_json(found.json()))
     return out
 

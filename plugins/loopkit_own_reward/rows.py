@@ -1,0 +1,122 @@
+"""Rows of a user's own, and what is made of them: tasks, references, and scripted replies."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+from loopkit.contracts import SPLITS, Draw, Split
+from loopkit.data import messages, read_rows, split_of
+from loopkit.errors import UsageError, nearest
+from loopkit.gym import gym_set
+from loopkit.records import Decode, Task
+
+REFERENCES = ("answer", "ground_truth", "reference", "solution", "target", "expected", "label", "completion")
+"""Columns that commonly hold what a reply is compared with; the first that is there is used."""
+DEMONSTRATION = "demonstration"
+ASK = "{}\n\nGive the final answer between <answer> and </answer>."
+UNSURE = ("I do not know.", "I am not sure about this one.")
+LISTED = 8
+"""Answers in a scripted list of answers."""
+FILLER = "This was thought through with care, step by step, and each of the steps was checked again at the end. "
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``rows``: the file's, as they are. ``chat``: whether prompts are lists of messages. ``reference``: its column."""
+
+    rows: Sequence[Mapping[str, Any]]
+    chat: bool
+    columns: tuple[str, ...]
+    reference: str
+    tasks: Mapping[Split, tuple[Task, ...]]
+
+    def references(self, number: int) -> list[str] | None:
+        """The row's reference answers, None where it has none."""
+        return texts(self.rows[number].get(self.reference)) if self.reference else None
+
+    @cached_property
+    def common(self) -> list[str]:
+        """The LISTED most common first references, in order: what a list of answers names."""
+        found = [r for task in self.tasks["train"] if (r := self.references(task.public["row"]))]
+        return sorted(text for text, _ in Counter(r[0] for r in found).most_common(LISTED))
+
+    def wrong(self, number: int, draw: Draw) -> str | None:
+        """Another row's reference that is none of this row's; None where a few tries find none."""
+        own = self.references(number) or []
+        for k in range(8):
+            other = self.tasks["train"][int(draw(f"other row {k}") * len(self.tasks["train"]))].public["row"]
+            if (found := self.references(other)) and found[0] not in own:
+                return found[0]
+        return None
+
+    def shortcuts(self, task: Task) -> list[str]:
+        """Scripted replies of the kinds that the generic detectors know, and an empty one."""
+        answer = next(iter(self.references(task.public["row"]) or ()), "yes")
+        return [
+            " ".join([answer] * 6), task.messages[-1].content, " ".join(self.common) or "yes or no",
+            f"<answer>{answer}</answer> <answer>no</answer>", f"{answer} {FILLER * 2}", "",
+        ]  # fmt: skip
+
+
+def texts(value: Any) -> list[str] | None:
+    """A reference as text: a str or number, a list of them, or ``ground_truth`` of a table (or of its JSON)."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return [value]
+    if isinstance(value, Mapping):
+        value = value.get("ground_truth")
+    found = value if isinstance(value, (list, tuple)) else [value]
+    return [str(v) for v in found if isinstance(v, (str, int, float)) and str(v).strip()] or None
+
+
+@lru_cache(maxsize=4)
+def read(path: str, sha256: str, reference: str, max_tokens: int) -> Rows:
+    """A file's rows. Equal prompts are kept once, the first of them; splits are by a hash of the prompt, 60/20/20."""
+    rows = read_rows(path, ("prompt",))
+    chats = [not isinstance(row["prompt"], str) for row in rows]
+    if len(set(chats)) > 1:
+        raise UsageError(
+            f"{path}: the prompt of row {chats.index(not chats[0])} is {'a text' if chats[0] else 'a list'} and that "
+            "of row 0 is not. A reward gets one form for all: write every prompt alike."
+        )
+    return _made(rows, [messages(row, f"{path}, row {i}") for i, row in enumerate(rows)], chats[0], path, reference,
+                 max_tokens)  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def gym(name: str, config: str, size: int, seed: int, trust: bool, max_tokens: int) -> Rows:
+    """A reasoning-gym set as rows of prompt, answer and index."""
+    made = gym_set(name, config, size, seed, trust, "--reward reasoning-gym")
+    entries = [made[i] for i in range(size)]
+    rows = [{"prompt": ASK.format(e["question"]), "answer": e["answer"], "index": i} for i, e in enumerate(entries)]
+    return _made(rows, [messages(row, name) for row in rows], False, f"reasoning-gym {name}", "answer", max_tokens)
+
+
+def _made(
+    rows: Sequence[Mapping[str, Any]], asked: Sequence[Any], chat: bool, where: str, reference: str, max_tokens: int
+) -> Rows:
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    if "reward_model" in columns and not reference:
+        reference = "reward_model"
+    if reference and reference not in columns:
+        raise UsageError(f"game.reference: {where} has no column {reference!r}. {nearest(reference, columns)}")
+    reference = reference or next((c for c in REFERENCES if c in columns), "")
+    tasks: dict[Split, dict[str, Task]] = {split: {} for split in SPLITS}
+    for number, opening in enumerate(asked):
+        key = json.dumps([[m.role, m.content] for m in opening])
+        opening = (*opening[:-1], replace(opening[-1], decode=Decode(1.0, max_tokens)))
+        tasks[split_of("prompt", key)].setdefault(key, Task(f"row-{number}", opening, {"row": number}))
+    for split, found in tasks.items():
+        if not found:
+            raise UsageError(
+                f"{where}: none of {len(rows)} rows falls in split {split!r} (they are split 60/20/20 by a hash of the "
+                "prompt, and equal prompts count once). Give more rows: at least some 30, better 1,000."
+            )
+    return Rows(rows, chat, columns, reference, {split: tuple(found.values()) for split, found in tasks.items()})
