@@ -30,6 +30,8 @@ from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, na
 
 FOLLOWED = {"docs/first-game.md": "test_first_game.py", "docs/mitigation.md": "test_mitigation_page.py"}
 """Tutorials, each followed word for word by a slow test of its own."""
+IN_PARTS = {"docs/own-reward.md": "test_own_reward_page.py"}
+"""Pages of several walks, whose files and commands a slow test of its own takes one walk at a time."""
 
 # --- examples ---------------------------------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ def untouched(block: Block) -> str | None:
         return next((f"`{line}`" for line in lines(block) if not line_is_held(line, block.page)), None)
     if block.language == "python":
         named = FILE.match(block.text)
-        used = name(block.page) in FOLLOWED or not named
+        used = name(block.page) in {*FOLLOWED, *IN_PARTS} or not named
         others = [b.text for b in blocks(block.page, "python") if not b.why and not FILE.match(b.text)]
         return None if used or f"from {named[1][:-3]} import " in "".join(others) else f"{named[1]}, used by nothing"  # type: ignore[index]
     if block.language == "toml":
@@ -242,6 +244,13 @@ def test_a_block_that_no_test_touches_is_found(
     page.write_text(f"Some text.\n\n{text}\n")
     (block,) = blocks(page)
     assert untouched(block) == missed
+
+
+@pytest.mark.parametrize("page", sorted(IN_PARTS))
+def test_a_page_in_parts_has_a_test_that_writes_its_files_and_runs_its_commands(page: str) -> None:
+    text = (ROOT / "tests" / IN_PARTS[page]).read_text()
+    assert f'"{page}"' in text
+    assert re.search(r"@pytest.mark.slow\n.*?def test.*?\bwrite_files\(.*?\bfresh\(program, ", text, re.S)
 
 
 @pytest.mark.parametrize("page", sorted(FOLLOWED))
