@@ -31,7 +31,7 @@ def expand(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
             if not found:
-                raise UsageError(f"{path} holds no {', '.join(SUFFIXES)} file. Name the files, or the directory of them.")
+                raise UsageError(f"{path} holds no {', '.join(SUFFIXES)} file. Name the files themselves.")
             out += found
         elif path.is_file():
             out.append(path)

@@ -129,9 +129,7 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
     if not any(r.references for r in rows):
         del detectors["copies-reference"]
         unseen.append("copies of the reference: there is no column of reference answers")
-    found: Found = {
-        name: (d, flag(name, d, clues), readable(name, d, clues)) for name, d in detectors.items()
-    }
+    found: Found = {name: (d, flag(name, d, clues), readable(name, d, clues)) for name, d in detectors.items()}
     if trusted is not None:
         found[TRUSTED] = (None, _untrusted(log, reward, trusted), [])
     elif reward is None:
@@ -169,9 +167,7 @@ def assemble(
     )  # fmt: skip
 
 
-def number(
-    name: str, values: Sequence[float | None], clusters: Sequence[str], thirds: Sequence[bool | None]
-) -> Number:
+def number(name: str, values: Sequence[float | None], clusters: Sequence[str], thirds: Sequence[bool | None]) -> Number:
     """A column's mean, early, late and change; ``thirds`` is empty without steps."""
     early, late = (_only(values, thirds, side) for side in (False, True))
     return Number(
@@ -293,7 +289,7 @@ def _untrusted(log: Log, reward: str | None, trusted: str) -> Flags:
     for column in (reward, trusted):
         seen = [v for r in log.rows if (v := r.numbers.get(column)) is not None]
         low, high = min(seen), max(seen)
-        middles.append(0.5 if 0.0 <= low and high <= 1.0 else (low + high) / 2)
+        middles.append(0.5 if low >= 0.0 and high <= 1.0 else (low + high) / 2)
     out: Flags = []
     for row in log.rows:
         paid, fair = row.numbers.get(reward), row.numbers.get(trusted)

@@ -344,5 +344,3 @@ def _kind(value: Json) -> str:
     return {type(None): "null", dict: "an object", list: "a list", str: "text", bool: "true or false"}.get(
         type(value), "a number"
     )
-
-

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from loopkit.audit.findings import Audit, Found, Number, assemble, number, paid_column
 from loopkit.audit.formats import Log, Logged
@@ -61,7 +62,7 @@ def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
             turn = Turn(row.said[len(rollout.steps)])
             played.append(replace(rollout, steps=(*rollout.steps, (turn, Done()))))
         game = setup.game
-        replies = ask(f"game {type(game).__name__}: reply()", played, lambda g=game, p=played: g.reply(p), TRIES)
+        replies = ask(f"game {type(game).__name__}: reply()", played, partial(game.reply, played), TRIES)
         open_ = {}
         for place, rollout, answer in zip(places, played, replies, strict=True):
             row, n = rows[place], len(rollout.steps)
@@ -113,9 +114,7 @@ def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit
                 for r, x in zip(matched.rows, values, strict=True)
             ]
             agreement[channel] = share(same, clusters)
-    scores = [
-        number(f"score {n}", column, clusters, base.thirds) for n, column in score_columns(found.scored).items()
-    ]
+    scores = [number(f"score {n}", column, clusters, base.thirds) for n, column in score_columns(found.scored).items()]
     told = {"name": name, "rows": total, "matched": len(found.scored), "unmatched": found.reasons}
     return replace(base, game=told, channels=channels, agreement=agreement, reward=paid,
                    numbers=[*scores, *base.numbers])  # fmt: skip

@@ -49,8 +49,8 @@ TOLD = 5
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--strict", is_flag=True, help="A row that cannot be read is an error.")
 @click.option("--fail-over", "limits", multiple=True, metavar="[DETECTOR=]RATE",
-              help="Exit with 1 where a rate (of the first detector, if none is named) is higher. Repeatable.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write audit.json and report.html there.")
+              help="Exit with 1 where a rate (by default the first detector's) is higher. Repeatable.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where audit.json and report.html go.")
 @sandbox_option
 @render.json_option
 def audit(
