@@ -27,10 +27,10 @@ LAYERS: list[set[str]] = [
     {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.judges"},
     {
         "loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict",
-        "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation",
-        "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.times",
+        "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.means",
+        "loopkit.stats.mitigation", "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.times",
     },
-    {"loopkit.scoring"},
+    {"loopkit.scoring", "loopkit.generic"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
     {"loopkit.config"},
     {"loopkit.resolve"},
@@ -38,6 +38,11 @@ LAYERS: list[set[str]] = [
     {
         "loopkit.playing", "loopkit.recorded",
         "loopkit.serving", "loopkit.serving.client", "loopkit.serving.server", "loopkit.serving.wire",
+    },
+    {
+        "loopkit.audit", "loopkit.audit.files", "loopkit.audit.formats", "loopkit.audit.findings",
+        "loopkit.audit.games",
+        "loopkit.export", "loopkit.export.bridge", "loopkit.export.write",
     },
     {
         "loopkit.checks", "loopkit.checks.report", "loopkit.checks.specimens", "loopkit.checks.declared",
@@ -59,7 +64,7 @@ LAYERS: list[set[str]] = [
         "loopkit.studies.paper", "loopkit.studies.transfer", "loopkit.studies.catalysis",
         "loopkit.studies.propagation", "loopkit.studies.persistence", "loopkit.studies.dose",
         "loopkit.studies.algorithms", "loopkit.studies.conditions", "loopkit.studies.mitigations",
-        "loopkit.report", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
+        "loopkit.report", "loopkit.report.audit", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
         "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
         "loopkit.report.rollouts", "loopkit.report.studies", "loopkit.report.texts",
     },
@@ -68,7 +73,7 @@ LAYERS: list[set[str]] = [
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.report",
+        "loopkit.cli.agreement", "loopkit.cli.report", "loopkit.cli.audit", "loopkit.cli.export",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from loopkit.stats.rates import gap, share
 WINDOWS = 12
 """Points of a curve over steps, at most."""
 EXAMPLES = 5
-TRUSTED = "paid-but-untrusted"
+TRUSTED = "disagreement"
 Flags = list[bool | None]
 Found = dict[str, tuple[ExploitDetector | None, Flags, list[dict[str, Json]]]]
 """Detector -> (itself, or None of the trusted score; its flags (B,); the clues it read (B,))."""
@@ -167,18 +167,25 @@ def assemble(
     )  # fmt: skip
 
 
-def number(name: str, values: Sequence[float | None], clusters: Sequence[str], thirds: Sequence[bool | None]) -> Number:
-    """A column's mean, early, late and change; ``thirds`` is empty without steps."""
-    early, late = (_only(values, thirds, side) for side in (False, True))
-    return Number(
-        name, clustered_mean(values, clusters),
-        clustered_mean(early, clusters) if thirds else None, clustered_mean(late, clusters) if thirds else None,
-        clustered_change(values, thirds, clusters) if thirds else None,
-    )  # fmt: skip
-
-
-def _only(values: Sequence[Any], thirds: Sequence[bool | None], side: bool) -> list[Any]:
-    return [v if t is side else None for v, t in zip(values, thirds, strict=True)] if thirds else []
+def number(
+    name: str,
+    values: Sequence[float | None],
+    clusters: Sequence[str],
+    thirds: Sequence[bool | None],
+    bounded: bool = False,
+) -> Number:
+    """A column's mean, early, late and change. ``bounded``: values in [0, 1], whose means are shares."""
+    mean: Callable[..., Estimate | None] = share if bounded else clustered_mean
+    whole = mean(values, clusters)
+    if not thirds:
+        return Number(name, whole, None, None, None)
+    early, late = ([v if t is side else None for v, t in zip(values, thirds, strict=True)] for side in (False, True))
+    if bounded:
+        both = [i for i, t in enumerate(thirds) if t is not None]
+        change = gap([values[i] for i in both], [bool(thirds[i]) for i in both], [clusters[i] for i in both])
+    else:
+        change = clustered_change(values, thirds, clusters)
+    return Number(name, whole, mean(early, clusters), mean(late, clusters), change)
 
 
 def _thirds(steps: Sequence[int | None], known: Sequence[int]) -> list[bool | None]:

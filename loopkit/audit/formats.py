@@ -165,7 +165,7 @@ def _needed(row: Mapping[str, Json]) -> str:
     roles = "; ".join(f"{role} ({', '.join(names)})" for role, names in ROLES.items())
     return (
         f"{has}Needed is a column of completions; prompt, reference, step and numbers are used where they are. Known "
-        f"names: {roles}. Map others: --column completion=my_column. Or name the layout: --format {'|'.join(FORMATS)}."
+        f"names: {roles}. Map others: --column completion=my_column. Or name the format: --format {'|'.join(FORMATS)}."
     )
 
 

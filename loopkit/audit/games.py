@@ -114,7 +114,10 @@ def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit
                 for r, x in zip(matched.rows, values, strict=True)
             ]
             agreement[channel] = share(same, clusters)
-    scores = [number(f"score {n}", column, clusters, base.thirds) for n, column in score_columns(found.scored).items()]
+    scores = [
+        number(f"score {n}", column, clusters, base.thirds, bounded=True)
+        for n, column in score_columns(found.scored).items()
+    ]
     told = {"name": name, "rows": total, "matched": len(found.scored), "unmatched": found.reasons}
     return replace(base, game=told, channels=channels, agreement=agreement, reward=paid,
                    numbers=[*scores, *base.numbers])  # fmt: skip

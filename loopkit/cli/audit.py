@@ -153,16 +153,17 @@ def _print(found: Audit) -> None:
         click.echo(f"{found.game['matched']} of {found.game['rows']} are rollouts of {found.game['name']}"
                    + (f", the others are not ({told})." if told else "."))  # fmt: skip
     click.echo("")
-    click.echo(render.table([_rate(r, found) for r in found.rates],
-                            ["detector", "rate", "first third", "last third", "change", "first at"]))  # fmt: skip
+    over_steps = ["first third", "last third", "change"] if found.thirds else []
+    rows = [_rate(r, found) for r in found.rates]
+    click.echo(render.table(rows, ["detector", "rate", *over_steps, "first at"]))
     for title, numbers in (("mean reward of channel", found.channels), ("mean of", found.numbers)):
         if numbers:
-            head = [title, "all", "first third", "last third", "change"]
+            head = [title, "all", *over_steps]
             if numbers is found.channels and found.agreement:
                 head.append(f"pays as {found.reward} says")
-            rows = [[n.name, *map(mean, (n.mean, n.early, n.late, n.change)), *_agree(n, found)] for n in numbers]
+            estimates = [(n, (n.mean, n.early, n.late, n.change)[: len(over_steps) + 1]) for n in numbers]
             click.echo("")
-            click.echo(render.table(rows, head))
+            click.echo(render.table([[n.name, *map(mean, es), *_agree(n, found)] for n, es in estimates], head))
     for line in found.unseen:
         click.echo(f"\nNot seen: {render.harmless(line)}.")
     for i in found.worst[:3]:
@@ -179,8 +180,9 @@ def _rate(r: Rate, found: Audit) -> list[str]:
     first = "-"
     if r.first is not None:
         row = found.rows[r.first]
-        first = row.where if row.step is None else f"step {row.step}"
-    return [r.name, render.interval(r.rate), render.interval(r.early), render.interval(r.late), change(r.change), first]
+        first = row.where.rpartition("/")[2] if row.step is None else f"step {row.step}"
+    over_steps = [render.interval(r.early), render.interval(r.late), change(r.change)] if found.thirds else []
+    return [r.name, render.interval(r.rate), *over_steps, first]
 
 
 def _tell_skipped(log: Log) -> None:
