@@ -35,9 +35,7 @@ def trl(out: Path) -> None:
             for k, (i, text) in enumerate(zip(task_id, said, strict=True))
         ]
 
-    rows = [{"prompt": [m.wire() | {"decode": None} for m in t.messages], "task_id": t.id} for t in tasks]
-    for row in rows:
-        row["prompt"] = [{"role": m["role"], "content": m["content"]} for m in row["prompt"]]
+    rows = [{"prompt": [{"role": m.role, "content": m.content} for m in t.messages], "task_id": t.id} for t in tasks]
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(BUNDLED),
         processing_class=AutoTokenizer.from_pretrained(BUNDLED, padding_side="left"),
