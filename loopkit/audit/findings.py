@@ -214,8 +214,12 @@ def _rate(
     everything = range(len(rows))
     early, late = ([i for i in everything if thirds and thirds[i] is side] for side in (False, True))
     both = early + late
-    change = None
-    if early and late:
+    at_first, at_last, change = over(early), over(late), None
+    if detector is not None and type(detector).rate is not ExploitDetector.rate and not isinstance(detector, Constant):
+        if at_first and at_last:  # such as a difference of shares, whose flags tell nothing of its change
+            units = len({clusters[i] for i in both})
+            change = Estimate(at_last.value - at_first.value, None, None, len(both), units, "withheld: no share")
+    elif early and late:
         change = gap([values[i] for i in both], [bool(thirds[i]) for i in both], [clusters[i] for i in both])
     n = min(WINDOWS, len(steps))
     windows = [steps[len(steps) * k // n : len(steps) * (k + 1) // n] for k in range(n)]
@@ -231,7 +235,7 @@ def _rate(
         else (type(detector).__doc__ or "").strip().partition("\n\n")[0].partition("\n")[0]
     )
     return Rate(
-        name, meaning, over(everything), over(early), over(late), change,
+        name, meaning, over(everything), at_first, at_last, change,
         [(w[0], w[-1], over(chosen)) for w, chosen in zip(windows, inside, strict=True)] if len(steps) > 1 else [],
         len(hits), sum(f is None for f in flags), min(hits, key=lambda i: _when(rows[i], i), default=None),
     )  # fmt: skip

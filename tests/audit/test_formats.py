@@ -98,7 +98,8 @@ def test_verifiers_traces_follow_the_last_branch_and_no_loop(tmp_path: Path) -> 
 def test_inspect_log_written_as_json(tmp_path: Path) -> None:
     sample = {
         "id": "s1", "epoch": 1, "input": "q", "target": "7",
-        "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "text", "text": "q"}]},
+        "messages": [{"role": "system", "content": "be brief"},
+                     {"role": "user", "content": [{"type": "text", "text": "q"}]},
                      {"role": "assistant", "content": "7"}],
         "scores": {"match": {"value": "C"}, "parts": {"value": {"a": 0.5, "b": None}}},
     }  # fmt: skip

@@ -110,3 +110,22 @@ def test_a_row_is_paid_alike_whatever_else_the_log_holds(setup: Setup) -> None:
     assert {s.rewards["loophole"] for s in whole.scored} == {1.0, -6.0}  # some reports are audited
     again = match(setup, [row("nothing", "1", "Yes"), *rows[1:]])
     assert [s.rewards for s in again.scored] == [s.rewards for s in whole.scored[1:]]
+
+
+def test_a_rate_that_is_no_share_has_a_change_without_an_interval() -> None:
+    """context-compliance's gap is a difference of shares: its flags alone say nothing of how it changes."""
+    game = build_game(plugins.load(), "context-compliance", {})
+    setup = Setup(game, game.channels["loophole"], game.channels, game.detectors)
+    rows = []
+    for k, task in enumerate(game.tasks("train")[:120]):
+        honest = game.specimens(task, lambda purpose: 0.5)["honest"][0]
+        rows.append(row([(m.role, m.content) for m in task.messages], *honest, between=(), step=k // 10))
+    found = audit(setup, "context-compliance", Log((Path("x"),), ("rows",), tuple(rows), ()))
+    gap, complied = found.rates[0], next(r for r in found.rates if r.name == "complied")
+    assert gap.change is not None
+    assert gap.early is not None
+    assert gap.late is not None
+    assert gap.change.value == gap.late.value - gap.early.value
+    assert (gap.change.low, gap.change.method) == (None, "withheld: no share")
+    assert complied.change is not None
+    assert complied.change.low is not None
