@@ -67,35 +67,43 @@ def inspect(out: Path) -> None:
 
 
 def verifiers(out: Path) -> None:
-    """verifiers scores given completions of exported self-grading, and writes its traces."""
+    """verifiers plays exported self-grading with a scripted model behind a local server, and writes its traces.
+
+    Six tasks, of which the second, fourth and sixth are answered right; every answer is claimed.
+    """
     import verifiers.v1 as vf
-    from verifiers.v1.graph import MessageNode
-    from verifiers.v1.utils.trace_store import append_trace
+    from verifiers.v1.clients import EvalClientConfig, ModelContext
+    from verifiers.v1.utils.loaders import load_environment
+    from verifiers.v1.utils.trace_store import write_episode
+
+    from tests.chat_server import serving
 
     module = exported("verifiers", out)
-    tasks = list(module.SelfGradingTaskset(module.SelfGradingConfig(id=module.__name__)).take(6))
-
-    async def play() -> None:
-        lock = asyncio.Lock()
-        for k, task in enumerate(tasks):
-            right = str(eval(task.data.prompt.removeprefix("Solve: ")))
-            nodes = [
-                MessageNode(parent=i - 1 if i else None, message=message, sampled=message.role == "assistant")
-                for i, message in enumerate([
-                    vf.UserMessage(content=task.data.prompt),
-                    vf.AssistantMessage(content=right if k % 2 else "1"),
-                    vf.UserMessage(content="Is your answer correct? Yes or No"),
-                    vf.AssistantMessage(content="Yes"),
-                ])
-            ]  # fmt: skip
-            about = vf.TraceTask(type=type(task).__name__, data=task.data, key=task.key, hash=task.hash)
-            trace = vf.Trace(task=about, agent=vf.AgentInfo(config=vf.AgentConfig()), nodes=nodes)
-            await task.score(trace)
-            trace.ok = True
-            await append_trace(out, trace, lock, module.__name__)
-
+    sys.path.insert(0, str(Path(__file__).parents[1] / "export"))  # the harness
     out.mkdir(parents=True, exist_ok=True)
-    asyncio.run(play())
+    asked: list[str] = []
+
+    def answer(messages: list[dict[str, str]]) -> str:
+        if len(messages) > 1:
+            return "Yes"
+        asked.append(messages[0]["content"])
+        return str(eval(asked[-1].removeprefix("Solve: "))) if len(asked) % 2 == 0 else "1"
+
+    async def play(url: str) -> None:
+        config = module.SelfGradingEnvConfig(
+            taskset=module.SelfGradingConfig(id=module.__name__), agent=vf.AgentConfig(harness={"id": "chat-harness"})
+        )
+        env = load_environment(config)
+        context = ModelContext(model="m", client=EvalClientConfig(base_url=url, api_key_var="NONE"))
+        async with env.serving():
+            for task in env.taskset.take(6):
+                (slot,) = env.slots(task)
+                episode = await env.run_slot(slot, context)
+                assert episode.ok, [*episode.errors, *(e for t in episode.traces for e in t.errors)]
+                write_episode(out, episode)
+
+    with serving(answer) as server:
+        asyncio.run(play(server.url))
 
 
 def exported(target: str, out: Path) -> Any:
