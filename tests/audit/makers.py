@@ -91,7 +91,7 @@ def verifiers(out: Path) -> None:
 
     async def play(url: str) -> None:
         config = module.SelfGradingEnvConfig(
-            taskset=module.SelfGradingConfig(id=module.__name__), agent=vf.AgentConfig(harness={"id": "chat-harness"})
+            taskset=module.SelfGradingConfig(id=module.__name__), agent=vf.AgentConfig(harness={"id": "chat-harness"}, runtime={"type": "subprocess"})
         )
         env = load_environment(config)
         context = ModelContext(model="m", client=EvalClientConfig(base_url=url, api_key_var="NONE"))
@@ -103,7 +103,7 @@ def verifiers(out: Path) -> None:
                 write_episode(out, episode)
 
     with serving(answer) as server:
-        asyncio.run(play(server.url))
+        asyncio.run(play(f"http://127.0.0.1:{server.server_address[1]}/v1"))
 
 
 def exported(target: str, out: Path) -> Any:

@@ -17,6 +17,7 @@ class ChatHarness(vf.Harness[ChatConfig]):
     APPENDS_SYSTEM_PROMPT = True
     SUPPORTS_RESUME = True
     EXECUTES_CODE = False
+    NEEDS_CONTAINER = False
 
     async def launch(self, ctx, trace, runtime, endpoint, secret, mcp_urls, data):  # type: ignore[no-untyped-def]
         system, prompt = self.resolve_prompt(data)
