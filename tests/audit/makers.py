@@ -91,7 +91,8 @@ def verifiers(out: Path) -> None:
 
     async def play(url: str) -> None:
         config = module.SelfGradingEnvConfig(
-            taskset=module.SelfGradingConfig(id=module.__name__), agent=vf.AgentConfig(harness={"id": "chat-harness"}, runtime={"type": "subprocess"})
+            taskset=module.SelfGradingConfig(id=module.__name__),
+            agent=vf.AgentConfig(harness={"id": "chat-harness"}, runtime={"type": "subprocess"}),
         )
         env = load_environment(config)
         context = ModelContext(model="m", client=EvalClientConfig(base_url=url, api_key_var="NONE"))
