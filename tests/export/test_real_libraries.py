@@ -24,9 +24,9 @@ def played(target: str, module: str, tmp_path: Path, channel: str) -> Any:
     write(plugins.load(), "self-grading", target, tmp_path / "made", options={}, channel=channel)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run(
-        [*pip, "--target", tmp_path / "site", tmp_path / "made"], check=True, capture_output=True, timeout=300
+        [*pip, "--target", tmp_path / "site-packages", tmp_path / "made"], check=True, capture_output=True, timeout=300
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site-packages")}
     done = subprocess.run([sys.executable, "-m", "tests.export.installed", target], cwd=ROOT, env=environment,
                           capture_output=True, text=True, timeout=300)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

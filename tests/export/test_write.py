@@ -49,8 +49,10 @@ def test_an_existing_directory_is_left_alone(tmp_path: Path, capsys: pytest.Capt
     ("arguments", "told"),
     [
         (["self-gradin"], "Did you mean 'self-grading'"), (["self-grading", "--channel", "contrl"], "'control'"),
-        (["self-grading", "--set", "game.clam_share=1"], "claim_share"), (["self-grading", "--set", "channel.x=1"], "'x'"),
-        (["self-grading", "--set", "arms.x=1"], "game, channel"), (["reward-tampering", "--data", "x"], "does not exist"),
+        (["self-grading", "--set", "game.clam_share=1"], "claim_share"),
+        (["self-grading", "--set", "channel.x=1"], "'x'"),
+        (["self-grading", "--set", "arms.x=1"], "game, channel"),
+        (["reward-tampering", "--data", "x"], "does not exist"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_refused_and_nothing_written(
