@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,16 @@ def test_the_page_says_what_the_json_says(log: Path, tmp_path: Path) -> None:
         "<svg",
     ):
         assert part in page
+
+
+def test_the_documented_example_prints_what_the_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/audit.md").read_text()
+    made, rest = page.split("<!-- audit -->")
+    (script,) = re.findall(r"```python\n(.*?)```", made, re.S)
+    exec(script, {})
+    command, output = re.findall(r"```\w+\n(.*?)```", rest, re.S)[:2]
+    assert run(*shlex.split(command.removeprefix("$ loopkit audit "))) == 0
+    assert capsys.readouterr().out.rstrip() == output.rstrip()
