@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
     },
     {
         "loopkit.audit", "loopkit.audit.files", "loopkit.audit.formats", "loopkit.audit.findings",
-        "loopkit.audit.games",
+        "loopkit.audit.games", "loopkit.audit.parts",
         "loopkit.export", "loopkit.export.bridge", "loopkit.export.write",
     },
     {

@@ -19,6 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from loopkit.audit.files import Skipped, expand, rows
+from loopkit.audit.parts import (
+    Unusable,
+    ground_truth,
+    kind_of,
+    number_of,
+    numeric,
+    prompt_of,
+    references_of,
+    split_turns,
+    text_of,
+    turns_of,
+)
 from loopkit.errors import UsageError, nearest
 from loopkit.records import Json, Message
 
@@ -71,10 +83,6 @@ Columns = Mapping[str, str]
 """Role -> the column that has it."""
 
 
-class _Unusable(Exception):
-    """A row that is no logged dialogue; says why."""
-
-
 def read(paths: Sequence[Path], format: str | None = None, columns: Columns | None = None) -> Log:
     """Read logs. ``format`` overrides what the columns say, ``columns`` (role -> column) the names they are known by.
 
@@ -101,7 +109,7 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
     kind, parse, fault = "", None, None
     for where, raw in rows(path, skipped):
         if not isinstance(raw, dict):
-            skipped.append(Skipped(where, f"{_kind(raw)}, not an object with columns"))
+            skipped.append(Skipped(where, f"{kind_of(raw)}, not an object with columns"))
             continue
         if parse is None:
             kind = format or told(raw)
@@ -115,7 +123,7 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
             parse = FORMATS[kind]
         try:
             out += parse(where, raw, columns)
-        except _Unusable as error:
+        except Unusable as error:
             skipped.append(Skipped(where, str(error)))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
             skipped.append(Skipped(where, f"no row of {kind}: {type(error).__name__} {error}"[:200]))
@@ -182,16 +190,16 @@ def _table(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Lo
         return
     if columns["completion"] == "query" and isinstance(answered, str) and isinstance(asked, str):
         if not answered.startswith(asked):
-            raise _Unusable("query does not begin with prompt, so the reply cannot be told from it")
+            raise Unusable("query does not begin with prompt, so the reply cannot be told from it")
         answered = CLOSING.sub("", answered.removeprefix(asked))
-    prompt, (said, between) = _prompt(asked), _turns(answered)
+    prompt, (said, between) = prompt_of(asked), turns_of(answered)
     step = row.get(columns.get("step", ""))
     known = {*columns.values(), *NO_NUMBERS}
     yield Logged(
         where, prompt, said, between,
         int(step) if isinstance(step, (int, float)) and math.isfinite(step) else None,
-        _references(row.get(columns.get("reference", ""), _ground_truth(row))),
-        {c: _number(v) for c, v in row.items() if c not in known and _numeric(v)},
+        references_of(row.get(columns.get("reference", ""), ground_truth(row))),
+        {c: number_of(v) for c, v in row.items() if c not in known and numeric(v)},
     )  # fmt: skip
 
 
@@ -218,17 +226,17 @@ def _trace(where: str, trace: Mapping[str, Json]) -> Iterator[Logged]:
     messages = [(n["message"], bool(n.get("sampled"))) for n in reversed(path)]
     first = next((k for k, (_, sampled) in enumerate(messages) if sampled), None)
     if first is None:
-        raise _Unusable("the trace holds no reply of a model")
-    said, between = _split([(m["role"], _text(m.get("content")), s) for m, s in messages[first:]])
+        raise Unusable("the trace holds no reply of a model")
+    said, between = split_turns([(m["role"], text_of(m.get("content")), s) for m, s in messages[first:]])
     data = trace["task"]["data"]
     rewards = {n: r for n, r in (trace.get("rewards") or {}).items() if isinstance(r, dict)}
     numbers: dict[str, float | None] = {}
     if rewards:
-        numbers["reward"] = _number(sum(float(r["score"]) * float(r.get("weight", 1.0)) for r in rewards.values()))
-    numbers |= {f"rewards.{n}": _number(r["score"]) for n, r in rewards.items()}
-    numbers |= {f"metrics.{n}": _number(v) for n, v in (trace.get("metrics") or {}).items()}
-    prompt = tuple(Message(str(m["role"]), _text(m.get("content"))) for m, _ in messages[:first])
-    yield Logged(where, prompt or None, said, between, None, _references(data.get("answer")), numbers)
+        numbers["reward"] = number_of(sum(float(r["score"]) * float(r.get("weight", 1.0)) for r in rewards.values()))
+    numbers |= {f"rewards.{n}": number_of(r["score"]) for n, r in rewards.items()}
+    numbers |= {f"metrics.{n}": number_of(v) for n, v in (trace.get("metrics") or {}).items()}
+    prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m, _ in messages[:first])
+    yield Logged(where, prompt or None, said, between, None, references_of(data.get("answer")), numbers)
 
 
 def _inspect(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
@@ -237,110 +245,21 @@ def _inspect(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[
     messages = row.get("messages") or []
     first = next((k for k, m in enumerate(messages) if m["role"] == "assistant" and m.get("source") != "input"), None)
     if first is None:
-        raise _Unusable("the sample holds no reply of a model")
-    said, between = _split([(m["role"], _text(m.get("content")), m["role"] == "assistant") for m in messages[first:]])
-    prompt = tuple(Message(str(m["role"]), _text(m.get("content"))) for m in messages[:first]) or _prompt(asked)
+        raise Unusable("the sample holds no reply of a model")
+    said, between = split_turns(
+        [(m["role"], text_of(m.get("content")), m["role"] == "assistant") for m in messages[first:]]
+    )
+    prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m in messages[:first]) or prompt_of(asked)
     numbers: dict[str, float | None] = {}
     for scorer, score in (row.get("scores") or {}).items():
         value = score.get("value")
         if isinstance(value, dict):
-            numbers |= {f"{scorer}.{n}": _number(v) for n, v in value.items()}
+            numbers |= {f"{scorer}.{n}": number_of(v) for n, v in value.items()}
         else:
-            numbers[scorer] = GRADES.get(value) if isinstance(value, str) else _number(value)
-    yield Logged(where, prompt, said, between, None, _references(row.get("target")), numbers)
+            numbers[scorer] = GRADES.get(value) if isinstance(value, str) else number_of(value)
+    yield Logged(where, prompt, said, between, None, references_of(row.get("target")), numbers)
 
 
 FORMATS: Mapping[str, Callable[[str, Mapping[str, Json], Columns], Iterable[Logged]]] = {
     "trl": _table, "openrlhf": _table, "verifiers": _verifiers, "inspect": _inspect, "rows": _table,
 }  # fmt: skip
-
-
-# --- parts of a row ---------------------------------------------------------------------------------------------------
-
-
-def _text(content: Json) -> str:
-    """The text of a message: as it is, or its parts of type text; what no file can hold becomes U+FFFD."""
-    if content is None:
-        return ""
-    if isinstance(content, list):
-        parts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
-        content = "\n".join(p for p in parts if isinstance(p, str))
-    if not isinstance(content, str):
-        raise _Unusable(f"a message's content is {_kind(content)}, not text")
-    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _prompt(value: Json) -> tuple[Message, ...] | None:
-    """Messages, those as a JSON string, or plain text (one user message)."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        if value.startswith("[") and '"role"' in value[:200]:
-            try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
-                return (Message("user", _text(value)),)
-        else:
-            return (Message("user", _text(value)),)
-    if not isinstance(value, list) or not all(isinstance(m, dict) and "role" in m for m in value):
-        raise _Unusable(f"prompt is {_kind(value)}, neither text nor messages")
-    return tuple(Message(str(m["role"]), _text(m.get("content"))) for m in value)
-
-
-def _turns(value: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(what the policy said, what was answered between) of a completion: text, or messages."""
-    if isinstance(value, str):
-        return (_text(value),), ()
-    if isinstance(value, list) and all(isinstance(m, dict) and "role" in m for m in value):
-        return _split([(str(m["role"]), _text(m.get("content")), m["role"] == "assistant") for m in value])
-    raise _Unusable(f"completion is {_kind(value)}, neither text nor messages")
-
-
-def _split(messages: Sequence[tuple[str, str, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    said: list[str] = []
-    between: list[str] = []
-    waiting: list[str] = []
-    for _, text, own in messages:
-        if own:
-            if said:
-                between.append("\n".join(waiting))
-            said.append(text)
-            waiting = []
-        else:
-            waiting.append(text)
-    if not said:
-        raise _Unusable("the completion holds no reply of a model")
-    return tuple(said), tuple(between)
-
-
-def _references(value: Json) -> tuple[str, ...] | None:
-    if isinstance(value, list):
-        found = [str(v) for v in value if isinstance(v, (str, int, float))]
-        return tuple(found) or None
-    return (str(value),) if isinstance(value, (str, int, float)) and value != "" else None
-
-
-def _ground_truth(row: Mapping[str, Json]) -> Json:
-    model = row.get("reward_model")
-    return model.get("ground_truth") if isinstance(model, dict) else None
-
-
-def _numeric(value: Json) -> bool:
-    return isinstance(value, (bool, int, float))
-
-
-def _number(value: Json) -> float | None:
-    """A finite number; anything else is none."""
-    if not _numeric(value):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _kind(value: Json) -> str:
-    return {type(None): "null", dict: "an object", list: "a list", str: "text", bool: "true or false"}.get(
-        type(value), "a number"
-    )

@@ -118,6 +118,11 @@ def test_the_page_says_what_the_json_says(log: Path, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out/audit.json").read_text())
     rate = next(r for r in found["rates"] if r["name"] == "repeats")
     assert f"{100 * rate['rate']['value']:.1f} [{100 * rate['rate']['low']:.1f}," in page
+    (policy,) = [a["content"] for t, a in Tags(page).seen if a.get("http-equiv") == "Content-Security-Policy"]
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.S)
+    assert f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}" in (policy or "")
+    for _, attributes in Tags(page).seen:
+        assert all((attributes.get(n) or "#").startswith(("#", "data:,")) for n in ("href", "src", "xlink:href"))
     for part in (
         "40 completions, 8 prompts, steps 0 to 9",
         "What could not be seen",
