@@ -227,7 +227,7 @@ def _trace(where: str, trace: Mapping[str, Json]) -> Iterator[Logged]:
     first = next((k for k, (_, sampled) in enumerate(messages) if sampled), None)
     if first is None:
         raise Unusable("the trace holds no reply of a model")
-    said, between = split_turns([(m["role"], text_of(m.get("content")), s) for m, s in messages[first:]])
+    said, between = split_turns([(text_of(m.get("content")), s) for m, s in messages[first:]])
     data = trace["task"]["data"]
     rewards = {n: r for n, r in (trace.get("rewards") or {}).items() if isinstance(r, dict)}
     numbers: dict[str, float | None] = {}

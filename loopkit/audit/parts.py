@@ -47,15 +47,16 @@ def turns_of(value: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if isinstance(value, str):
         return (text_of(value),), ()
     if isinstance(value, list) and all(isinstance(m, dict) and "role" in m for m in value):
-        return split_turns([(str(m["role"]), text_of(m.get("content")), m["role"] == "assistant") for m in value])
+        return split_turns([(text_of(m.get("content")), m["role"] == "assistant") for m in value])
     raise Unusable(f"completion is {kind_of(value)}, neither text nor messages")
 
 
-def split_turns(messages: Sequence[tuple[str, str, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_turns(messages: Sequence[tuple[str, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(text, whether the policy said it) of each message -> what it said, and what was answered between."""
     said: list[str] = []
     between: list[str] = []
     waiting: list[str] = []
-    for _, text, own in messages:
+    for text, own in messages:
         if own:
             if said:
                 between.append("\n".join(waiting))
