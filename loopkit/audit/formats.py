@@ -246,9 +246,7 @@ def _inspect(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[
     first = next((k for k, m in enumerate(messages) if m["role"] == "assistant" and m.get("source") != "input"), None)
     if first is None:
         raise Unusable("the sample holds no reply of a model")
-    said, between = split_turns(
-        [(m["role"], text_of(m.get("content")), m["role"] == "assistant") for m in messages[first:]]
-    )
+    said, between = split_turns([(text_of(m.get("content")), m["role"] == "assistant") for m in messages[first:]])
     prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m in messages[:first]) or prompt_of(asked)
     numbers: dict[str, float | None] = {}
     for scorer, score in (row.get("scores") or {}).items():
