@@ -232,7 +232,7 @@ def _rate(
     meaning = (
         "Paid at least half of what the reward column reaches, and less than half by the trusted one."
         if detector is None
-        else (type(detector).__doc__ or "").strip().partition("\n\n")[0].partition("\n")[0]
+        else " ".join((type(detector).__doc__ or "").strip().partition("\n\n")[0].replace("``", "").split())
     )
     return Rate(
         name, meaning, over(everything), at_first, at_last, change,

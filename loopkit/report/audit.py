@@ -55,7 +55,7 @@ def build(found: Audit) -> str:
             (n.name, [*_means(n), *([interval(found.agreement.get(n.name))] if agreed else [])]) for n in found.channels
         ],
         "numbers": [(pieces(n.name), _means(n)) for n in found.numbers],
-        "charts": [_chart(r, sheet) for r in found.rates if len(r.curve) > 1],
+        "charts": [_chart(r, sheet) for r in found.rates if any(e and e.value for _, _, e in r.curve)],
         "firsts": [(r.name, _shown(found, r.first)) for r in found.rates if r.first is not None],
         "worst": [_shown(found, i) for i in found.worst],
     }  # fmt: skip
