@@ -300,6 +300,9 @@ def test_commands_parse(where: str, line: str) -> None:
         asked = {k: given[k] for k in ("name", "games", "seeds", "model", "trainer", "settings", "out")}
         assert build(**asked, plugins=plugins.load()).plan()
         return
+    if words[0] == "export":
+        parse_set(given["settings"], ("game", "channel"))
+        return
     tables = parse_set(given.get("settings", ()))
     if words[0] == "run" and given["game"] in plugins.load().names("games") and not (given["data"] or given["config"]):
         arms = given["arms"] and [a for a in given["arms"].split(",") if a != "honest-report"]

@@ -27,8 +27,9 @@ LAYERS: list[set[str]] = [
     {"loopkit.channels", "loopkit.detectors", "loopkit.data", "loopkit.gym", "loopkit.judges"},
     {
         "loopkit.stats", "loopkit.stats.rates", "loopkit.stats.seeds", "loopkit.stats.onset", "loopkit.stats.verdict",
-        "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.mitigation",
-        "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.shortcut", "loopkit.stats.times",
+        "loopkit.stats.agreement", "loopkit.stats.contrasts", "loopkit.stats.dose", "loopkit.stats.means",
+        "loopkit.stats.mitigation", "loopkit.stats.monitors", "loopkit.stats.persistence", "loopkit.stats.shortcut",
+        "loopkit.stats.times",
     },
     {"loopkit.scoring", "loopkit.generic"},
     {"loopkit.metrics", "loopkit.installed", "loopkit.plugins"},
@@ -38,6 +39,11 @@ LAYERS: list[set[str]] = [
     {
         "loopkit.playing", "loopkit.recorded",
         "loopkit.serving", "loopkit.serving.client", "loopkit.serving.server", "loopkit.serving.wire",
+    },
+    {
+        "loopkit.audit", "loopkit.audit.files", "loopkit.audit.formats", "loopkit.audit.findings",
+        "loopkit.audit.games", "loopkit.audit.parts",
+        "loopkit.export", "loopkit.export.bridge", "loopkit.export.write",
     },
     {
         "loopkit.checks", "loopkit.checks.report", "loopkit.checks.specimens", "loopkit.checks.declared",
@@ -60,6 +66,7 @@ LAYERS: list[set[str]] = [
         "loopkit.studies.propagation", "loopkit.studies.persistence", "loopkit.studies.dose",
         "loopkit.studies.algorithms", "loopkit.studies.conditions", "loopkit.studies.mitigations",
         "loopkit.report", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
+        "loopkit.report.audit",
         "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
         "loopkit.report.rollouts", "loopkit.report.shortcut", "loopkit.report.studies", "loopkit.report.texts",
     },
@@ -68,7 +75,8 @@ LAYERS: list[set[str]] = [
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.complete", "loopkit.cli.own", "loopkit.cli.report",
+        "loopkit.cli.agreement", "loopkit.cli.audit", "loopkit.cli.complete", "loopkit.cli.export", "loopkit.cli.own",
+        "loopkit.cli.report",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

@@ -20,6 +20,8 @@ COMMANDS = {
     "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),
     "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
+    "audit": ("loopkit.cli.audit:audit", "Look for exploits in completions that you already have."),
+    "export": ("loopkit.cli.export:export", "Write a game as an environment of verifiers or a task of Inspect."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
     "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),

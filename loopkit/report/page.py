@@ -60,8 +60,8 @@ def build(
     return render(context, sheet), done
 
 
-def render(context: Mapping[str, Any], sheet: Sheet) -> str:
-    """Fill the template. The content security policy allows its own style and script, by their hashes, and no more."""
+def render(context: Mapping[str, Any], sheet: Sheet, template: str = "page.html") -> str:
+    """Fill a template. The content security policy allows its own style and script, by their hashes, and no more."""
     assets = resources.files("loopkit.report") / "assets"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (assets / name).read_text(encoding="utf-8")),
@@ -73,7 +73,7 @@ def render(context: Mapping[str, Any], sheet: Sheet) -> str:
         "default-src 'none'", "img-src data:", f"style-src {_hash(style)}", f"script-src {_hash(script)}",
         "base-uri 'none'", "form-action 'none'",
     ])  # fmt: skip
-    return environment.get_template("page.html").render(context, style=style, script=script, policy=policy)
+    return environment.get_template(template).render(context, style=style, script=script, policy=policy)
 
 
 def _hash(text: str) -> str:

@@ -1,0 +1,112 @@
+"""A game as another library plays it: tasks, replies and scores, by task id and the words said so far.
+
+Exported environments call this; rewards, flags and scores are the game's own, computed as in a run. The dialogue is
+played again through ``Game.reply`` from its words, so nothing has to be kept between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from loopkit import plugins as registry
+from loopkit.contracts import SPLITS, Split
+from loopkit.errors import ContractError, UsageError, nearest
+from loopkit.records import Done, Json, Message, Rollout, Scored, Task, Turn
+from loopkit.resolve import build_game, channel_of, channels_of, detectors_of
+from loopkit.scoring import PAID, TRIES, Setup, ask, score
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A game with its options and the channel that pays. ``version`` is the game's when it was exported.
+
+    The game is made on first use, which raises UsageError where the one installed has another version.
+    """
+
+    game: str
+    version: int | str
+    options: Mapping[str, Json]
+    channel: str = "loophole"
+    channel_options: Mapping[str, Json] | None = None
+    seed: int = 0
+    """Keys the draws of games and channels, with the rollout's name."""
+
+    @cached_property
+    def setup(self) -> Setup:
+        plugins = registry.load()
+        game = build_game(plugins, self.game, self.options)
+        if type(game).version != self.version:
+            raise UsageError(
+                f"this was exported from version {self.version} of {self.game}, and {type(game).version} is installed: "
+                "its scores may differ. Export it again, or install the loopkit it was made with."
+            )
+        others = {n: plugins.build(plugins.detectors(self.game)[n]) for n in detectors_of(plugins, game, self.game)}
+        return Setup(
+            game,
+            channel_of(plugins, game, self.game, self.channel, self.channel_options or {}, "channel"),
+            channels_of(plugins, game, self.game),
+            {**game.detectors, **others},
+        )
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """The split's tasks. Their messages may be shown; their secrets stay here."""
+        if split not in SPLITS:
+            raise UsageError(f"no split {split!r}. {nearest(split, SPLITS)}")
+        return self.setup.game.tasks(split)
+
+    def reply(self, split: Split, task: str, name: str, said: Sequence[str]) -> Message | None:
+        """What the game answers to the last of the turns ``said`` (T,), or None where it is over.
+
+        ``name`` tells rollouts of a task apart: it keys the draws, so the same name and words meet the same luck.
+        """
+        answer = self._played(split, task, name, said).steps[-1][1]
+        return answer if isinstance(answer, Message) else None
+
+    def score(self, split: Split, task: str, name: str, said: Sequence[str]) -> Scored:
+        """A finished rollout, scored. Raises UsageError for an unfinished one: that is no reward of 0."""
+        rollout = self._played(split, task, name, said)
+        if not rollout.done:
+            raise UsageError(
+                f"{task!r} of {self.game} is not played to its end: the game waits for turn {len(said) + 1}, so it "
+                "has no reward. Play it through the exported environment, and raise limits on turns and tokens."
+            )
+        return score(self.setup, [rollout], [0], TRIES)[0]
+
+    def numbers(self, scored: Scored) -> dict[str, float | None]:
+        """All numbers of a rollout by name: ``score.*``, ``flag.*`` (1, 0, None abstains) and ``reward.*`` (shadow)."""
+        out: dict[str, float | None] = {f"score.{n}": v for n, v in scored.assessment.scores.items()}
+        out |= {f"flag.{n}": None if f is None else float(f) for n, f in scored.flags.items()}
+        return out | {f"reward.{n}": v for n, v in scored.rewards.items() if n != PAID}
+
+    @cached_property
+    def _tasks(self) -> dict[tuple[str, str], Task]:
+        return {}
+
+    def _task(self, split: Split, id_: str) -> Task:
+        if (split, id_) not in self._tasks:
+            self._tasks.update({(split, t.id): t for t in self.tasks(split)})
+        if (split, id_) not in self._tasks:
+            raise UsageError(f"{self.game} has no task {id_!r} in split {split!r} with these options. Export it again.")
+        return self._tasks[split, id_]
+
+    def _played(self, split: Split, task: str, name: str, said: Sequence[str]) -> Rollout:
+        rollout = Rollout(f"{split}/000000/{name}/{task}/0", self._task(split, task), seed=self.seed)
+        for text in said:
+            if rollout.done:
+                raise UsageError(f"{task!r} of {self.game} is over after {len(rollout.steps)} turns; more were said.")
+            rollout = replace(rollout, steps=(*rollout.steps, (Turn(text), Done())))
+            (answer,) = self._ask(rollout)
+            rollout = replace(rollout, steps=(*rollout.steps[:-1], (rollout.steps[-1][0], answer)))
+        if not rollout.steps:
+            raise UsageError(f"{task!r} of {self.game}: nothing was said yet.")
+        return rollout
+
+    def _ask(self, rollout: Rollout) -> list[Message | Done]:
+        game = self.setup.game
+        who = f"game {type(game).__name__}: reply()"
+        answers = ask(who, [rollout], lambda: game.reply([rollout]), TRIES)
+        if len(answers) != 1:
+            raise ContractError(f"{who} got 1 rollout and returned {len(answers)} replies.")
+        return answers

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from loopkit import plugins
+from loopkit.cli import main
+from loopkit.errors import UsageError
+from loopkit.export.bridge import Exported
+from loopkit.export.write import TARGETS, write
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("game", ["self-grading", "reward-tampering"])
+def test_it_is_a_small_distribution(tmp_path: Path, target: str, game: str) -> None:
+    out = tmp_path / "made"
+    names = write(plugins.load(), game, target, out, options={}, channel="control", split="dev")
+    assert sorted(p.name for p in out.iterdir()) == sorted([f"{names['module']}.py", "README.md", "pyproject.toml"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
+    project = tomllib.loads((out / "pyproject.toml").read_text())
+    assert project["project"]["name"] == names["distribution"]
+    assert "loopkit" in project["project"]["dependencies"]
+    text = (out / f"{names['module']}.py").read_text()
+    assert len(text.splitlines()) <= 110
+    (call,) = [
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Exported"
+    ]
+    given = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    assert Exported(**given).setup.paid == Exported(**given).setup.game.channels["control"]
+    assert "dev" in text
+    assert names["distribution"] in (out / "README.md").read_text()
+
+
+def test_an_existing_directory_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/mine.txt").write_text("mine")
+    with pytest.raises(SystemExit) as done:
+        main(["export", "self-grading", "--to", "inspect", "--out", str(tmp_path / "here")])
+    assert done.value.code == 2
+    assert "is there already" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "here").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["self-gradin"], "Did you mean 'self-grading'"), (["self-grading", "--channel", "contrl"], "'control'"),
+        (["self-grading", "--set", "game.clam_share=1"], "claim_share"),
+        (["self-grading", "--set", "channel.x=1"], "'x'"),
+        (["self-grading", "--set", "arms.x=1"], "game, channel"),
+        (["reward-tampering", "--data", "x"], "does not exist"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_refused_and_nothing_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["export", *arguments, "--to", "verifiers", "--out", str(tmp_path / "out")])
+    assert done.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_target_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="inspect"):
+        write(plugins.load(), "self-grading", "inspekt", tmp_path / "out", options={})
+
+
+def test_options_and_real_rows_travel_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed file of rows is refused, from wherever the environment runs."""
+    rows = [{"prompt": f"What is {k} + {k}?", "reward_model": {"ground_truth": str(2 * k)}} for k in range(60)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["export", "self-grading", "--to", "inspect", "--out", "out", "--data", "rows.jsonl", "--channel", "audit",
+              "--set", "channel.rate=0.25", "--json"])  # fmt: skip
+    assert not done.value.code
+    monkeypatch.chdir("/")
+    text = (tmp_path / "out/loopkit_task_self_grading.py").read_text()
+    assert "'rate': 0.25" in text
+    (call,) = [
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Exported"
+    ]
+    given = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    assert "What is" in Exported(**given).tasks("train")[0].messages[0].content
+    data.write_text(data.read_text() + json.dumps(rows[0]) + "\n")
+    with pytest.raises(UsageError, match="has changed"):
+        Exported(**given).tasks("train")
