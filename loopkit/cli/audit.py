@@ -11,7 +11,7 @@ from loopkit import plugins as registry
 from loopkit.audit import games
 from loopkit.audit.findings import Audit, Number, Rate, generic
 from loopkit.audit.formats import FORMATS, Log, read
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.config import parse_set
 from loopkit.contain import excerpt
@@ -44,7 +44,7 @@ TOLD = 5
               help="Which column is the completion, prompt, reference or step. Repeatable.")  # fmt: skip
 @click.option("--reward", help="Column of the reward that was paid.  [default: reward, or the only one of a TRL log]")
 @click.option("--trusted", help="Column of a score that you trust, to compare the reward with.")
-@click.option("--game", help="Game whose tasks these are completions to.")
+@click.option("--game", shell_complete=complete.game, help="Game whose tasks these are completions to.")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--strict", is_flag=True, help="A row that cannot be read is an error.")

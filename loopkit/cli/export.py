@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from loopkit import plugins as registry
-from loopkit.cli import render
+from loopkit.cli import complete, render
 from loopkit.config import parse_set
 from loopkit.contracts import SPLITS, Split
 from loopkit.export.write import TARGETS, write
@@ -27,7 +27,7 @@ rewards, scores and flags.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("game")
+@click.argument("game", shell_complete=complete.game)
 @click.option("--to", "target", type=click.Choice(list(TARGETS)), required=True, help="Library to write for.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to write; it must not exist.")
 @click.option("--channel", default="loophole", show_default=True, help="Channel whose reward is the reward.")
