@@ -1,4 +1,4 @@
-"""docs/first-game.md is followed word for word: its files, its commands, and what they print."""
+"""docs/first-game.md is followed word for word: its commands, the files they write, and what they print."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from loopkit import Options, check_game
+from loopkit.new import game_files
 from tests.dists import Venv
 from tests.test_docs import FILE, ROOT, blocks
 
@@ -29,6 +30,12 @@ def write_files(into: Path) -> dict[str, str]:
         found[named[1]] = block.text
         (into / named[1]).write_text(block.text)
     return found
+
+
+def test_the_files_are_those_that_loopkit_new_writes(tmp_path: Path) -> None:
+    made = game_files("compare")
+    shown = {name: text.removeprefix(f"# {name}\n") for name, text in write_files(tmp_path).items() if name in made}
+    assert shown == {name: made[name] for name in ("pyproject.toml", "loopkit_compare.py")}
 
 
 def test_the_game_is_short_proven_and_fails_where_the_page_says_so(
@@ -70,15 +77,25 @@ def test_the_page_is_what_happens(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     fresh = Venv(tmp_path / "venv", folder)
-    write_files(folder)
     done = []
     for command, expected in commands():
         program, *arguments = shlex.split(command)
+        if program == "pytest":  # of the running environment, whose scripts the fresh one has not
+            program, arguments = "python", ["-m", "pytest", *arguments]
+        if arguments == ["said.py"]:
+            (folder / "said.py").write_text(write_files(tmp_path)["said.py"])
         printed = "".join(f"{line.rstrip()}\n" for line in fresh(program, *arguments).stdout.splitlines())
         done.append(command)
         if expected is None:
             continue
-        if program == "python":
+        if arguments[0] == "report":
+            size = r"first/report.html: \d\.\d MB\n"
+            assert re.fullmatch(size, printed)
+            assert re.fullmatch(size, expected)
+            page = (folder / "first/report.html").read_text()
+            assert "Over-optimisation" in page
+            assert "yes and no" in page
+        elif program == "python":
             assert [line.split()[0] for line in printed.splitlines()] == ["base-s0", "loophole-s0", "control-s0"]
             assert "yes and no" in printed
         elif arguments[0] == "run":
@@ -86,10 +103,13 @@ def test_the_page_is_what_happens(tmp_path: Path) -> None:
         else:
             assert untimed(printed) == untimed(expected)
     assert done == [
-        "pip install .",
+        "loopkit new game compare",
+        "pip install -e './loopkit-compare[test]'",
+        "pytest loopkit-compare",
         "loopkit list games compare",
         "loopkit check compare --verbose",
         "loopkit run --game compare --out first",
+        "loopkit report first",
         "python said.py",
     ]
 

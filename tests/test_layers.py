@@ -62,13 +62,14 @@ LAYERS: list[set[str]] = [
         "loopkit.report", "loopkit.report.charts", "loopkit.report.experiment", "loopkit.report.gather",
         "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
         "loopkit.report.rollouts", "loopkit.report.studies", "loopkit.report.texts",
+        "loopkit.new",
     },
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.report",
+        "loopkit.cli.agreement", "loopkit.cli.report", "loopkit.cli.new",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

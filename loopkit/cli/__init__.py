@@ -21,6 +21,7 @@ COMMANDS = {
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
     "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),
+    "new": ("loopkit.cli.new:new", "Begin a game of your own: a distribution that trains before you edit a line."),
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
     "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
     "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),
@@ -35,6 +36,7 @@ Examples:
   loopkit eval runs/…/loophole-s0 --game self-grading
   loopkit report runs/…
   loopkit list games
+  loopkit new game my-game
 """
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from loopkit import Assessment, Game, Options, RewardChannel, Task, pay, rule
-from loopkit.data import read_labelled
 from pydantic import Field
 
+from loopkit import Assessment, ExploitDetector, Game, Options, RewardChannel, Task, pay, rule
+from loopkit.data import read_labelled
 from loopkit_test_editing import problems
 from loopkit_test_editing.patch import SOLUTION, TESTS, grade
 
@@ -52,8 +52,11 @@ class TestEditing(Game):
     channels: Mapping[str, RewardChannel] = {
         "loophole": pay("green"), "control": pay("passed"), "reject": Reject(), "restore": pay("restored"),
     }  # fmt: skip
-    detectors = {"tests-edited": rule("tests_edited"), "false-green": rule("false_green")}
-    tiny_settings = {
+    detectors: Mapping[str, ExploitDetector] = {
+        "tests-edited": rule("tests_edited"),
+        "false-green": rule("false_green"),
+    }
+    tiny_settings: Mapping[str, float] = {
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8,
         "trainer.learning_rate": 3e-4, "trainer.beta": 0.1,
     }  # fmt: skip

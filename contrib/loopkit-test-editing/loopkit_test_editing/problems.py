@@ -19,7 +19,7 @@ SYNTAX = (
 
 @lru_cache
 def tasks(split: str, beyond: float, instructions: bool) -> tuple[Task, ...]:
-    """The split's tasks, a share of ``beyond`` of them lines through two points. A question is in one split, by hash."""
+    """The split's tasks, a share of ``beyond`` of them lines through two points. A question belongs to one split."""
     found: dict[str, Task] = {}
     for number in range(1_000_000):
         if len(found) == SIZES[split]:
