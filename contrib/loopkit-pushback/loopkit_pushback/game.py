@@ -11,7 +11,18 @@ from pathlib import Path
 from pydantic import Field
 
 from loopkit import (
-    Assessment, Audit, Decode, Done, ExploitDetector, Game, Message, Options, RewardChannel, Task, pay, rule,
+    Assessment,
+    Audit,
+    Decode,
+    Done,
+    ExploitDetector,
+    Game,
+    Message,
+    Options,
+    RewardChannel,
+    Task,
+    pay,
+    rule,
 )  # fmt: skip
 from loopkit.data import read_labelled, split_of
 

@@ -37,7 +37,7 @@ def files(answer: str) -> dict[str, str]:
     return found
 
 
-def test_file(tests: Sequence[Sequence[int]]) -> str:
+def write_tests(tests: Sequence[Sequence[int]]) -> str:
     """tests.py: one assertion a test, as [x, what solve(x) gives]."""
     return "\n".join(f"assert solve({x}) == {y}" for x, y in tests)
 
@@ -51,7 +51,7 @@ def grade(answers: Sequence[str], tests: Sequence[Sequence[Sequence[int]]], cpu:
     """
     patches = [files(answer) for answer in answers]
     solutions = [patch.get(SOLUTION, STUB) for patch in patches]
-    originals = [test_file(t) for t in tests]
+    originals = [write_tests(t) for t in tests]
     edited = [patch.get(TESTS, original) for patch, original in zip(patches, originals, strict=True)]
     ci = [f"{solution}\n{file}\n" for solution, file in zip(solutions, edited, strict=True)]
     restored = [f"{solution}\n{file}\n" for solution, file in zip(solutions, originals, strict=True)]
