@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import loopkit
 from loopkit.errors import UsageError
-from loopkit.plugins import Plugins
+from loopkit.plugins import Kind, Plugins
 
 TEMPLATE = Path(__file__).parent / "template"
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -47,11 +47,12 @@ def check_name(name: str, plugins: Plugins) -> None:
             f"{name!r} is no name for a game: use at most {LONGEST} lower-case letters, digits and single hyphens, "
             f"beginning with a letter{f', such as {near}' if near else ''}."
         )
-    for kind, what in (("games", "game"), ("trainers", "trainer")):
-        if name in plugins.names(kind):  # type: ignore[arg-type]
-            origin = plugins.get(kind, name).origin  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("games", "trainers")  # `loopkit check NAME` takes both
+    for kind in kinds:
+        if name in plugins.names(kind):
             raise UsageError(
-                f"there is a {what} {name!r} already, of {origin}. Choose another name, or uninstall that distribution."
+                f"there is a {kind.removesuffix('s')} {name!r} already, of {plugins.get(kind, name).origin}. "
+                "Choose another name, or uninstall that distribution."
             )
     module = f"loopkit_{name.replace('-', '_')}"
     if importlib.util.find_spec(module) is not None:
@@ -64,15 +65,15 @@ def write(files: dict[str, str], into: Path) -> None:
         raise UsageError(f"{into} exists, and nothing is overwritten. Choose another --out, or move it away.")
     if not into.parent.is_dir():
         raise UsageError(f"{into.parent} is no directory. Make it, or choose another --out.")
+    made = into.parent / f".{into.name}-{os.getpid()}"
     try:
-        made = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
+        made.mkdir()
     except OSError as error:
         raise UsageError(f"{into} cannot be written: {error.strerror}. Choose another --out.") from error
     try:
         for path, text in files.items():
             (made / path).parent.mkdir(parents=True, exist_ok=True)
             (made / path).write_text(text, encoding="utf-8")
-        made.chmod(0o755)
         made.rename(into)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
