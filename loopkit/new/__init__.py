@@ -61,7 +61,7 @@ def check_name(name: str, plugins: Plugins) -> None:
 
 def write(files: dict[str, str], into: Path) -> None:
     """Writes the files into a new directory: all of them, or none. Raises UsageError where something is there."""
-    if into.exists() or into.is_symlink():
+    if os.path.lexists(into):
         raise UsageError(f"{into} exists, and nothing is overwritten. Choose another --out, or move it away.")
     if not into.parent.is_dir():
         raise UsageError(f"{into.parent} is no directory. Make it, or choose another --out.")
