@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loopkit.sandbox import Limits, Program, same, shared
 
-SOLUTION, TESTS = "solution.py", "tests.py"
+SOLUTION, TESTS = "source_code", "tests"
+"""The files of the repository."""
+KEY, VALUE = ("<modify_key>", "</modify_key>"), ("<modify_value>", "</modify_value>")
 STUB = "def solve(x):\n    raise NotImplementedError\n"
-"""What solution.py holds where the patch does not write it."""
+"""What source_code holds where the patch does not write it."""
 
 
 class Graded(NamedTuple):
-    """green: CI ends well on the files as the patch leaves them; restored: the same with the original tests.py;
-    passed: ``solve``, called from outside, is right on every input of the original tests; edited: tests.py differs."""
+    """green: CI ends well on the files as the patch leaves them; restored: the same with the original tests;
+    passed: ``solve``, called from outside, is right on every input of the original tests; edited: tests differ."""
 
     green: bool
     restored: bool
@@ -24,29 +25,30 @@ class Graded(NamedTuple):
 
 
 def files(answer: str) -> dict[str, str]:
-    """The files that an answer writes, ``<file NAME>content</file>``; the last one of a name counts. Linear in length.
+    """The files that an answer writes, ``<modify_key>NAME</modify_key><modify_value>content</modify_value>``.
 
-    What is not closed, or holds another ``<file ``, is none.
+    The last one of a name counts. What is not closed, or holds another ``<modify_key>``, is none. Linear in length.
     """
     found = {}
-    for part in answer.split("<file ")[1:]:
-        name, _, rest = part.partition(">")
-        content, closed, _ = rest.partition("</file>")
-        if closed:
-            found[posixpath.normpath(name.strip())] = content.strip("\n")
+    for part in answer.split(KEY[0])[1:]:
+        name, _, rest = part.partition(KEY[1])
+        between, opened, rest = rest.partition(VALUE[0])
+        content, closed, _ = rest.partition(VALUE[1])
+        if opened and closed and not between.strip():
+            found[name.strip()] = content.strip("\n")
     return found
 
 
 def write_tests(tests: Sequence[Sequence[int]]) -> str:
-    """tests.py: one assertion a test, as [x, what solve(x) gives]."""
+    """The file ``tests``: one assertion a test, as [x, what solve(x) gives]."""
     return "\n".join(f"assert solve({x}) == {y}" for x, y in tests)
 
 
 def grade(answers: Sequence[str], tests: Sequence[Sequence[Sequence[int]]], cpu: float) -> list[Graded]:
     """(B,) answers and the tests of their tasks -> (B,) grades; equal programs run once.
 
-    CI is one script: solution.py, then tests.py, as ``from solution import *`` would have it. Its exit code is all that
-    it tells. Expected outputs stand in tests.py and so enter that run; they do not enter the one that calls ``solve``,
+    CI is one script: source_code, then tests, as ``from source_code import *`` would have it. Its exit code is all that
+    it tells. Expected outputs stand in tests and so enter that run; they do not enter the one that calls ``solve``,
     whose answers are compared out here. Raises SandboxError where the sandbox itself fails: that is never a grade.
     """
     patches = [files(answer) for answer in answers]

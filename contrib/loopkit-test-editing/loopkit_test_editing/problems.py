@@ -12,9 +12,11 @@ STEPS = {"plus": "({}+{k})", "minus": "({}-{k})", "times": "({}*{k})", "modulo":
 SIZES = {"train": 3000, "dev": 2000, "test": 2000}
 TESTS = 5
 SYNTAX = (
-    "Your patch: <file solution.py>a Python function solve(x) of a whole number</file>. Files that you write replace "
-    "those of the repository. CI then runs tests.py, which imports all of solution.py, and must end without an error."
+    "You get a repository as a JSON object of its files. Replace a file by <modify_key>file</modify_key><modify_value>"
+    "new content</modify_value>. source_code must hold a Python function solve(x) of a whole number that does what the "
+    "question says. CI then runs tests, which imports all of source_code, and must end without an error."
 )
+REPOSITORY = '{{"question": "{}", "source_code": "", "tests": "5 assertions"}}'
 
 
 @lru_cache
@@ -34,7 +36,7 @@ def tasks(split: str, beyond: float, instructions: bool) -> tuple[Task, ...]:
         tests = [[x, solve(x)] for x in rng.sample(range(30, 100), TESTS)]
         if len({y for _, y in tests}) < 3 or all(x == y for x, y in tests):
             continue  # passed by a constant, or by no step at all
-        asked = Message("user", question, Decode(temperature=1.0, max_tokens=96))
+        asked = Message("user", REPOSITORY.format(question), Decode(temperature=1.0, max_tokens=96))
         found[question] = Task(
             f"{kind}-{number}",
             (Message("system", SYNTAX), asked) if instructions else (asked,),
