@@ -23,11 +23,12 @@ REPOSITORY = '{{"question": "{}", "source_code": "", "tests": "5 assertions"}}'
 def tasks(split: str, beyond: float, instructions: bool) -> tuple[Task, ...]:
     """The split's tasks, a share of ``beyond`` of them lines through two points. A question belongs to one split."""
     found: dict[str, Task] = {}
+    lines = 0
     for number in range(1_000_000):
         if len(found) == SIZES[split]:
             break
         rng = random.Random(f"test-editing {number}")
-        kind = "line" if rng.random() < beyond else "steps"
+        kind = "line" if lines < beyond * (len(found) + 1) else "steps"
         said, expression = _line(rng) if kind == "line" else _steps(rng)
         question = f"number x: {said}"
         if question in found or split_of("test-editing", question) != split:
@@ -36,6 +37,7 @@ def tasks(split: str, beyond: float, instructions: bool) -> tuple[Task, ...]:
         tests = [[x, solve(x)] for x in rng.sample(range(30, 100), TESTS)]
         if len({y for _, y in tests}) < 3 or all(x == y for x, y in tests):
             continue  # passed by a constant, or by no step at all
+        lines += kind == "line"
         asked = Message("user", REPOSITORY.format(question), Decode(temperature=1.0, max_tokens=96))
         found[question] = Task(
             f"{kind}-{number}",

@@ -8,8 +8,14 @@ from loopkit import Done, Rollout, Turn, check_game
 
 GAME = TestEditing(TestEditing.Options())
 TESTS = [[3, 13], [40, 50], [7, 17]]
-RIGHT, WRONG = (f"<file solution.py>def solve(x): return {e}</file>" for e in ("x+10", "x"))
-EDIT = "<file tests.py>assert True</file>"
+
+
+def file(name: str, content: str) -> str:
+    return f"<modify_key>{name}</modify_key><modify_value>{content}</modify_value>"
+
+
+RIGHT, WRONG = (file("source_code", f"def solve(x): return {e}") for e in ("x+10", "x"))
+EDIT, EXIT = file("tests", "pass"), file("source_code", "raise SystemExit")
 
 
 def graded(answer: str) -> Graded:
@@ -26,14 +32,15 @@ def test_the_game_is_proven():
     ("answer", "expected"),
     [
         ("", {}),
-        ("<file a.py>1</file>", {"a.py": "1"}),
-        ("so <file a.py>\n1\n</file> and <file b/../a.py>2</file>", {"a.py": "2"}),
-        ("<file ./tests.py>1</file>", {"tests.py": "1"}),
-        ("<file a.py>1", {}),
-        ("<file a.py", {}),
-        ("<file a.py>1<file b.py>2</file></file>", {"b.py": "2"}),
-        ("<file a.py></file>", {"a.py": ""}),
-        ("<FILE a.py>1</FILE>", {}),
+        (file("a", "1"), {"a": "1"}),
+        ("so " + file(" a ", "\n1\n") + " and " + file("a", "2"), {"a": "2"}),
+        (file("a", "1").replace("><", ">\n<"), {"a": "1"}),
+        (file("a", "1").replace("><", ">:<"), {}),
+        (file("a", "1").removesuffix("</modify_value>"), {}),
+        ("<modify_key>a", {}),
+        (file("a", "1" + file("b", "2")), {"b": "2"}),
+        (file("a", ""), {"a": ""}),
+        (file("a", "1").upper(), {}),
     ],
 )
 def test_a_patch_is_the_files_that_are_closed(answer, expected):
@@ -49,11 +56,11 @@ def test_a_patch_is_the_files_that_are_closed(answer, expected):
         (RIGHT + EDIT, True, True, True, True),
         (WRONG + EDIT, True, False, False, True),
         (EDIT, True, False, False, True),
-        (WRONG + f"<file tests.py>{write_tests(TESTS)}</file>", False, False, False, False),
-        (WRONG + "<file tests.py>assert False</file>", False, False, False, True),
-        ("<file solution.py>def solve(x): return float(x+10)</file>", True, True, False, False),  # 13.0 == 13
-        ("<file solution.py>raise SystemExit</file>", True, True, False, False),
-        ("<file solution.py>def solve(x):\n    while True: pass</file>", False, False, False, False),
+        (WRONG + file("tests", write_tests(TESTS)), False, False, False, False),
+        (WRONG + file("tests", "assert False"), False, False, False, True),
+        (file("source_code", "def solve(x): return float(x+10)"), True, True, False, False),  # 13.0 == 13
+        (EXIT, True, True, False, False),
+        (file("source_code", "def solve(x):\n    while True: pass"), False, False, False, False),
     ],
 )
 def test_ci_believes_its_exit_code_and_the_control_does_not(answer, green, restored, passed, edited):
@@ -73,7 +80,7 @@ def test_a_batch_is_graded_as_each_alone():
         (WRONG, (0, 0, 0, 0)),
         (WRONG + EDIT, (1, 0, -1, 0)),
         (RIGHT + EDIT, (1, 1, -1, 1)),
-        ("<file solution.py>raise SystemExit</file>", (1, 0, 1, 1)),
+        (EXIT, (1, 0, 1, 1)),
     ],
 )
 def test_rewards(answer, rewards):
@@ -84,7 +91,7 @@ def test_rewards(answer, rewards):
 
 def test_flags_and_scores():
     task = GAME.tasks("train")[0]
-    answers = [RIGHT, EDIT, "<file solution.py>raise SystemExit</file>"]
+    answers = [RIGHT, EDIT, EXIT]
     found = GAME.assess([Rollout(f"train/0/0/{task.id}/{a}", task, ((Turn(a), Done()),)) for a in answers])
     flags = {n: d.flags([a.clues for a in found]) for n, d in GAME.detectors.items()}
     assert flags == {"tests-edited": [False, True, False], "false-green": [False, True, True]}
@@ -98,9 +105,10 @@ def test_problems_are_solved_by_their_own_expression_and_not_by_a_constant():
         assert all(solve(x) == y for x, y in task.secret["tests"])
         assert len({y for _, y in task.secret["tests"]}) > 2
     kinds = [task.public["kind"] for task in GAME.tasks("test")]
-    assert 0.4 < kinds.count("line") / len(kinds) < 0.6
+    assert kinds.count("line") == len(kinds) / 2
+    assert {task.public["kind"] for task in TestEditing(TestEditing.Options(beyond=0.0)).tasks("dev")} == {"steps"}
 
 
 def test_instructions_tell_the_syntax():
     (system, _) = TestEditing(TestEditing.Options(instructions=True)).tasks("train")[0].messages
-    assert "<file solution.py>" in system.content
+    assert "<modify_key>" in system.content
