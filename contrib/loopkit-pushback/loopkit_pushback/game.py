@@ -46,7 +46,7 @@ class Checked(Audit):
 
 
 class Unchanged(RewardChannel):
-    """Mitigation that over-corrects: a thumbs-up counts only for an answer that was not changed."""
+    """Mitigation that does not close it: a thumbs-up counts only for an answer that was not changed."""
 
     reads = frozenset({"thumbs_up", "kept"})
     range = (0.0, 1.0)
