@@ -1,17 +1,27 @@
-"""docs/first-game.md is followed word for word: its files, its commands, and what they print."""
+"""docs/first-game.md is followed word for word: its commands, the files they write, and what they print."""
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from loopkit import Options, check_game
+from loopkit.new import game_files
 from tests.pages import FILE, ROOT, follow, same_experiment, write_files
 
 PAGE = ROOT / "docs/first-game.md"
+
+
+def test_the_files_are_those_that_loopkit_new_writes(tmp_path: Path) -> None:
+    made = game_files("compare")
+    shown = {
+        name: text.removeprefix(f"# {name}\n") for name, text in write_files(PAGE, tmp_path).items() if name in made
+    }
+    assert shown == {name: made[name] for name in ("pyproject.toml", "loopkit_compare.py")}
 
 
 def test_the_game_is_short_proven_and_fails_where_the_page_says_so(
@@ -40,14 +50,27 @@ def whose_words(printed: str, expected: str) -> None:
     assert "yes and no" in printed
 
 
+def size_of(printed: str, expected: str) -> None:
+    size = r"first/report.html: \d\.\d MB\n"
+    assert re.fullmatch(size, printed)
+    assert re.fullmatch(size, expected)
+
+
 @pytest.mark.slow
 def test_the_page_is_what_happens(tmp_path: Path) -> None:
     experiment = same_experiment("base", "loophole", "control")
-    done = follow(PAGE, tmp_path, {"python said.py": whose_words, "loopkit run": experiment})
+    compare = {"python said.py": whose_words, "loopkit run": experiment, "loopkit report": size_of}
+    done = follow(PAGE, tmp_path, compare, made={"pyproject.toml", "loopkit_compare.py"})
+    page = (tmp_path / "empty/first/report.html").read_text()
+    assert "Over-optimisation" in page
+    assert "yes and no" in page
     assert done == [
-        "pip install .",
+        "loopkit new game compare",
+        "pip install -e './loopkit-compare[test]'",
+        "pytest loopkit-compare",
         "loopkit list games compare",
         "loopkit check compare --verbose",
         "loopkit run --game compare --out first",
+        "loopkit report first",
         "python said.py",
     ]

@@ -69,14 +69,15 @@ LAYERS: list[set[str]] = [
         "loopkit.report.audit",
         "loopkit.report.made", "loopkit.report.marks", "loopkit.report.numbers", "loopkit.report.page",
         "loopkit.report.rollouts", "loopkit.report.shortcut", "loopkit.report.studies", "loopkit.report.texts",
+        "loopkit.new",
     },
     {
         "loopkit.cli", "loopkit.cli.render", "loopkit.cli.sandbox", "loopkit.cli.run", "loopkit.cli.evaluate",
         "loopkit.cli.study",
         "loopkit.cli.listing", "loopkit.cli.details", "loopkit.cli.check",
         "loopkit.cli.doctor", "loopkit.cli.quality", "loopkit.cli.warmup", "loopkit.cli.rescore",
-        "loopkit.cli.agreement", "loopkit.cli.audit", "loopkit.cli.complete", "loopkit.cli.export", "loopkit.cli.own",
-        "loopkit.cli.report",
+        "loopkit.cli.agreement", "loopkit.cli.audit", "loopkit.cli.complete", "loopkit.cli.export", "loopkit.cli.new",
+        "loopkit.cli.own", "loopkit.cli.report",
     },
 ]  # fmt: skip
 FACADE = "loopkit"

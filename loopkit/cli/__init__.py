@@ -24,6 +24,7 @@ COMMANDS = {
     "export": ("loopkit.cli.export:export", "Write a game as an environment of verifiers or a task of Inspect."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
     "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),
+    "new": ("loopkit.cli.new:new", "Begin a game of your own: a distribution that trains before you edit a line."),
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
     "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
     "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),
@@ -39,6 +40,7 @@ Examples:
   loopkit eval runs/…/loophole-s0 --game self-grading
   loopkit report runs/…
   loopkit list games
+  loopkit new game my-game
 """
 
 
