@@ -11,7 +11,7 @@ import torch
 
 
 def token_rewards(paid: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, beta: float) -> torch.Tensor:
-    """(R,) rewards and (R, T) log(policy / reference) -> (R, T): all of it on the last token, less beta x KL on each."""
+    """(R,) rewards and (R, T) log(policy / reference) -> (R, T): all on the last token, less beta x KL on each."""
     last = mask.sum(1, keepdim=True).long() - 1
     return torch.zeros_like(kl).scatter(1, last, paid[:, None]) - beta * kl * mask
 
