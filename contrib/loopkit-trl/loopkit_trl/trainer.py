@@ -22,6 +22,7 @@ from loopkit_trl.speaking import Speaker, sequence
 KEPT = {
     "loss": "loss",
     "grad_norm": "grad_norm",
+    "reward": "reward",
     "entropy": "entropy",
     "kl": "kl",
     "clip_ratio/region_mean": "clipped",
