@@ -84,11 +84,15 @@ class TrlGrpo(Trainer):
     ) -> Any:
         """A GRPOTrainer for the steps that are left."""
         from datasets import Dataset
+        from datasets.table import InMemoryTable
+        from pyarrow import Table
         from transformers import PrinterCallback
         from trl import GRPOConfig, GRPOTrainer
 
         slots = [slot for step in range(done, source.n_steps) for slot in source.slots(step)]
         rows = [{"prompt": [{"role": m.role, "content": m.content} for m in slot.messages]} for slot in slots]
+        # The fingerprint is given: to make one, datasets 5.2 pickles the table, which fails with pyarrow 26.
+        dataset = Dataset(InMemoryTable(Table.from_pylist(rows)), fingerprint="loopkit")
         decodes = [slot.messages[-1].decode or Decode() for slot in slots]
         if decodes[0].temperature == 0:
             raise UsageError("this game's answers are greedy (temperature 0), and GRPO compares samples.")
@@ -131,7 +135,7 @@ class TrlGrpo(Trainer):
                 model=policy.model,
                 reward_funcs=clerk.paid,
                 args=config,
-                train_dataset=Dataset.from_list(rows),
+                train_dataset=dataset,
                 processing_class=policy.tokenizer,
                 callbacks=[clerk],
                 rollout_func=clerk.rollout,

@@ -121,9 +121,9 @@ def test_refused_before_any_gradient(policy: CausalPolicy, tmp_path: Path) -> No
     speaker = Speaker(policy, Scripted([20]), 1.0)
     with pytest.raises(UsageError, match=r"turn 0 is decoded at temperature 0\.5.*--trainer grpo"):
         speaker.speak([dialogue(Message("user", "x", Decode(0.5, 3)))])
-    with pytest.raises(UsageError, match="run.group_size"):
+    with pytest.raises(UsageError, match=r"run\.group_size"):
         TrlGrpo(TrlGrpoOptions(), START, 0).train(referee("self-grading", Books(), group_size=1), tmp_path)
-    with pytest.raises(UsageError, match="trainer.micro_batches=3 does not divide"):
+    with pytest.raises(UsageError, match=r"trainer\.micro_batches=3 does not divide"):
         TrlGrpo(TrlGrpoOptions(micro_batches=3), START, 0).train(referee("self-grading", Books()), tmp_path)
     assert not any(tmp_path.iterdir())
 
