@@ -66,7 +66,10 @@ class TrlGrpo(Trainer):
         policy = load_trainable(self.start, checkpoint, 0, self.seed)
         source.resume(done)
         if done < source.n_steps:
-            with tempfile.TemporaryDirectory() as scratch:
+            with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+                # Of what TRL uses and its makers will change: TRL is pinned, and users can do nothing.
+                warnings.simplefilter("ignore", FutureWarning)
+                warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
                 self._build(policy, source, workdir, done, checkpoint, scratch).train()
         return PolicyRef(str(workdir / save.checkpoint_name(source.n_steps)))
 
@@ -129,17 +132,15 @@ class TrlGrpo(Trainer):
             disable_tqdm=True,
         )
         clerk = _clerk(self, source, policy, workdir, done)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # the pin is our answer to it
-            made = GRPOTrainer(
-                model=policy.model,
-                reward_funcs=clerk.paid,
-                args=config,
-                train_dataset=dataset,
-                processing_class=policy.tokenizer,
-                callbacks=[clerk],
-                rollout_func=clerk.rollout,
-            )
+        made = GRPOTrainer(
+            model=policy.model,
+            reward_funcs=clerk.paid,
+            args=config,
+            train_dataset=dataset,
+            processing_class=policy.tokenizer,
+            callbacks=[clerk],
+            rollout_func=clerk.rollout,
+        )
         made.remove_callback(PrinterCallback)  # it writes to standard output, which is the command's
         if made.ref_model is not None:  # TRL reads it from where the policy came from: after a resume, a checkpoint
             made.ref_model.load_state_dict(load(self.start).model.state_dict())
