@@ -38,7 +38,7 @@ class Critic(torch.nn.Module):
         mask = torch.arange(ids.shape[1], device=device) < lengths[:, None]
         with autocast():
             hidden = self.body(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        values = self.head(hidden.float())[:, :, 0]
+        values: torch.Tensor = self.head(hidden.float())[:, :, 0]
         width = max(len(s.ids) for s in segments)
         starts = torch.tensor([len(s.prompt) - 1 for s in segments], device=device)
         places = (starts[:, None] + torch.arange(width, device=device)).clamp(max=ids.shape[1] - 1)

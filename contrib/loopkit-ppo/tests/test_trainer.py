@@ -97,19 +97,17 @@ def test_both_turns_are_learned_from() -> None:
 
 
 def test_it_learns_and_so_does_its_critic(tmp_path: Path) -> None:
-    """Pay rises on held-out prompts, and the critic comes to explain what is paid."""
+    """Pay rises on held-out prompts, and the critic comes to explain what is paid, which it began by not doing."""
     setup, books = setup_of("context-compliance"), Books()
-    referee = LocalReferee(
-        setup, seed=0, split="train", n_steps=8, prompts_per_step=16, group_size=8, recorder=books
-    )  # fmt: skip
-    options = PpoOptions(learning_rate=1e-3, critic_factor=3.0, value_clip=0.0, updates=2)
-    trained = Ppo(options, START, 0).train(referee, tmp_path)
+    sizes = {"n_steps": 6, "prompts_per_step": 16, "group_size": 8}
+    referee = LocalReferee(setup, seed=0, split="train", recorder=books, **sizes)
+    trained = Ppo(PpoOptions(learning_rate=3e-4), START, 0).train(referee, tmp_path)
 
     def pay(ref: PolicyRef) -> float:
         scored = evaluate(setup, load(ref), seed=1, split="dev", prompts=200, batch=200)
         return sum(s.rewards["paid"] for s in scored) / len(scored)
 
-    assert pay(trained) > pay(START) + 0.2
-    first, last = books.steps[0][0], books.steps[-1][0]
-    assert first["explained"] == 0
-    assert last["explained"] > 0.1
+    assert pay(trained) > pay(START) + 0.5
+    explained = [metrics["explained"] for metrics, _ in books.steps]
+    assert explained[0] == 0
+    assert max(explained[2:]) > 0.1
