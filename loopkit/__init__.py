@@ -3,6 +3,9 @@
 Everything public is named here, and loaded when first used: ``import loopkit`` loads no torch and no numpy.
 """
 
+# mypy: implicit-reexport
+# (the names under TYPE_CHECKING are public: a strict type checker of somebody's plugin must see them)
+
 from __future__ import annotations
 
 import importlib

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from loopkit.policy.load import CausalPolicy
 OPTIMIZER = "optimizer.safetensors"
 ADAPTER = "adapter_config.json"
 HASHES = "sha256.json"
-"""Name -> SHA-256 of a checkpoint's other files: written last, so that it says what a whole one holds."""
+"""Path -> SHA-256 of a checkpoint's other files: written last, so that it says what a whole one holds."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -41,20 +42,26 @@ def save_policy(policy: CausalPolicy, directory: Path) -> None:
         adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
-def save_checkpoint(policy: CausalPolicy, optimizer: torch.optim.Optimizer, workdir: Path, step: int) -> Path:
+def save_checkpoint(
+    policy: CausalPolicy,
+    optimizer: torch.optim.Optimizer,
+    workdir: Path,
+    step: int,
+    more: Callable[[Path], None] = lambda directory: None,
+) -> Path:
     """Write ``workdir/step-000040`` under another name and rename it, so that a killed save leaves nothing half.
 
+    ``more`` writes what else the trainer needs (a critic, say) into the directory that it is given.
     Raises RunError where it cannot be written, a full disk say; what was there before stays.
     """
-    from safetensors.torch import save_file
-
     target = workdir / checkpoint_name(step)
     temporary = workdir / f".tmp-{target.name}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_policy(policy, temporary)
-        save_file(_optimizer_state(policy.model, optimizer), temporary / OPTIMIZER)
+        save_optimizer(policy.model, optimizer, temporary)
+        more(temporary)
         (temporary / HASHES).write_text(json.dumps(_hashes(temporary), indent=2, sort_keys=True) + "\n")
         if target.exists():
             shutil.rmtree(target)
@@ -104,10 +111,10 @@ def damage(checkpoint: Path) -> str | None:
 
 def _hashes(directory: Path) -> dict[str, str]:
     out = {}
-    for path in sorted(directory.iterdir()):
-        if path.is_file() and path.name != HASHES:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path != directory / HASHES:
             with path.open("rb") as file:
-                out[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+                out[path.relative_to(directory).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return out
 
 
@@ -116,6 +123,13 @@ def reference(checkpoint: Path, start: PolicyRef) -> PolicyRef:
     if (checkpoint / ADAPTER).exists():
         return PolicyRef(start.path, str(checkpoint))
     return PolicyRef(str(checkpoint))
+
+
+def save_optimizer(model: Any, optimizer: torch.optim.Optimizer, directory: Path) -> None:
+    """Write the optimizer's moments of the model's trainable parameters into ``directory``."""
+    from safetensors.torch import save_file
+
+    save_file(_optimizer_state(model, optimizer), directory / OPTIMIZER)
 
 
 def load_optimizer(model: Any, optimizer: torch.optim.Optimizer, checkpoint: Path) -> None:

@@ -21,7 +21,7 @@ def install(name: str, where: Path) -> Venv:
     (wheel,) = (where / "wheels").glob("*.whl")
     files = zipfile.ZipFile(wheel).namelist()
     assert any(f.endswith("entry_points.txt") for f in files), files
-    assert not [f for f in files if "test" in Path(f).parts[0]], "tests belong into the repository, not into the wheel"
+    assert not [f for f in files if Path(f).parts[0] == "tests"], "tests belong into the repository, not into the wheel"
     made("pip", "install", "-q", "--no-deps", str(wheel))
     return made
 

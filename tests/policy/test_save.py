@@ -128,3 +128,15 @@ def test_a_damaged_optimizer_file_is_named(random_policy: CausalPolicy, tmp_path
 
 def test_reference_of_a_full_checkpoint(tmp_path: Path) -> None:
     assert save.reference(tmp_path, PolicyRef("start")) == PolicyRef(str(tmp_path))
+
+
+def test_what_else_a_trainer_keeps_is_part_of_the_checkpoint(random_policy: CausalPolicy, tmp_path: Path) -> None:
+    def more(directory: Path) -> None:
+        (directory / "critic").mkdir()
+        (directory / "critic" / "notes").write_text("kept")
+
+    policy = CausalPolicy(deepcopy(random_policy.model), random_policy.tokenizer)
+    path = save.save_checkpoint(policy, adamw(policy), tmp_path, 1, more)
+    assert save.latest_checkpoint(tmp_path) == (1, path)
+    (path / "critic" / "notes").write_text("changed")
+    assert save.damage(path) == "critic/notes is not what was saved"
