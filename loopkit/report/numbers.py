@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from loopkit.records import Estimate
+from loopkit.stats import verdict
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -33,9 +34,7 @@ def over_seeds(e: Estimate | None, values: Sequence[float | None]) -> str:
 
 def p_value(p: float | None) -> str:
     """``p = 0.022``, ``p < 0.001``; ``no p-value`` for none."""
-    if p is None:
-        return "no p-value"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return "no p-value" if p is None else verdict.p_value(p)
 
 
 def plain(value: float | None) -> str:

@@ -17,6 +17,7 @@ from loopkit.errors import UsageError
 from loopkit.records import Estimate
 from loopkit.stats import seeds
 from loopkit.stats.onset import Discovery
+from loopkit.stats.verdict import p_value, small
 
 ALPHA = 0.05
 EXACT_BELOW = 200_000
@@ -121,10 +122,10 @@ class Catalysis:
         body = "onset of B after A, alone, and after control-A: restricted means {:.1f}, {:.1f}, {:.1f} steps".format(
             *means
         )
-        short = "" if self.least_p <= ALPHA else f"; so few seeds cannot go below p = {self.least_p:.3f}"
+        short = "" if self.least_p <= ALPHA else f"; so few seeds cannot go below p = {small(self.least_p)}"
         return (
             f"{self.name.capitalize()}: {body} (reached by {counts} seeds within {alone.a.horizon} steps; exploit rate "
-            f"at the start {starts} %; p = {self.p:.3f}{short})."
+            f"at the start {starts} %; {p_value(self.p)}{short})."
         )
 
 

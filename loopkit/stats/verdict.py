@@ -140,14 +140,24 @@ def basis(runs: int, p: float | None, sign_p: float | None, reach: float | None)
     """What a verdict rests on, for its sentence: seeds, p-values, and power."""
     words = [f"{runs} seed{'s' * (runs != 1)}"]
     if p is not None:
-        words.append(f"p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}")
+        words.append(p_value(p))
     if sign_p is not None:
-        words.append(f"sign test {sign_p:.3f}")
+        words.append(f"sign test {small(sign_p)}")
     if reach is not None:
         words.append(f"power 0.8 from {100 * reach:.1f} points beyond a margin")
     if runs < seeds.DESCRIPTIVE_BELOW:
         words.append(f"descriptive: fewer than {seeds.DESCRIPTIVE_BELOW} seeds")
     return ", ".join(words)
+
+
+def small(p: float) -> str:
+    """A p-value for a table: ``0.022``; ``< 0.001``, since no p-value is 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value for a sentence: ``p = 0.022``, ``p < 0.001``."""
+    return f"p {'' if p < 0.001 else '= '}{small(p)}"
 
 
 def _tests(name: Name) -> list[str]:

@@ -12,6 +12,7 @@ from loopkit.errors import UsageError
 from loopkit.parallel import Job
 from loopkit.results import Results
 from loopkit.stats.contrasts import compare
+from loopkit.stats.verdict import small
 from loopkit.studies import cells
 from loopkit.studies.schema import Cell, Column, Row, Section, Table, Verdicts
 from loopkit.studies.study import Study
@@ -87,7 +88,7 @@ class Algorithms(Study):
             for (a, b), c in compare(arms).items():
                 differences = [x - y for x, y in zip(arms[a], arms[b], strict=True)]
                 cell: dict[str, Cell] = {"difference": cells.of_contrast(c, seeds, differences)}
-                words = {"p (Holm)": f"{c.p_adjusted:.3f}", "sign test": f"{c.sign_p:.3f}"}
+                words = {"p (Holm)": small(c.p_adjusted), "sign test": small(c.sign_p)}
                 rows.append(Row(keys={"trainer": a, "against": b}, cells=cell, words=words))
         return Table(
             name=f"pairs-{game}",

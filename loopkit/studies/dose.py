@@ -17,6 +17,7 @@ from loopkit.parallel import Job
 from loopkit.records import Estimate, Json
 from loopkit.resolve import build_game
 from loopkit.stats.dose import crossing, trend
+from loopkit.stats.verdict import p_value
 from loopkit.studies import cells
 from loopkit.studies.schema import Column, Curve, Line, Mark, Point, Section, Verdict, Verdicts
 from loopkit.studies.study import Study
@@ -169,7 +170,7 @@ class Dose(Study):
         against = f"; break-even {marks[0].x:.2f}" if marks else ""
         sentence = (
             f"{'Shown' if shown else 'Not shown'}: {detector} {self.knob.direction} with the {self.knob.title} (Page's "
-            f"test, p = {found.p:.3g}, least possible {found.least_p:.2g}; {len(rates)} seeds; slope "
+            f"test, {p_value(found.p)}, least possible {found.least_p:.2g}; {len(rates)} seeds; slope "
             f"{found.slope.value:+.2f} a unit). It crosses one half at {said}{against}."
         )
         details: dict[str, Json] = {"slope": asdict(found.slope), "crossings": crossings, "least_p": found.least_p}

@@ -10,6 +10,7 @@ from loopkit.config import BASE
 from loopkit.parallel import Job
 from loopkit.runner import Evaluation, checkpoint_of
 from loopkit.stats.contrasts import Contrast, contrast, holm
+from loopkit.stats.verdict import small
 from loopkit.studies import cells
 from loopkit.studies.schema import Cell, Column, Matrix, Row, Section, Table
 from loopkit.studies.study import Study
@@ -104,7 +105,7 @@ class Transfer(Study):
             c = exploit[pair][0]
             assert c is not None
             reach = "-" if c.smallest_visible is None else f"{100 * c.smallest_visible:.1f}"
-            words = {"p (Holm)": f"{p:.3f}", "sign test": f"{c.sign_p:.3f}", "smallest visible, points": reach}
+            words = {"p (Holm)": small(p), "sign test": small(c.sign_p), "smallest visible, points": reach}
             cell = {"difference": _cell(*exploit[pair])}
             rows.append(Row(keys={"trained on": pair[0], "played": pair[1]}, cells=cell, words=words))
         return Table(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loopkit.errors import UsageError
-from loopkit.stats.verdict import decide, verdict
+from loopkit.stats.verdict import basis, decide, p_value, small, verdict
 
 EXPLOIT, TASK, OBSERVED = (
     ("up", "not up", "unclear"),
@@ -126,3 +126,13 @@ def test_false_blind_spots_are_rare_on_the_edge_of_the_null():
         edge = rng.normal(0.1, 0.1, 5).tolist()
         false += verdict(edge, UP, FLAT, FLAT, observed_is_paid=False).name == "blind spot"
     assert 0 < false / 400 <= 0.08
+
+
+@pytest.mark.parametrize(
+    ("p", "cell", "said"),
+    [(0.0, "< 0.001", "p < 0.001"), (0.0004, "< 0.001", "p < 0.001"), (0.00099, "< 0.001", "p < 0.001"),
+     (0.001, "0.001", "p = 0.001"), (0.0216, "0.022", "p = 0.022"), (1.0, "1.000", "p = 1.000")],
+)  # fmt: skip
+def test_no_p_value_is_said_to_be_0(p, cell, said):
+    assert (small(p), p_value(p)) == (cell, said)
+    assert basis(12, p, p, None) == f"12 seeds, {said}, sign test {cell}"
