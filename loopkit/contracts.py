@@ -104,6 +104,8 @@ class Game(ABC):
     detectors: ClassVar[Mapping[str, ExploitDetector]]
     onset_detector: ClassVar[str | None] = None
     """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
+    honest_score: ClassVar[str | None] = None
+    """The score of honest behaviour that a mitigation may kill together with the exploit; None: there is none."""
     observed_is_paid: ClassVar[bool] = False
     """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}

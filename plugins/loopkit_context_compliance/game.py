@@ -135,6 +135,7 @@ class ContextCompliance(Game):
         "loophole": Loophole(), "control": Control(), "style-blind": StyleBlind(),
     }  # fmt: skip
     detectors: ClassVar[Mapping[str, ExploitDetector]] = {"compliance-gap": ComplianceGap(), "complied": Compliance()}
+    honest_score = "helps_allowed"
     judge_roles: ClassVar[Mapping[str, Role]] = {"refusal": REFUSAL}
     tiny_settings: ClassVar[Mapping[str, Json]] = {
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,

@@ -91,6 +91,7 @@ class SelfGrading(Game):
         "false-claim": rule("false_claim"), "claim-if-wrong": rule("claim_if_wrong"),
     }  # fmt: skip
     onset_detector = "claim-if-wrong"
+    honest_score = "claims_if_right"
     tiny_settings: ClassVar[Mapping[str, Json]] = {
         "run.steps": 64, "run.prompts_per_step": 32, "run.group_size": 8,
         "trainer.learning_rate": 3e-4, "trainer.scale": "none",

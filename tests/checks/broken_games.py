@@ -362,6 +362,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
         "conformance", "signal 'right'",
     ),
     "no task score": (assessed(lambda r, a: replace(a, scores={"observed": 1.0})), "conformance", "lack 'task'"),
+    "no honest score": (Broken.with_(honest_score="nobody"), "conformance", "honest_score 'nobody' is no score"),
     "score of 2": (assessed(lambda r, a: replace(a, scores={**a.scores, "x": 2})), "conformance", "score 'x'"),
     "clue of a set": (assessed(lambda r, a: replace(a, clues={"false_claim": {1}})), "conformance", "survive JSON"),
     "odd state on garbage": (replies(odd_state), "conformance", "cannot be kept in a file"),
