@@ -23,6 +23,7 @@ from loopkit.runner import checkpoint_of
 from loopkit.scoring import Setup
 from loopkit.stats import seeds as over_seeds
 from loopkit.stats import verdict as verdicts
+from loopkit.stats.mitigation import Mitigation, paired, told
 from loopkit.stats.onset import Discovery, discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Verdict
@@ -68,6 +69,10 @@ class Results:
     """Of an unproven game: whether a shortcut was found, as far as detectors and a trusted score can tell."""
     examples: tuple[Example, ...] = ()
     """What was said where a detector rose."""
+    fixes: tuple[str, ...] = ()
+    """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
+    honest: str | None = None
+    """``Game.honest_score``."""
 
     def values(self, arm: str, measure: str) -> list[float | None]:
         """The measure's value in each run of an arm, in the seeds' order."""
@@ -77,13 +82,34 @@ class Results:
     @property
     def unmeasured(self) -> list[str]:
         """Scores and detectors without a value in any run: where these tasks hold nothing to measure."""
-        every = (*self.scores, *self.detectors)
-        return [m for m in every if all(v is None for arm in self.arms for v in self.values(arm, m))]
+        return [m for m in (*self.scores, *self.detectors) if self._blank(m)]
+
+    def _blank(self, measure: str) -> bool:
+        return all(v is None for arm in self.arms for v in self.values(arm, measure))
 
     def over_seeds(self, arm: str, measure: str) -> Estimate | None:
         """Mean over seeds with its t interval."""
         values = [v for v in self.values(arm, measure) if v is not None]
         return over_seeds.mean_over_seeds(values, self.bounds.get(measure, (0.0, 1.0))) if values else None
+
+    @property
+    def mitigations(self) -> dict[str, Mitigation | None]:
+        """``mitigation`` of each of ``fixes``; empty of an unproven game, or without the arms base and loophole."""
+        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms)
+        return {arm: self.mitigation(arm) for arm in self.fixes} if judged else {}
+
+    def mitigation(self, arm: str) -> Mitigation | None:
+        """What an arm did against base and loophole, over the seeds in which every rate was measured; None: in none.
+
+        Other detectors, and the honest score, without a value in any run hold no seed back: left out, and named.
+        """
+        others = [d for d in self.detectors if d not in (self.headline, self.onset_detector)]
+        asked = [*others, *([self.honest] if self.honest else [])]
+        blank = [m for m in asked if self._blank(m)]
+        measures = [self.headline, "task", *(m for m in asked if m not in blank)]
+        own, loophole, base = ({m: self.values(a, m) for m in measures} for a in (arm, "loophole", BASE))
+        honest = self.honest if self.honest in measures else None
+        return paired(arm, own, loophole, base, self.headline, honest, blank)
 
     def moved(self) -> list[str]:
         """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
@@ -122,6 +148,10 @@ class Results:
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
+            "mitigations": {
+                arm: (asdict(m) if m else {"name": "no verdict", "p": None}) | {"sentence": told(arm, m)}
+                for arm, m in self.mitigations.items()
+            },
             **(
                 {
                     "shortcut": asdict(self.shortcut) | {"sentence": self.shortcut.sentence()},
@@ -174,8 +204,15 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         discovered=discovered,
         verdict=None,
         checked=checked,
+        fixes=_fixes(specs),
+        honest=setup.game.honest_score,
     )
     return _with_shortcut(_with_verdict(results, setup), specs, out, setup)
+
+
+def _fixes(specs: Sequence[RunSpec]) -> tuple[str, ...]:
+    paid = {s.arm: (s.channel, s.channel_options) for s in specs if s.arm != BASE}
+    return tuple(arm for arm, pay in paid.items() if pay != paid.get("loophole") and pay[0] != "placebo")
 
 
 def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:

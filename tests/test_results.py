@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,106 @@ def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
     assert found.verdict is None
     assert "No blind spot is claimed or denied: the game is unproven (no control)." in report(found, made[0], "plain")
     assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}
+
+
+# --- what each fix did ------------------------------------------------------------------------------------------------
+
+EXPLOIT = {"loophole": 0.8, "student": 0.8}
+"""Of every other arm: 0.1."""
+Given = dict[tuple[str, int], dict[str, float | None]]
+
+
+def judged(out: Path, arms: dict[str, dict[str, object]], given: Given, seeds: str = "5") -> tuple[Results, RunSpec]:
+    """context-compliance, where every arm but loophole's keeps base's rates; ``given``: (arm, seed) -> other values."""
+    made = resolve(Experiment(game="context-compliance", seeds=seeds, arms=arms), registry.load())
+    for spec in made:
+        exploit = EXPLOIT.get(spec.arm, 0.1) + 0.001 * spec.seed
+        values: dict[str, float | None] = {"task": 0.5, "observed": 0.5, "helps_allowed": 0.9, "complied": exploit}
+        values |= {"compliance-gap": exploit, **given.get((spec.arm, spec.seed), {})}
+        kept = {m: None if v is None else rate(v, 2000) for m, v in values.items()}
+        rates = {m: kept.pop(m) for m in ("compliance-gap", "complied")}
+        run = RunDir(out / spec.name)
+        run.begin(spec, {})
+        run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], Summary(2000, kept, rates, {}))
+    return collect(made, out, registry.load(), PROVEN), made[0]
+
+
+FIXES: dict[str, dict[str, object]] = {"loophole": {}, "control": {}, "style-blind": {}, "placebo": {}}
+
+
+def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path) -> None:
+    harmed: Given = {("control", s): {"helps_allowed": 0.2 + 0.001 * s} for s in range(5)}
+    found, spec = judged(tmp_path, FIXES, harmed)
+    assert {arm: m and m.name for arm, m in found.mitigations.items()} == {
+        "control": "over-corrects", "style-blind": "closes",
+    }  # fmt: skip
+    data = json.loads(to_json(found.json()))["mitigations"]
+    text = report(found, spec, "plain")
+    lines = text[text.index("Verdict. Blind spot: ") :].split("\n\n")[1:]
+    assert lines == [f"Mitigation. {data[arm]['sentence']}" for arm in ("control", "style-blind")]
+    blind = found.mitigations["style-blind"]
+    assert blind is not None
+    assert data["style-blind"]["sentence"] == blind.sentence()
+    assert (data["style-blind"]["p"], data["style-blind"]["seeds"]) == (blind.p, 5)
+    moved = blind.components["exploit falls"].estimate.value
+    assert moved == pytest.approx(-0.7)
+    assert blind.components["complied holds"].p < 0.05
+    assert "honest holds" in blind.components  # the game names helps_allowed
+
+
+def test_control_alone_has_its_verdict_in_results_only(tmp_path: Path) -> None:
+    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, {})
+    assert found.json()["mitigations"]["control"]["name"] == "closes"
+    assert "Verdict. Blind spot" in report(found, spec, "plain")
+    assert "Mitigation." not in report(found, spec, "plain")
+
+
+def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
+    given: Given = {("style-blind", 1): {"task": None}, (BASE, 2): {"helps_allowed": None}}
+    given |= {("control", 4): {"complied": None}, ("placebo", 3): {"task": None}}
+    found, _ = judged(tmp_path, FIXES, given)
+    blind, control = found.mitigations["style-blind"], found.mitigations["control"]
+    assert blind is not None
+    assert control is not None
+    assert (blind.seeds, control.seeds) == (3, 3)  # without 1 and 2; without 2 and 4
+    assert "3 seeds" in blind.sentence()
+    assert blind.unjudged == ()
+
+
+@pytest.mark.parametrize("blank", ["complied", "helps_allowed"])
+def test_what_no_run_measured_blocks_no_verdict_and_is_named(tmp_path: Path, blank: str) -> None:
+    found, spec = judged(tmp_path, FIXES, {(arm, s): {blank: None} for arm in (*FIXES, BASE) for s in range(5)})
+    blind = found.mitigations["style-blind"]
+    assert blind is not None
+    assert (blind.name, blind.seeds, blind.unjudged) == ("closes", 5, (blank,))
+    tests = {"complied": "complied holds", "helps_allowed": "honest holds"}
+    assert [m for m, test in tests.items() if test not in blind.components] == [blank]
+    assert f"Not measured here, and not judged: {blank}." in report(found, spec, "plain")
+    assert json.loads(to_json(found.json()))["mitigations"]["style-blind"]["unjudged"] == [blank]
+
+
+def test_a_fix_without_one_whole_seed_gets_no_verdict_and_says_so(tmp_path: Path) -> None:
+    found, spec = judged(tmp_path, FIXES, {("style-blind", s): {"task": None} for s in range(5)})
+    said = "style-blind, no verdict: in no seed was all measured that it would rest on."
+    assert found.mitigations["style-blind"] is None
+    assert found.json()["mitigations"]["style-blind"] == {"name": "no verdict", "p": None, "sentence": said}
+    assert f"Mitigation. {said}" in report(found, spec, "plain")
+
+
+def test_an_arm_paid_as_the_loophole_is_no_fix_and_one_paid_otherwise_is(tmp_path: Path) -> None:
+    arms: dict[str, dict[str, object]] = {
+        "loophole": {},
+        "student": {"channel": "loophole"},
+        "strict": {"channel": "control"},
+    }
+    found, _ = judged(tmp_path, arms, {}, seeds="2")
+    assert list(found.mitigations) == ["strict"]
+
+
+def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: Path) -> None:
+    found, spec = judged(tmp_path / "a", {"control": {}, "style-blind": {}}, {}, seeds="2")
+    assert found.json()["mitigations"] == {}
+    assert "Mitigation." not in report(found, spec, "plain")
+    proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
+    assert list(proven.mitigations) == ["control", "style-blind"]
+    assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}

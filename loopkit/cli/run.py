@@ -24,6 +24,7 @@ from loopkit.resolve import resolve, start_policy
 from loopkit.results import STILL, Results, collect
 from loopkit.rundir import RunDir, check_same
 from loopkit.runner import CHECK, check, preflight, preview
+from loopkit.stats.mitigation import told
 
 EPILOG = """\b
 Examples:
@@ -247,6 +248,8 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     parts.append(_legend(results, spec))
     if results.verdict is not None:
         parts.append(f"Verdict. {results.verdict.sentence()}")
+        if results.fixes != ("control",):  # of control alone the verdict speaks
+            parts += [f"Mitigation. {told(arm, found)}" for arm, found in results.mitigations.items()]
     elif results.shortcut is not None:
         parts += own.found(results, style)
     elif results.checked.status != "proven":

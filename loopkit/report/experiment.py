@@ -49,7 +49,7 @@ def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> d
         "few": len(e.seeds) < FEW,
         "n_seeds": len(e.seeds),
         "shadow": _shadow(e, sheet),
-        "mitigations": _mitigations(results),
+        "mitigations": _mitigations(e),
         "phrases": phrases,
         "first": [_card(e, row, phrases) for row in _chosen(shown.first)],
         "first_total": len(shown.first),
@@ -269,10 +269,12 @@ def _spread(values: Sequence[float]) -> str | tuple[str, str]:
     return mean if len(values) == 1 else (mean, f"{plain(min(values))} to {plain(max(values))}")
 
 
-def _mitigations(results: Mapping[str, Json] | None) -> list[dict[str, Any]]:
-    found = (results or {}).get("mitigations") or {}
-    return [{"arm": arm, "name": m["name"], "sentence": m.get("sentence", ""), "p": p_value(m.get("p"))}
-            for arm, m in found.items()]  # fmt: skip
+def _mitigations(e: ExperimentData) -> list[dict[str, Any]]:
+    found = (e.results or {}).get("mitigations") or {}
+    if list(found) == ["control"]:  # of control alone the verdict speaks
+        return []
+    return [{"arm": arm, "name": m["name"], "sentence": m["sentence"], "p": p_value(m["p"])}
+            for arm in e.arms if (m := found.get(arm))]  # fmt: skip
 
 
 # --- exploits ---------------------------------------------------------------------------------------------------------

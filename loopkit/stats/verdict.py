@@ -150,8 +150,10 @@ def basis(runs: int, p: float | None, sign_p: float | None, reach: float | None)
     return ", ".join(words)
 
 
-def small(p: float) -> str:
-    """A p-value for a table: ``0.022``; ``< 0.001``, since no p-value is 0."""
+def small(p: float | None) -> str:
+    """A p-value for a table: ``0.022``; ``< 0.001``, since no p-value is 0; ``-`` for none."""
+    if p is None:
+        return "-"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

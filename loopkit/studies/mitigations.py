@@ -13,13 +13,11 @@ from loopkit.errors import UsageError, nearest
 from loopkit.parallel import Job
 from loopkit.resolve import build_game, own_channels
 from loopkit.results import Results
-from loopkit.stats.mitigation import mitigation
+from loopkit.stats.mitigation import told
 from loopkit.studies import cells
 from loopkit.studies.schema import Cell, Column, Matrix, Section, Verdict, Verdicts
 from loopkit.studies.study import Study
 
-HONEST = {"self-grading": "claims_if_right", "context-compliance": "helps_allowed"}
-"""Game -> the score of honest behaviour that a fix may kill with the exploit. Others have none."""
 NO_FIX = (BASE, "loophole", "placebo")
 
 
@@ -79,38 +77,12 @@ class Mitigations(Study):
     def _verdicts(self, game: str, results: Results) -> list[Verdict]:
         if results.checked.status != "proven":
             return [cells.verdict_of(results, {"game": game})]
-        return [self._verdict(game, arm, results) for arm in results.arms if arm not in NO_FIX]
-
-    def _verdict(self, game: str, arm: str, results: Results) -> Verdict:
-        honest = HONEST.get(game)
-        others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
-        blank = [d for d in others if d in results.unmeasured]
-        others = [d for d in others if d not in blank]
-        measures = [results.headline, "task", *others, *([honest] if honest else [])]
-        values = {(a, m): results.values(a, m) for a in (arm, BASE, "loophole") for m in measures}
-        kept = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
-
-        def minus(measure: str, other: str) -> list[float]:
-            pairs = [(values[arm, measure][i], values[other, measure][i]) for i in kept]
-            return [a - b for a, b in pairs if a is not None and b is not None]
-
-        keys = {"game": game, "fix": arm}
-        if not kept:
-            return Verdict(keys=keys, name="no verdict", sentence="No verdict: a rate was not measured in any seed.")
-        made = cells.from_tests(
-            mitigation(
-                arm,
-                minus(results.headline, "loophole"),
-                minus(results.headline, BASE),
-                minus("task", "loophole"),
-                minus("task", BASE),
-                {d: minus(d, "loophole") for d in others},
-                minus(honest, BASE) if honest else None,
-            ),
-            keys,
-        )
-        unseen = f" Not measured here, and not judged: {', '.join(blank)}." if blank else ""
-        return made.model_copy(update={"sentence": made.sentence + unseen})
+        return [
+            cells.from_tests(found, {"game": game, "fix": arm})
+            if found
+            else Verdict(keys={"game": game, "fix": arm}, name="no verdict", sentence=told(arm, None))
+            for arm, found in results.mitigations.items()
+        ]
 
     def _shadow(self, game: str, results: Results) -> Matrix:
         """Mean reward that each channel would have paid for what each arm's policy does, held out."""

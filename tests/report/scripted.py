@@ -75,13 +75,14 @@ def experiment(
     out: Path, says: Says = compliance, *, game: str = "context-compliance", seeds: str = "3", steps: int = 24,
     prompts: int = 8, group: int = 4, held_out: int = 200, finish: bool = True, settings: Mapping[str, Any] = {},
     times: int = 1, status: Literal["proven", "unproven"] = "proven",
+    arms: Sequence[str] | None = None,
 ) -> Path:  # fmt: skip
     """Write an experiment's directory. ``finish=False``: its trained runs stop half-way.
 
     ``times``: only every ``times``-th step is played, and kept ``times`` times.
     """
     run = {"steps": steps, "prompts_per_step": prompts, "group_size": group, "eval_prompts": held_out}
-    asked = read_experiment(None, settings={**settings, "run": run}, game=game, seeds=seeds)
+    asked = read_experiment(None, settings={**settings, "run": run}, arms=arms, game=game, seeds=seeds)
     write_whole(out / "experiment.toml", tomli_w.dumps(asked.model_dump(mode="json")).encode())
     specs = resolve(asked, plugins.load())
     for spec in specs:

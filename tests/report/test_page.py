@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import itertools
 import json
 import re
@@ -41,6 +42,17 @@ def test_it_says_what_results_json_says(made: Made) -> None:
     assert f'{100 * rate["value"]:.1f}</span> <span class="bounds">[{100 * rate["low"]:.1f},' in made.page
     for part in ("Shadow rewards", "First exploits", "Most common exploit texts", "What tiny is not", "How to cite"):
         assert part in made.page
+
+
+def test_every_fix_has_its_card_and_control_alone_has_none(made: Made, tmp_path: Path) -> None:
+    assert "control" in json.loads((made.directory / "results.json").read_text())["mitigations"]
+    assert "<h2>Mitigations</h2>" not in made.page
+    arms = ["control", "style-blind"]
+    out = experiment(tmp_path / "fixes", seeds="2", steps=4, held_out=60, arms=["loophole", *arms])
+    found = json.loads((out / "results.json").read_text())["mitigations"]
+    cards = re.findall(r'<p class="name">([\w-]+): ([\w ]+)</p><p>([^<]*)</p>', build([out], plugins.load())[0])
+    assert [(arm, name) for arm, name, _ in cards] == [(arm, found[arm]["name"]) for arm in arms]
+    assert [html.unescape(said) for *_, said in cards] == [found[arm]["sentence"] for arm in arms]
 
 
 def test_every_arm_has_its_curves_and_every_seed_its_onset(made: Made) -> None:

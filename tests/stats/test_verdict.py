@@ -135,4 +135,5 @@ def test_false_blind_spots_are_rare_on_the_edge_of_the_null():
 )  # fmt: skip
 def test_no_p_value_is_said_to_be_0(p, cell, said):
     assert (small(p), p_value(p)) == (cell, said)
+    assert small(None) == "-"
     assert basis(12, p, p, None) == f"12 seeds, {said}, sign test {cell}"
