@@ -408,7 +408,7 @@ BROKEN_TRAINERS: dict[str, tuple[type[Trainer], str, str]] = {
     "no such source": (OddSource, "trainer", "source is 'air'"),
     "odd determinism": (OddDeterminism, "trainer", "deterministic is 'yes'"),
     "odd options": (OddOptions, "trainer", "not a pydantic model"),
-    "option without a default": (NeedsOption, "trainer", "must be set"),
+    "option without a default": (NeedsOption, "trainer", "Field required"),
     "loose options": (LooseOptions, "trainer", "Options has strict=False"),
     # the protocol
     "no resume": (NoResume, "uninterrupted", "The first call was slots"),
