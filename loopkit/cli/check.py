@@ -88,7 +88,10 @@ def check(
     ready = [name for name in games if not _asks(plugins, name)]
     for name in names or (*ready, *(t for t in trainers if t not in left)):
         start = time.perf_counter()
-        report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
+        with render.Bars() as bars:
+            if bars.terminal:  # a trainer takes a minute or two
+                bars.update(name, "check", 0, 0)
+            report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
         reports.append((report, time.perf_counter() - start))
         if not as_json:
             _print(*reports[-1], verbose, style)
