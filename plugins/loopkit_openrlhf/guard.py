@@ -1,13 +1,16 @@
 """Runs a command in a session of its own, and leaves none of that session's processes behind.
 
-``python guard.py COMMAND...``: standard library only. It stops when the command ends, or when its standard input
+``python guard.py LOCK COMMAND...``: standard library only. It stops when the command ends, or when its standard input
 does, which is when whoever started it is gone, killed even. It then ends, by process id, what the command left in
-the session (a local Ray cluster and its workers, say) and nothing else. Exits with the command's code. Linux.
+the session (a local Ray cluster and its workers, say) and nothing else. What a killed process cannot tidy goes too:
+its shared memory, and its lock on a half-compiled operator, for which the next run would wait for ever. The file LOCK
+is locked until then. Exits with the command's code. Linux.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -34,20 +37,44 @@ def others(session: int) -> list[int]:
     return found
 
 
+def litter(pid: int) -> set[str]:
+    """What would outlive the process: files of shared memory, and locks of PyTorch's compilations."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        rows = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+        found |= {row[5] for row in rows if len(row) == 6}  # a seventh word says that it is deleted
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(entry))
+    compiled = os.environ.get("TORCH_EXTENSIONS_DIR") or "/torch_extensions/"
+    return {name for name in found if name.startswith("/dev/shm/") or (name.endswith("/lock") and compiled in name)}
+
+
+def sweep(left: set[str]) -> None:
+    """Remove what was left, but for what a living process uses."""
+    used = set().union(*(litter(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdecimal())) if left else set()
+    for name in left - used:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
 def wait(command: subprocess.Popen[bytes], seconds: float) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         command.wait(seconds)
 
 
-def clear(session: int, grace: float) -> None:
-    """End what is left of the session: it has ``grace`` seconds to go by itself."""
+def clear(session: int, grace: float, known: set[str]) -> None:
+    """End what is left of the session, which has ``grace`` seconds to go by itself; then its litter, and the known."""
     gentle, end = time.monotonic() + grace, time.monotonic() + PATIENCE
     while (left := others(session)) and time.monotonic() < end:
+        known = known.union(*map(litter, left))
         if time.monotonic() >= gentle:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
+    sweep(known)
 
 
 def main() -> int:
@@ -56,19 +83,23 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
+    lock = open(sys.argv[1], "ab")  # noqa: SIM115 - held until this process ends, and by no child
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
     def own_signals() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
-    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=own_signals)
+    command = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, preexec_fn=own_signals)
     while command.poll() is None:
         if select.select([0], [], [], 0.2)[0] and not os.read(0, 1024):
+            known = set[str]().union(*map(litter, others(os.getpid())))
             command.terminate()
             wait(command, GRACE)
-            clear(os.getpid(), 0.0)
+            clear(os.getpid(), 0.0, known)
             wait(command, GRACE)
             return 128 + signal.SIGTERM
-    clear(os.getpid(), GRACE)
+    clear(os.getpid(), GRACE, set())
     return command.returncode if command.returncode >= 0 else 128 - command.returncode
 
 

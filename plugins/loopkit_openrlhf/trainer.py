@@ -47,6 +47,7 @@ class OpenRlhf(Trainer):
         found = engine.versions(python)
         engine.check_version(found, python, self.options.allow_untested)
         home.mkdir(parents=True, exist_ok=True)
+        engine.await_end(home)
         write_whole(home / "versions.json", to_json(found))
         parts = ["_actor", "_critic"] if self.options.estimator == "gae" else ["_actor"]
         done = checkpoints.resume_from(home, parts)

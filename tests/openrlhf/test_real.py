@@ -3,7 +3,8 @@
     eval "$(tests/openrlhf/make_env.sh)"
     pytest -m acceptance tests/openrlhf/test_real.py --timeout 7200 -s
 
-Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md.
+Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md. Settings
+were chosen on seed 0, by LOOPKIT_OPENRLHF_SEED=0; what is reported is of the default, ``SEED``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tests.toys import setup
 
 HERE = Path(__file__).parent
 PYTHON = HERE / "python-cpu"
+SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "100"))
 KL_LIMIT = 0.005
 """Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
@@ -68,7 +70,7 @@ def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: 
     on_cpu += ["--ds.attn_implementation", "eager", "--ds.zero_stage", "2"]
     options = {
         "run.steps": steps, "run.prompts_per_step": 4, "run.group_size": 8, "run.eval_prompts": 400,
-        "trainer.sleep": "false", "trainer.max_len": 256, "trainer.learning_rate": 1e-3, "trainer.micro_batch": 16,
+        "trainer.sleep": "false", "trainer.max_len": 256, "trainer.learning_rate": 3e-4, "trainer.micro_batch": 16,
         "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
     }  # fmt: skip
     out_words = [
@@ -79,7 +81,18 @@ def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: 
         "--trainer",
         f"openrlhf:{preset}",
     ]
-    out_words += ["--model", str(policy), "--arms", "loophole", "--seeds", "1", "--jobs", "1", "--out", str(out)]
+    out_words += [
+        "--model",
+        str(policy),
+        "--arms",
+        "loophole",
+        "--seeds",
+        f"{SEED}-{SEED}",
+        "--jobs",
+        "1",
+        "--out",
+        str(out),
+    ]
     for name, value in options.items():
         out_words += ["--set", f"{name}={value}"]
     return out_words
@@ -92,7 +105,7 @@ def run(arguments: list[str], **environment: str) -> None:
 
 
 def steps_of(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(row) for row in (out / "loophole-s0" / "steps.jsonl").read_text().splitlines()]
+    return [json.loads(row) for row in (out / f"loophole-s{SEED}" / "steps.jsonl").read_text().splitlines()]
 
 
 def evaluated(out: Path, game: str, run: str, checkpoint: str) -> dict[str, Any]:
@@ -112,8 +125,8 @@ def assert_learned(out: Path, game: str, steps: int) -> None:
     assert not any(r["missing"] or r["surplus"] for r in rows)
     quarter = max(1, steps // 4)
     first, last = (mean(r["rewards"]["paid"] for r in part) for part in (rows[:quarter], rows[-quarter:]))
-    before = headline(evaluated(out, game, "base-s0", "start"), game)
-    after = headline(evaluated(out, game, "loophole-s0", f"step-{steps:06d}"), game)
+    before = headline(evaluated(out, game, f"base-s{SEED}", "start"), game)
+    after = headline(evaluated(out, game, f"loophole-s{SEED}", f"step-{steps:06d}"), game)
     kl = [r["trainer"]["vllm_kl"] for r in rows]
     print(f"{game}: reward {first:.3f} -> {last:.3f}, exploit {before:.3f} -> {after:.3f}, vllm_kl {max(kl):.6f}")
     assert max(kl) < KL_LIMIT
@@ -125,7 +138,7 @@ def assert_learned(out: Path, game: str, steps: int) -> None:
 def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> None:
     run(words(game, "grpo", policy, tmp_path / "out", 24))
     assert_learned(tmp_path / "out", game, 24)
-    checkpoint = tmp_path / "out" / "loophole-s0" / "checkpoints" / "step-000024"
+    checkpoint = tmp_path / "out" / f"loophole-s{SEED}" / "checkpoints" / "step-000024"
     assert (checkpoint / "config.json").exists()
     assert list(checkpoint.glob("*.safetensors"))
 
@@ -150,7 +163,7 @@ def test_a_killed_run_resumes(policy: Path, tmp_path: Path) -> None:
     """Killed by SIGKILL after five steps, with a checkpoint after four; nothing of it stays; the same command ends."""
     arguments = words("context-compliance", "dr-grpo", policy, tmp_path / "out", 8)
     process = subprocess.Popen(arguments, env={**os.environ, engine.VARIABLE: str(PYTHON)})
-    lines = tmp_path / "out" / "loophole-s0" / "steps.jsonl"
+    lines = tmp_path / "out" / f"loophole-s{SEED}" / "steps.jsonl"
     while process.poll() is None and (not lines.exists() or len(lines.read_text().splitlines()) < 5):
         time.sleep(1.0)
     assert process.poll() is None, "it ended before it could be killed"

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -313,19 +314,17 @@ def alive(pid: int) -> bool:
         return False
 
 
-def guarded(*words: str) -> subprocess.Popen[str]:
+def guarded(lock: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, guard.__file__, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, guard.__file__, str(lock), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("end", ["by itself", "its starter goes", "interrupted"])
-def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(
-    end: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(end: str, tmp_path: Path) -> None:
     other = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    process = guarded(sys.executable, "-c", LEAVES.format(0.2 if end == "by itself" else 600))
+    process = guarded(tmp_path / "lock", sys.executable, "-c", LEAVES.format(0.2 if end == "by itself" else 600))
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin, process.stdout:
@@ -342,6 +341,56 @@ def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+LITTERS = """
+import os, sys, time
+from multiprocessing.shared_memory import SharedMemory
+from multiprocessing import resource_tracker
+mine = SharedMemory(sys.argv[1], create=True, size=4096)
+resource_tracker.unregister(mine._name, "shared_memory")
+theirs = SharedMemory(sys.argv[2])
+resource_tracker.unregister(theirs._name, "shared_memory")
+os.makedirs(sys.argv[3])
+lock = os.open(os.path.join(sys.argv[3], "lock"), os.O_CREAT | os.O_EXCL)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_shared_memory_and_locks_of_compilations_go_with_what_was_killed(tmp_path: Path) -> None:
+    mine, compiling = f"loopkit-test-{os.getpid()}", tmp_path / "torch_extensions" / "fused_adam"
+    (tmp_path / "torch_extensions" / "other").mkdir(parents=True)
+    (tmp_path / "torch_extensions" / "other" / "lock").touch()
+    used = SharedMemory(create=True, size=4096)
+    try:
+        process = guarded(tmp_path / "lock", sys.executable, "-c", LITTERS, mine, used.name, str(compiling))
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin, process.stdout:
+            assert process.stdout.readline() == "ready\n"
+            assert (Path("/dev/shm") / mine).exists()
+            assert (compiling / "lock").exists()
+            process.stdin.close()
+            process.wait(60)
+        assert not (Path("/dev/shm") / mine).exists()
+        assert not (compiling / "lock").exists()
+        assert (Path("/dev/shm") / used.name).exists(), "this process uses it"
+        assert (tmp_path / "torch_extensions" / "other" / "lock").exists(), "somebody else's"
+    finally:
+        used.close()
+        used.unlink()
+
+
+def test_a_run_waits_for_the_end_of_the_one_before(tmp_path: Path) -> None:
+    process = guarded(tmp_path / engine.RUNNING, sys.executable, "-c", LEAVES.format(1))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        child = int(process.stdout.readline())
+        engine.await_end(tmp_path)
+        assert not alive(child)
+        assert process.wait(30) == 0
 
 
 # --- runs against the stand-in ------------------------------------------------------------------------------------
