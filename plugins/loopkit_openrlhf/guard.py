@@ -21,6 +21,9 @@ from pathlib import Path
 
 GRACE = 10.0
 """Seconds the command has to end on SIGTERM, and what it left behind to end by itself."""
+LOOK_EVERY = 10.0
+"""Seconds between looks at what the session's processes would leave behind."""
+SHARED = "/dev/shm"
 PATIENCE = 60.0
 """Seconds until what does not die by SIGKILL (it waits for a disk, say) is left alone."""
 
@@ -38,7 +41,7 @@ def others(session: int) -> list[int]:
 
 
 def litter(pid: int) -> set[str]:
-    """What would outlive the process: files of shared memory, and locks of PyTorch's compilations."""
+    """What may outlive the process: files of shared memory, and locks of PyTorch's compilations."""
     found: set[str] = set()
     with contextlib.suppress(OSError):
         rows = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
@@ -48,15 +51,21 @@ def litter(pid: int) -> set[str]:
             with contextlib.suppress(OSError):
                 found.add(os.readlink(entry))
     compiled = os.environ.get("TORCH_EXTENSIONS_DIR") or "/torch_extensions/"
-    return {name for name in found if name.startswith("/dev/shm/") or (name.endswith("/lock") and compiled in name)}
+    return {name for name in found if os.path.dirname(name) == SHARED or (name.endswith("/lock") and compiled in name)}
 
 
-def sweep(left: set[str]) -> None:
-    """Remove what was left, but for what a living process uses."""
+def litters(session: int) -> set[str]:
+    """The litter of a session's other processes."""
+    return set[str]().union(*map(litter, others(session)))
+
+
+def sweep(left: set[str], began: float) -> None:
+    """Remove what was left, but for what a living process uses, and what is older (a model that is kept there, say)."""
     used = set().union(*(litter(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdecimal())) if left else set()
     for name in left - used:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            if os.stat(name).st_ctime >= began:
+                os.unlink(name)
 
 
 def wait(command: subprocess.Popen[bytes], seconds: float) -> None:
@@ -64,17 +73,17 @@ def wait(command: subprocess.Popen[bytes], seconds: float) -> None:
         command.wait(seconds)
 
 
-def clear(session: int, grace: float, known: set[str]) -> None:
-    """End what is left of the session, which has ``grace`` seconds to go by itself; then its litter, and the known."""
-    gentle, end = time.monotonic() + grace, time.monotonic() + PATIENCE
+def clear(session: int, grace: float) -> set[str]:
+    """End what is left of the session, which has ``grace`` seconds to go by itself. Returns its litter."""
+    gentle, end, found = time.monotonic() + grace, time.monotonic() + PATIENCE, set[str]()
     while (left := others(session)) and time.monotonic() < end:
-        known = known.union(*map(litter, left))
+        found |= litters(session)
         if time.monotonic() >= gentle:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    sweep(known)
+    return found
 
 
 def main() -> int:
@@ -90,16 +99,22 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
+    began, looked, left = time.time(), 0.0, set[str]()
     command = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, preexec_fn=own_signals)
-    while command.poll() is None:
-        if select.select([0], [], [], 0.2)[0] and not os.read(0, 1024):
-            known = set[str]().union(*map(litter, others(os.getpid())))
-            command.terminate()
-            wait(command, GRACE)
-            clear(os.getpid(), 0.0, known)
-            wait(command, GRACE)
-            return 128 + signal.SIGTERM
-    clear(os.getpid(), GRACE, set())
+    stopped = False
+    while command.poll() is None and not stopped:
+        stopped = bool(select.select([0], [], [], 0.2)[0]) and not os.read(0, 1024)
+        if stopped or time.monotonic() > looked + LOOK_EVERY:
+            looked = time.monotonic()
+            left |= litters(os.getpid())  # what dies before the end leaves litter as well
+    if stopped:
+        command.terminate()
+        wait(command, GRACE)
+    left |= clear(os.getpid(), 0.0 if stopped else GRACE)
+    wait(command, GRACE)
+    sweep(left, began)
+    if stopped:
+        return 128 + signal.SIGTERM
     return command.returncode if command.returncode >= 0 else 128 - command.returncode
 
 

@@ -42,8 +42,11 @@ from tests.toys import setup
 HERE = Path(__file__).parent
 PYTHON = HERE / "python-cpu"
 SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "100"))
+STEPS = 48
 KL_LIMIT = 0.005
 """Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
+RATES = {"context-compliance": 1e-4, "self-grading": 1e-4}
+"""Learning rates, chosen on seed 0 (docs/openrlhf.md says what was tried)."""
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
 pytestmark = [
     pytest.mark.acceptance,
@@ -69,9 +72,9 @@ def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: 
     on_cpu = ["--vllm.sync_backend", "gloo", "--vllm.enforce_eager", "--vllm.gpu_memory_utilization", "0.06"]
     on_cpu += ["--ds.attn_implementation", "eager", "--ds.zero_stage", "2"]
     options = {
-        "run.steps": steps, "run.prompts_per_step": 4, "run.group_size": 8, "run.eval_prompts": 400,
-        "trainer.sleep": "false", "trainer.max_len": 256, "trainer.learning_rate": 3e-4, "trainer.micro_batch": 16,
-        "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
+        "run.steps": steps, "run.prompts_per_step": 12, "run.group_size": 8, "run.eval_prompts": 400,
+        "trainer.learning_rate": RATES[game], "trainer.micro_batch": 16, "trainer.max_len": 256,
+        "trainer.sleep": "false", "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
     }  # fmt: skip
     out_words = [
         str(Path(sys.executable).with_name("loopkit")),
@@ -136,17 +139,17 @@ def assert_learned(out: Path, game: str, steps: int) -> None:
 
 @pytest.mark.parametrize("game", ["context-compliance", "self-grading"])
 def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> None:
-    run(words(game, "grpo", policy, tmp_path / "out", 24))
-    assert_learned(tmp_path / "out", game, 24)
-    checkpoint = tmp_path / "out" / f"loophole-s{SEED}" / "checkpoints" / "step-000024"
+    run(words(game, "grpo", policy, tmp_path / "out", STEPS))
+    assert_learned(tmp_path / "out", game, STEPS)
+    checkpoint = tmp_path / "out" / f"loophole-s{SEED}" / "checkpoints" / f"step-{STEPS:06d}"
     assert (checkpoint / "config.json").exists()
     assert list(checkpoint.glob("*.safetensors"))
 
 
 def test_weights_that_never_reach_vllm_are_noticed(policy: Path, tmp_path: Path) -> None:
-    run(words("context-compliance", "grpo", policy, tmp_path / "out", 24), LOOPKIT_TEST_STALE="1")
+    run(words("context-compliance", "grpo", policy, tmp_path / "out", STEPS), LOOPKIT_TEST_STALE="1")
     with pytest.raises(AssertionError):
-        assert_learned(tmp_path / "out", "context-compliance", 24)
+        assert_learned(tmp_path / "out", "context-compliance", STEPS)
     assert steps_of(tmp_path / "out")[-1]["trainer"]["vllm_kl"] > KL_LIMIT
 
 

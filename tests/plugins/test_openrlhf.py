@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import mmap
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
-from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -287,7 +288,8 @@ def test_a_refusal_a_dead_referee_and_another_temperature_are_raised(
 
 def test_a_prompt_that_does_not_fit_is_raised_not_cut(agent: ModuleType) -> None:
     message = {"content": "x", "decode": {"temperature": 1.0, "max_tokens": 8}}
-    assert agent.allowed("r", message, params(), 10, 18).max_tokens == 8
+    found = agent.allowed("r", message, params(min_tokens=1), 10, 18)
+    assert (found.max_tokens, found.min_tokens) == (8, 0)
     with pytest.raises(RuntimeError, match="exceed max_len 17"):
         agent.allowed("r", message, params(), 10, 17)
 
@@ -344,42 +346,55 @@ def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(end: str, 
 
 
 LITTERS = """
-import os, sys, time
-from multiprocessing.shared_memory import SharedMemory
-from multiprocessing import resource_tracker
-mine = SharedMemory(sys.argv[1], create=True, size=4096)
-resource_tracker.unregister(mine._name, "shared_memory")
-theirs = SharedMemory(sys.argv[2])
-resource_tracker.unregister(theirs._name, "shared_memory")
-os.makedirs(sys.argv[3])
-lock = os.open(os.path.join(sys.argv[3], "lock"), os.O_CREAT | os.O_EXCL)
+import mmap, os, sys, time
+own, shared, model, compiling = sys.argv[1:]
+def mapped(path):
+    return mmap.mmap(os.open(path, os.O_RDWR), 4096)
+with open(own, "wb") as file:
+    file.write(bytes(4096))
+while not os.path.exists(shared):
+    time.sleep(0.02)
+maps = [mapped(own), mapped(shared), mapped(model)]
+os.makedirs(compiling)
+lock = os.open(os.path.join(compiling, "lock"), os.O_CREAT | os.O_EXCL)
 print("ready", flush=True)
 time.sleep(600)
 """
 
 
 def test_shared_memory_and_locks_of_compilations_go_with_what_was_killed(tmp_path: Path) -> None:
-    mine, compiling = f"loopkit-test-{os.getpid()}", tmp_path / "torch_extensions" / "fused_adam"
-    (tmp_path / "torch_extensions" / "other").mkdir(parents=True)
-    (tmp_path / "torch_extensions" / "other" / "lock").touch()
-    used = SharedMemory(create=True, size=4096)
+    own, shared, model = (
+        Path("/dev/shm") / f"loopkit-test-{name}-{os.getpid()}" for name in ("own", "shared", "model")
+    )
+    compiling, elsewhere = (
+        tmp_path / "torch_extensions" / "fused_adam",
+        tmp_path / "torch_extensions" / "other" / "lock",
+    )
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.touch()
+    model.write_bytes(bytes(4096))
+    time.sleep(0.1)
     try:
-        process = guarded(tmp_path / "lock", sys.executable, "-c", LITTERS, mine, used.name, str(compiling))
+        words = (sys.executable, "-c", LITTERS, *map(str, (own, shared, model, compiling)))
+        process = guarded(tmp_path / "lock", *words)
         assert process.stdin is not None
         assert process.stdout is not None
         with process.stdin, process.stdout:
-            assert process.stdout.readline() == "ready\n"
-            assert (Path("/dev/shm") / mine).exists()
-            assert (compiling / "lock").exists()
-            process.stdin.close()
-            process.wait(60)
-        assert not (Path("/dev/shm") / mine).exists()
+            while not own.exists():
+                time.sleep(0.02)
+            shared.write_bytes(bytes(4096))
+            with shared.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
+                assert process.stdout.readline() == "ready\n"
+                process.stdin.close()
+                process.wait(60)
+        assert not own.exists()
         assert not (compiling / "lock").exists()
-        assert (Path("/dev/shm") / used.name).exists(), "this process uses it"
-        assert (tmp_path / "torch_extensions" / "other" / "lock").exists(), "somebody else's"
+        assert shared.exists(), "this process uses it"
+        assert model.exists(), "it was there before"
+        assert elsewhere.exists(), "nobody that was killed held it"
     finally:
-        used.close()
-        used.unlink()
+        for path in (own, shared, model):
+            path.unlink(missing_ok=True)
 
 
 def test_a_run_waits_for_the_end_of_the_one_before(tmp_path: Path) -> None:
