@@ -59,9 +59,10 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def policy() -> Path:
     """An embedded policy with heads of 32 numbers, which vLLM's CPU kernels want; kept in the cache."""
-    target = tiny.cache_dir() / "openrlhf-tiny"
+    settings = Settings(heads=3, steps=2700)
+    target = tiny.cache_dir() / f"openrlhf-tiny-{settings.steps}"
     if not (target / RECORD).exists():
-        plugins, settings = registry.load(), Settings(heads=3, steps=900)
+        plugins = registry.load()
         games = {name: build_game(plugins, name, {}) for name in ("context-compliance", "self-grading")}
         tiny.train(new_policy(games, settings), games, settings, target, lambda done, total: None)
     return target
