@@ -23,7 +23,7 @@ from loopkit.runner import checkpoint_of
 from loopkit.scoring import Setup
 from loopkit.stats import seeds as over_seeds
 from loopkit.stats import verdict as verdicts
-from loopkit.stats.mitigation import Mitigation, paired, told
+from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired, told
 from loopkit.stats.onset import Discovery, discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Verdict
@@ -111,6 +111,12 @@ class Results:
         honest = self.honest if self.honest in measures else None
         return paired(arm, own, loophole, base, self.headline, honest, blank)
 
+    def no_verdict(self) -> str:
+        """Why ``verdict`` is None."""
+        if self.checked.status != "proven":
+            return f"the game is {self.checked.status} ({'; '.join(self.checked.reasons)})"
+        return UNMEASURED if {"loophole", BASE} <= set(self.arms) else "there is no arm called loophole"
+
     def moved(self) -> list[str]:
         """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
         more than STILL.
@@ -148,6 +154,7 @@ class Results:
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
+            "no_verdict": None if self.verdict or self.shortcut else self.no_verdict(),
             "mitigations": {
                 arm: (asdict(m) if m else {"name": "no verdict", "p": None}) | {"sentence": told(arm, m)}
                 for arm, m in self.mitigations.items()
@@ -241,22 +248,30 @@ def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
 
 
 def _with_verdict(results: Results, setup: Setup) -> Results:
-    """The verdict on ``loophole`` against base and control; None of an unproven game, or without such an arm."""
+    """The verdict on ``loophole`` against base and control, over the seeds in which all of it was measured; None of an
+    unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
+    """
     if results.checked.status != "proven" or not {"loophole", BASE} <= set(results.arms):
         return results
+    against = [arm for arm in (BASE, "control") if arm in results.arms]
+    measures = [results.headline, "task", *(m for m in ("observed",) if not results._blank(m))]
+    values = {(a, m): results.values(a, m) for a in ("loophole", *against) for m in measures}
+    whole = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
+    if not whole:
+        return results
 
-    def difference(measure: str, a: str, b: str) -> list[float]:
-        pairs = zip(results.values(a, measure), results.values(b, measure), strict=True)
+    def difference(measure: str, arm: str) -> list[float]:
+        pairs = [(values["loophole", measure][i], values[arm, measure][i]) for i in whole]
         return [x - y for x, y in pairs if x is not None and y is not None]
 
-    control = "control" in results.arms
+    control = "control" in against
     verdict = verdicts.verdict(
-        difference(results.headline, "loophole", BASE),
-        difference(results.headline, "loophole", "control") if control else None,
-        difference("task", "loophole", BASE),
-        difference("observed", "loophole", BASE),
+        difference(results.headline, BASE),
+        difference(results.headline, "control") if control else None,
+        difference("task", BASE),
+        difference("observed", BASE) if "observed" in measures else None,
         observed_is_paid=setup.game.observed_is_paid,
-        task_vs_control=difference("task", "loophole", "control") if control else None,
+        task_vs_control=difference("task", "control") if control else None,
     )
     return replace(results, verdict=verdict)
 

@@ -204,6 +204,31 @@ def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path)
     assert "honest holds" in blind.components  # the game names helps_allowed
 
 
+def test_a_verdict_rests_on_the_seeds_in_which_all_was_measured(tmp_path: Path) -> None:
+    given: Given = {(BASE, 2): {"task": None}, ("loophole", 4): {"observed": None}}
+    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, given)
+    assert found.verdict is not None
+    assert found.verdict.seeds == 3
+    assert "Verdict. Blind spot" in report(found, spec, "plain")
+
+
+def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> None:
+    arms = ("loophole", "control", BASE)
+    found, _ = judged(
+        tmp_path, {"loophole": {}, "control": {}}, {(arm, s): {"observed": None} for arm in arms for s in range(5)}
+    )
+    assert found.verdict is not None
+    assert found.verdict.seeds == 5
+    assert not any(test.startswith("observed") for test in found.verdict.components)
+
+
+def test_without_one_whole_seed_there_is_no_verdict_and_it_says_why(tmp_path: Path) -> None:
+    given: Given = {("loophole", s): {"task": None} for s in range(5)}
+    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, given)
+    assert found.json()["verdict"] is None
+    assert "No verdict: in no seed was all measured that it would rest on." in report(found, spec, "plain")
+
+
 def test_control_alone_has_its_verdict_in_results_only(tmp_path: Path) -> None:
     found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, {})
     assert found.json()["mitigations"]["control"]["name"] == "closes"

@@ -246,14 +246,14 @@ def report(results: Results, spec: RunSpec, style: str) -> str:
     if left := [d for d in results.detectors if d not in (*detectors, *results.unmeasured)]:
         parts.append(f"Left out, within {100 * STILL:.0f} points of base in every run: {', '.join(left)}.")
     parts.append(_legend(results, spec))
-    if results.verdict is not None:
-        parts.append(f"Verdict. {results.verdict.sentence()}")
-        if results.fixes != ("control",):  # of control alone the verdict speaks
-            parts += [f"Mitigation. {told(arm, found)}" for arm, found in results.mitigations.items()]
-    elif results.shortcut is not None:
+    if results.shortcut is not None:
         parts += own.found(results, style)
-    elif results.checked.status != "proven":
-        parts.append(f"No verdict: the game is unproven ({'; '.join(results.checked.reasons)}).")
+    elif results.verdict is None:
+        parts.append(f"No verdict: {results.no_verdict()}.")
+    else:
+        parts.append(f"Verdict. {results.verdict.sentence()}")
+    if results.fixes != ("control",):  # of control alone the verdict speaks
+        parts += [f"Mitigation. {told(arm, found)}" for arm, found in results.mitigations.items()]
     return "\n\n".join(parts)
 
 

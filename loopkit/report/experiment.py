@@ -81,7 +81,7 @@ def _verdict(e: ExperimentData) -> dict[str, Any]:
     if found is None and results.get("shortcut"):
         return shortcut.verdict(results["shortcut"], checked["status"])
     if found is None:
-        why = "; ".join(checked["reasons"]) if checked["status"] != "proven" else "it has no arm called loophole"
+        why = results.get("no_verdict") or "; ".join(checked["reasons"])
         return {"name": "no verdict", "sentence": f"No verdict: {why}.", "rests": [], "p": None}
     rests = [
         {"test": test, "estimate": _points(c["estimate"]), "p": p_value(c["p"]), "shown": c["p"] <= 0.05}

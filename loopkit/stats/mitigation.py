@@ -64,6 +64,9 @@ def decide(exploit: Exploit, elsewhere: Elsewhere, task: Task, honest: Honest) -
     raise AssertionError("the last row of TABLE fits all")
 
 
+UNMEASURED = "in no seed was all measured that it would rest on"
+
+
 @dataclass(frozen=True, slots=True)
 class Mitigation:
     """A mitigation's verdict over ``seeds`` runs with all it rests on."""
@@ -238,4 +241,4 @@ def paired(
 
 def told(arm: str, found: Mitigation | None) -> str:
     """The sentence on an arm, whether or not there is a verdict."""
-    return found.sentence() if found else f"{arm}, no verdict: in no seed was all measured that it would rest on."
+    return found.sentence() if found else f"{arm}, no verdict: {UNMEASURED}."

@@ -112,8 +112,7 @@ def verdict_of(results: Results, keys: Mapping[str, str]) -> Verdict:
     """The verdict on the loophole, or why there is none."""
     found = results.verdict
     if found is None:
-        reason = f"the game is {results.checked.status}: {'; '.join(results.checked.reasons)}"
-        return Verdict(keys=dict(keys), name="no verdict", sentence=f"No verdict: {reason}.")
+        return Verdict(keys=dict(keys), name="no verdict", sentence=f"No verdict: {results.no_verdict()}.")
     return from_tests(found, keys)
 
 

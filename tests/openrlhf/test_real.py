@@ -285,3 +285,39 @@ def plan(game: str, options: OpenRlhfOptions) -> list[str]:
         options, start="Qwen/Qwen3-4B", seed=0, source=source, decodes=decodes, home=Path("/home/user/run"),
         resume=False,
     )  # fmt: skip
+
+
+SHAPES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    "1 GPU": ({"gpus": 1}, (1, 1, 2)),
+    "4 GPUs": ({"gpus": 4}, (4, 4, 3)),
+    "4 GPUs in halves": ({"gpus": 4, "colocate": False}, (2, 2, 3)),
+    "8 GPUs in halves, engines of 2": ({"gpus": 8, "colocate": False, "tensor_parallel": 2}, (4, 2, 3)),
+    "2 nodes": ({"gpus": 8, "nodes": 2, "host": "10.0.0.1", "ray_address": "10.0.0.1:6379"}, (8, 16, 3)),
+    "KL in halves": ({"gpus": 4, "colocate": False, "beta": 0.01}, (2, 2, 3)),
+}
+"""Options, and what OpenRLHF must read: GPUs a node that learn (PPO in halves: half of them), engines, ZeRO stage."""
+
+
+def test_plans_for_every_shape_pass_openrlhfs_parser() -> None:
+    plans = {
+        (shape, preset): plan("self-grading", OpenRlhfOptions(estimator=estimator, **SHAPES[shape][0]))
+        for shape in SHAPES
+        for preset, estimator in loopkit_openrlhf.ESTIMATORS.items()
+    }
+    folder = str(Path(loopkit_openrlhf.__file__).parent)
+    done = subprocess.run(
+        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    parsed = json.loads(done.stdout.splitlines()[-1])
+    for (shape, preset), args in zip(plans, parsed, strict=True):
+        given, (learning, engines, stage) = SHAPES[shape]
+        halved = preset == "ppo" and not given.get("colocate", True)
+        actor = learning // 2 if halved else learning
+        assert args["actor"]["num_gpus_per_node"] == actor, (shape, preset)
+        assert args["actor"]["num_nodes"] == given.get("nodes", 1)
+        assert args["vllm"]["num_engines"] == engines
+        assert args["vllm"]["tensor_parallel_size"] == given.get("tensor_parallel", 1)
+        assert args["train"]["colocate_all"] == given.get("colocate", True)
+        assert args["ds"]["zero_stage"] == (2 if actor == 1 else stage)
+        assert args["algo"]["kl"]["init_coef"] == given.get("beta", 0.0)

@@ -25,6 +25,7 @@ import pytest
 from loopkit_openrlhf import checkpoints, engine, guard
 from loopkit_openrlhf.command import GUARDED, OpenRlhfOptions, command, layout
 from loopkit_openrlhf.desk import Desk
+from loopkit_openrlhf.diagnose import INSTALL, _nvcc
 from loopkit_openrlhf.trainer import HOME, OpenRlhf
 
 from loopkit import plugins as registry
@@ -40,6 +41,7 @@ from tests.openrlhf.speaking import Engine, Tokenizer
 from tests.policy.small import Ledger
 from tests.toys import setup
 
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "openrlhf.md").read_text(encoding="utf-8")
 STANDIN = Path(__file__).parent.parent / "openrlhf" / "standin"
 PLUGINS = registry.load()
 P, G = 4, 2
@@ -105,6 +107,8 @@ def test_sizes_and_defaults_are_the_runs() -> None:
         ({"gpus": 8, "nodes": 2}, (8, 8, 16)),
         ({"gpus": 8, "colocate": False}, (4, 4, 4)),
         ({"gpus": 8, "colocate": False, "estimator": "gae"}, (2, 2, 4)),
+        ({"gpus": 8, "colocate": False, "tensor_parallel": 2}, (4, 4, 2)),
+        ({"gpus": 8, "nodes": 2, "colocate": False}, (4, 4, 8)),
     ],
 )
 def test_layout(given: dict[str, Any], parts: tuple[int, int, int]) -> None:
@@ -121,8 +125,13 @@ def test_layout(given: dict[str, Any], parts: tuple[int, int, int]) -> None:
     [
         ({"gpus": 4, "tensor_parallel": 3}, "whole vLLM engines"),
         ({"gpus": 1, "colocate": False}, "too few to part"),
+        ({"gpus": 8, "colocate": False, "tensor_parallel": 3}, "a divisor of 4"),
         ({"nodes": 2}, "2 nodes need trainer.host"),
-        ({"micro_batch": 3}, "not whole micro-batches"),
+        ({"nodes": 2, "ray_address": "h:1", "host": "0.0.0.0"}, "2 nodes need trainer.host"),
+        ({"micro_batch": 3}, r"prompts_per_step to a multiple of 3, or trainer\.micro_batch=2\."),
+        ({"gpus": 3}, r"prompts_per_step to a multiple of 3\."),
+        ({"max_len": 32}, "run.max_tokens lower"),
+        ({"engine_args": ["--ds.zero_stage 3"]}, r'two words: \["--ds\.zero_stage", "3"\]'),
         ({"engine_args": ["3"]}, "no flag"),
         ({"engine_args": ["--data.max_len=3"]}, "the run's own"),
         ({"engine_args": ["--rollout.top_p", "0.5"]}, "the run's own"),
@@ -559,9 +568,40 @@ def test_doctor_says_what_is_missing_and_how_to_install_it(call: Any, standin: C
     code, out = call("doctor", "--trainer", "openrlhf", "--set", f"trainer.python={sys.executable}")
     assert code == 1
     assert "has no OpenRLHF" in out
-    assert "pip install 'openrlhf[vllm]==0.11.2'" in out
+    assert out.count(INSTALL) == 1
     code, out = call("doctor", "--json", "--trainer", "openrlhf:grpo", "--set", f"trainer.python={standin('0.11.2')}")
     found = json.loads(out)
     assert found["found"]["package openrlhf"] == "0.11.2"
     assert not [p for p in found["problems"] if p["what"] == "tested with"]
     assert call("doctor", "--trainer", "grpo")[0] == 0
+
+
+def test_the_page_installs_as_the_doctor_says() -> None:
+    lines = [row.strip() for row in INSTALL.splitlines() if row.startswith("  ")]
+    assert len(lines) == 5
+    assert "```sh\n" + "\n".join(lines) + "\n```" in PAGE
+
+
+def test_shell_scripts_of_the_page_are_bash() -> None:
+    found = PAGE.split("```sh\n")[1:]
+    assert any("#SBATCH" in text for text in found)
+    for text in found:
+        subprocess.run(["bash", "-n"], input=text.partition("```")[0], text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "what", "why"),
+    [("13.1", "release 13.1", ""), ("12.8", "release 12.8", "CUDA 13.0"), ("", "none", "CUDA_HOME")],
+)
+def test_a_cuda_compiler_must_be_of_the_major_version_of_torchs(
+    tmp_path: Path, release: str, what: str, why: str
+) -> None:
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    if release:
+        nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+        nvcc.chmod(0o755)
+    found, problem = _nvcc({"built for": "13.0", "toolkit": str(tmp_path)})
+    assert what in found
+    assert why in problem
+    assert bool(problem) == bool(why)

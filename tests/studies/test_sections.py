@@ -263,4 +263,4 @@ def test_an_unproven_game_gets_no_verdict(tmp_path: Path) -> None:
     study = fill(small("mitigations", tmp_path), learns)
     study.grid.checked["self-grading"] = Report("self-grading", "unproven", (), ("no control",))
     (verdict,) = sections(study).section("verdicts").items
-    assert verdict.sentence == "No verdict: the game is unproven: no control."
+    assert verdict.sentence == "No verdict: the game is unproven (no control)."
