@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -172,17 +173,22 @@ def _curve(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
 
 def _onsets(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
     groups = s["groups"]
+    apart = 0.7 / max(4, *(len(g["onsets"]) for g in groups))  # 1 is between groups
 
     def draw(axes: Axes) -> None:
         for k, group in enumerate(groups):
+            at: Counter[float] = Counter()
             for seed in group["onsets"]:
                 censored = seed["value"] is None
-                axes.plot([group["steps"] if censored else seed["value"]], [len(groups) - 1 - k], markersize=8,
+                step = group["steps"] if censored else seed["value"]
+                height = len(groups) - 1 - k + apart * at[step]  # seeds of one step stand upon each other
+                at[step] += 1
+                axes.plot([step], [height], markersize=8,
                           marker=">" if censored else "o", color=charts.SERIES[k % 8], linestyle="",
                           markerfacecolor="none" if censored else charts.SERIES[k % 8])  # fmt: skip
         axes.set_yticks(range(len(groups)), [g["name"] for g in reversed(groups)])
-        axes.set_ylim(-0.6, len(groups) - 0.4)
-        axes.set_xlim(left=0)
+        axes.set_ylim(-0.4, len(groups) - 0.1)
+        axes.set_xlim(0, 1.04 * max(g["steps"] for g in groups))
         axes.set_xlabel("step of onset")
 
     rows = [

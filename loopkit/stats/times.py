@@ -115,17 +115,15 @@ class Catalysis:
         """One plain sentence that claims what was tested, and no more."""
         alone, control = self.against_alone, self.against_control
         means = (alone.a.restricted_mean, alone.b.restricted_mean, control.b.restricted_mean)
-        counts = "/".join(
-            f"{round(t.reached.value * t.reached.n)} of {t.reached.n}" for t in (alone.a, alone.b, control.b)
-        )
-        starts = "/".join(f"{100 * self.start_rates[k].value:.1f}" for k in STARTS)
+        counts = ", ".join(str(round(t.reached.value * t.reached.n)) for t in (alone.a, alone.b, control.b))
+        starts = ", ".join(f"{100 * self.start_rates[k].value:.1f}" for k in STARTS)
         body = "onset of B after A, alone, and after control-A: restricted means {:.1f}, {:.1f}, {:.1f} steps".format(
             *means
         )
         short = "" if self.least_p <= ALPHA else f"; so few seeds cannot go below p = {small(self.least_p)}"
         return (
-            f"{self.name.capitalize()}: {body} (reached by {counts} seeds within {alone.a.horizon} steps; exploit rate "
-            f"at the start {starts} %; {p_value(self.p)}{short})."
+            f"{self.name.capitalize()}: {body} (reached within {alone.a.horizon} steps by {counts} of "
+            f"{alone.a.reached.n} seeds; exploit rate at the start {starts} %; {p_value(self.p)}{short})."
         )
 
 

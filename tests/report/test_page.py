@@ -50,7 +50,7 @@ def test_every_fix_has_its_card_and_control_alone_has_none(made: Made, tmp_path:
     arms = ["control", "style-blind"]
     out = experiment(tmp_path / "fixes", seeds="2", steps=4, held_out=60, arms=["loophole", *arms])
     found = json.loads((out / "results.json").read_text())["mitigations"]
-    cards = re.findall(r'<p class="name">([\w-]+): ([\w ]+)</p><p>([^<]*)</p>', build([out], plugins.load())[0])
+    cards = re.findall(r'<p class="name of">([\w-]+): ([\w ]+)</p><p>([^<]*)</p>', build([out], plugins.load())[0])
     assert [(arm, name) for arm, name, _ in cards] == [(arm, found[arm]["name"]) for arm in arms]
     assert [html.unescape(said) for *_, said in cards] == [found[arm]["sentence"] for arm in arms]
 

@@ -80,8 +80,8 @@ def test_catalysis_needs_both_comparisons():
     assert catalysis(SOON, SOON, LATE, 40, starts(5)).name == "not shown"
     assert found.start_rates["alone"].value == pytest.approx(0.1)
     assert found.sentence() == (
-        "Catalysed: onset of B after A, alone, and after control-A: restricted means 7.0, 25.0, 25.0 steps (reached by "
-        "5 of 5/5 of 5/5 of 5 seeds within 40 steps; exploit rate at the start 10.0/10.0/10.0 %; p = 0.004)."
+        "Catalysed: onset of B after A, alone, and after control-A: restricted means 7.0, 25.0, 25.0 steps (reached "
+        "within 40 steps by 5, 5, 5 of 5 seeds; exploit rate at the start 10.0, 10.0, 10.0 %; p = 0.004)."
     )
 
 
