@@ -560,8 +560,31 @@ def test_dry_run_prints_dataset_agent_file_and_command(call: Any, tmp_path: Path
     assert "1 at a time" in out, "each run wants every GPU"
     assert "prompts.jsonl: 32 rows" in out
     assert "class AgentExecutor(AgentExecutorBase):" in out
-    assert "-m openrlhf.cli.train_ppo_ray --actor.model_name_or_path tiny" in out
+    assert "-m openrlhf.cli.train_ppo_ray \\\n  --actor.model_name_or_path tiny \\\n" in out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("trainer.python=nowhere", "no interpreter 'nowhere'"),
+        ("trainer.python={old}", "0.9.0, and this plugin was tested with"),
+        ('trainer.engine_args=["--nosuch", "1"]', "OpenRLHF has no option --nosuch"),
+        ("trainer.micro_batch=7", "micro_batch"),
+    ],
+)
+def test_what_would_stop_training_is_said_before_anything_is_evaluated(
+    capsys: pytest.CaptureFixture[str], standin: Callable[[str], str], tmp_path: Path, option: str, why: str
+) -> None:
+    words = ["run", "--game", "self-grading", "--trainer", "openrlhf:grpo", "--out", str(tmp_path / "out"), "--set"]
+    here = ["--set", f"trainer.python={standin('0.11.2')}"] if "python" not in option else []
+    old = standin("0.9.0") if "{old}" in option else ""
+    with pytest.raises(SystemExit) as end:
+        main([*words, option.replace("{old}", old), *here, "--set", "run.steps=2", "--set", "run.eval_prompts=8"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert end.value.code == 2
+    assert why in said
+    assert not list((tmp_path / "out").glob("*/eval"))
 
 
 def test_doctor_says_what_is_missing_and_how_to_install_it(call: Any, standin: Callable[[str], str]) -> None:
