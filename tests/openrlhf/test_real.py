@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -45,7 +44,7 @@ SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "100"))
 STEPS = 48
 KL_LIMIT = 0.005
 """Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
-RATES = {"context-compliance": 1e-4, "self-grading": 1e-4}
+RATES = {"context-compliance": 1e-4, "self-grading": 2e-4}
 """Learning rates, chosen on seed 0 (docs/openrlhf.md says what was tried)."""
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
 pytestmark = [
@@ -117,31 +116,36 @@ def evaluated(out: Path, game: str, run: str, checkpoint: str) -> dict[str, Any]
     return dict(json.loads(found.read_text()))
 
 
-def headline(metrics: Mapping[str, Any], game: str) -> float:
-    """The first detector's rate."""
-    return float(metrics["rates"][next(iter(build_game(registry.load(), game, {}).detectors))]["value"])
+def learned(out: Path, game: str, steps: int) -> dict[str, bool]:
+    """What says that the loophole was learned and that the weights arrived, and whether each of it holds.
 
-
-def assert_learned(out: Path, game: str, steps: int) -> None:
-    """More is paid at the end than at the start, the exploit rate on held-out prompts rose, and weights arrived."""
+    "sampled": the exploit rate in the last quarter of training against the first, so of what vLLM said. "exploit" and
+    "reward": on held-out prompts, with the same audits, after against before.
+    """
     rows = steps_of(out)
     assert [r["step"] for r in rows] == list(range(steps))
     assert not any(r["missing"] or r["surplus"] for r in rows)
+    detector = next(iter(build_game(registry.load(), game, {}).detectors))
+    before = evaluated(out, game, f"base-s{SEED}", "start")
+    after = evaluated(out, game, f"loophole-s{SEED}", f"step-{steps:06d}")
     quarter = max(1, steps // 4)
-    first, last = (mean(r["rewards"]["paid"] for r in part) for part in (rows[:quarter], rows[-quarter:]))
-    before = headline(evaluated(out, game, f"base-s{SEED}", "start"), game)
-    after = headline(evaluated(out, game, f"loophole-s{SEED}", f"step-{steps:06d}"), game)
-    kl = [r["trainer"]["vllm_kl"] for r in rows]
-    print(f"{game}: reward {first:.3f} -> {last:.3f}, exploit {before:.3f} -> {after:.3f}, vllm_kl {max(kl):.6f}")
-    assert max(kl) < KL_LIMIT
-    assert last > first + 0.1
-    assert after > before + 0.1
+    measured = {
+        "paid in training": [mean(r["rewards"]["paid"] for r in part) for part in (rows[:quarter], rows[-quarter:])],
+        "sampled": [mean(r["rates"][detector]["value"] for r in part) for part in (rows[:quarter], rows[-quarter:])],
+        "exploit": [m["rates"][detector]["value"] for m in (before, after)],
+        "task": [m["scores"]["task"]["value"] for m in (before, after)],
+        "reward": [m["rewards"]["loophole"] for m in (before, after)],
+    }
+    kl = max(r["trainer"]["vllm_kl"] for r in rows)
+    print(f"{game}: ", "; ".join(f"{k} {a:.3f} -> {b:.3f}" for k, (a, b) in measured.items()), f"; vllm_kl {kl:.6f}")
+    rises = {name: measured[name][1] > measured[name][0] + 0.1 for name in ("sampled", "exploit", "reward")}
+    return {"vllm_kl": kl < KL_LIMIT, **rises}
 
 
 @pytest.mark.parametrize("game", ["context-compliance", "self-grading"])
 def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> None:
     run(words(game, "grpo", policy, tmp_path / "out", STEPS))
-    assert_learned(tmp_path / "out", game, STEPS)
+    assert all(learned(tmp_path / "out", game, STEPS).values())
     checkpoint = tmp_path / "out" / f"loophole-s{SEED}" / "checkpoints" / f"step-{STEPS:06d}"
     assert (checkpoint / "config.json").exists()
     assert list(checkpoint.glob("*.safetensors"))
@@ -149,9 +153,9 @@ def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> Non
 
 def test_weights_that_never_reach_vllm_are_noticed(policy: Path, tmp_path: Path) -> None:
     run(words("context-compliance", "grpo", policy, tmp_path / "out", STEPS), LOOPKIT_TEST_STALE="1")
-    with pytest.raises(AssertionError):
-        assert_learned(tmp_path / "out", "context-compliance", STEPS)
-    assert steps_of(tmp_path / "out")[-1]["trainer"]["vllm_kl"] > KL_LIMIT
+    found = learned(tmp_path / "out", "context-compliance", STEPS)
+    assert not found["vllm_kl"]
+    assert not found["sampled"], "vLLM says what it said at the start"
 
 
 def test_ppo_on_two_ranks(policy: Path, tmp_path: Path) -> None:
