@@ -300,7 +300,10 @@ def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any
                 parts.append(f"{where} has no option {name!r}. {nearest(name, model.model_fields)}")
             elif not name:  # said by the model's own validator, of the whole
                 parts.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}.")
+            elif fault["type"] == "missing":
+                field = model.model_fields.get(name)
+                what = f": {field.description}" if field and field.description else ""
+                parts.append(f"{where}.{name} must be set{what}.")
             else:
-                given = f" (given: {fault['input']!r})" if fault["type"] != "missing" else ""
-                parts.append(f"{where}.{name}: {fault['msg']}{given}.")
+                parts.append(f"{where}.{name}: {fault['msg']} (given: {fault['input']!r}).")
         raise UsageError(" ".join(parts)) from error

@@ -1,4 +1,4 @@
-"""Shell completion: what is offered where, by click's own machinery; and once by a real bash on a real terminal."""
+"""Shell completion: what is offered where, by click's own machinery; and once by each real shell that is installed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.shell_completion import get_completion_class
 
-from loopkit.cli import cli, complete
+from loopkit.cli import COMMANDS, cli, complete
 from tests.dists import environment, hook, install, loopkit, on_path
 from tests.test_public import loaded
 
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 GAMES = ["context-compliance", "proxy-metric", "reward-tampering", "self-grading"]
 
 
@@ -79,6 +82,20 @@ def test_a_path_is_left_to_the_shell() -> None:
         assert item.type == "file"
 
 
+def test_a_path_that_is_there_goes_before_the_name_of_a_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert offered("eval", "ru") == ["run"]
+    (tmp_path / "runs").mkdir()
+    assert offered("eval", "ru") == ["ru"]  # a path, for the shell to complete
+    assert set(offered("eval", "")) == {"openai", "run", "tiny"}
+
+
+def test_a_command_is_offered_with_the_line_that_help_has() -> None:
+    made: Any = get_completion_class("fish")
+    found = made(cli, {}, "loopkit", complete.VARIABLE).get_completions([], "ru")
+    assert [(item.value, item.help) for item in found] == [("run", COMMANDS["run"][1])]
+
+
 def test_names_of_installed_plugins_are_offered_and_a_broken_one_breaks_nothing(tmp_path: Path) -> None:
     channel = hook("channels", "'self-grading/mended', 'mended:Mended'") + hook("trainers", "'grow', 'mended:Grow'")
     install(tmp_path, "mended", channel)
@@ -110,7 +127,7 @@ def test_bash_splits_words_at_colons_and_equals(
 
 
 @pytest.mark.parametrize("shell", complete.SHELLS)
-def test_the_script_is_clicks_own(shell: str) -> None:
+def test_the_script_asks_for_its_shell(shell: str) -> None:
     done = loopkit("completion", shell)
     assert done.returncode == 0, done.stderr
     assert f"{complete.VARIABLE}={shell}_complete" in done.stdout
@@ -135,24 +152,70 @@ def test_completing_loads_nothing_heavy(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 def test_a_real_bash_completes(tmp_path: Path) -> None:
     """On a terminal of its own: names are typed in part, then Tab."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    own = {**environment(), "PATH": path, "PS1": "$ ", "TERM": "dumb", "HISTFILE": ""}
-    terminal, inner = pty.openpty()
-    shell = subprocess.Popen(
-        ["bash", "--noprofile", "--norc", "-i"], stdin=inner, stdout=inner, stderr=inner, env=own, cwd=tmp_path,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(inner)
-    try:
+    with terminal_of(["bash", "--noprofile", "--norc", "-i"], tmp_path) as terminal:
         _type(terminal, "bind 'set enable-bracketed-paste off'; bind 'set bell-style none'; echo rea'dy'\n", "ready")
         _type(terminal, "eval \"$(loopkit completion bash)\"; echo comp'lete'\n", "complete\r\n")
         _type(terminal, "loopkit run --game self\t", "--game self-grading ")
         _type(terminal, "--trainer openrlhf:pp\t", "--trainer openrlhf:ppo ")
         _type(terminal, "--arms loophole,au\t", "--arms loophole,audit ")
         _type(terminal, "--model=ti\t", "--model=tiny ")
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_a_real_zsh_completes(tmp_path: Path) -> None:
+    keys = "zle -N show; show() { print -r -- \"<<$BUFFER>>\"; BUFFER= }; bindkey '^X' show"
+    typed = {
+        "loopkit run --game self": "--game self-grading ",
+        "loopkit run --game=self": "--game=self-grading ",
+        "loopkit run --arms=loophole,cont": "--arms=loophole,control ",
+        "loopkit run --data=ro": "--data=rows.jsonl ",
+        "loopkit run --trainer=openrlhf:pp": "--trainer=openrlhf:ppo ",
+    }
+    (tmp_path / "rows.jsonl").touch()
+    with terminal_of(["zsh", "-f", "-i"], tmp_path) as terminal:
+        _type(terminal, f"autoload -Uz compinit; compinit -u -D; {keys}; echo rea'dy'\n", "ready")
+        _type(terminal, "eval \"$(loopkit completion zsh)\"; echo comp'lete'\n", "complete\r\n")
+        for line, expected in typed.items():
+            _type(terminal, f"{line}\t\x18", f"<<loopkit run {expected}>>")
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+def test_a_real_fish_completes(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").touch()
+    script = loopkit("completion", "fish")
+    typed = {
+        "loopkit run --game self": ["self-grading"],
+        "loopkit run --game=self": ["--game=self-grading"],
+        "loopkit run --arms loophole,": ["loophole,control", "loophole,placebo"],
+        "loopkit run --data ro": ["rows.jsonl"],
+        "loopkit run --data=ro": ["--data=rows.jsonl"],
+        "loopkit ru": [f"run\t{COMMANDS['run'][1]}"],
+    }
+    asked = "".join(f"complete -C '{line}'; echo =\n" for line in typed)
+    own = {**environment(), "PATH": PATH, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["fish", "--no-config"], input=f"{script.stdout}\n{asked}", capture_output=True, text=True, env=own,
+        cwd=tmp_path, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [part.split("\n")[:-1] for part in done.stdout.split("=\n")[:-1]]
+    assert found == list(typed.values())
+
+
+@contextmanager
+def terminal_of(shell: list[str], folder: Path) -> Iterator[int]:
+    """A shell on a terminal of its own, without its user's settings: the end to type at."""
+    own = {**environment(), "PATH": PATH, "PS1": "$ ", "TERM": "dumb", "HISTFILE": ""}
+    terminal, inner = pty.openpty()
+    process = subprocess.Popen(
+        shell, stdin=inner, stdout=inner, stderr=inner, env=own, cwd=folder, start_new_session=True
+    )
+    os.close(inner)
+    try:
+        yield terminal
     finally:
-        shell.kill()
-        shell.wait()
+        process.kill()
+        process.wait()
         os.close(terminal)
 
 

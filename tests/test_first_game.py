@@ -11,7 +11,8 @@ import pytest
 
 from loopkit import Options, check_game
 from loopkit.new import game_files
-from tests.pages import FILE, ROOT, follow, same_experiment, write_files
+from tests.dists import loopkit
+from tests.pages import FILE, ROOT, commands, follow, same_experiment, write_files
 
 PAGE = ROOT / "docs/first-game.md"
 
@@ -22,6 +23,12 @@ def test_the_files_are_those_that_loopkit_new_writes(tmp_path: Path) -> None:
         name: text.removeprefix(f"# {name}\n") for name, text in write_files(PAGE, tmp_path).items() if name in made
     }
     assert shown == {name: made[name] for name in ("pyproject.toml", "loopkit_compare.py")}
+
+
+def test_the_page_shows_what_loopkit_new_prints(tmp_path: Path) -> None:
+    command, expected = next(commands(PAGE))
+    assert command == "loopkit new game compare"
+    assert loopkit("new", "game", "compare", cwd=tmp_path).stdout == expected
 
 
 def test_the_game_is_short_proven_and_fails_where_the_page_says_so(

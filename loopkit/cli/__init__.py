@@ -9,6 +9,7 @@ import traceback
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from loopkit import __version__
 from loopkit.contain import harmless
@@ -65,15 +66,24 @@ class Group(click.Group):
             raise PluginError(f"there is a command {name!r} already: choose another name")
         super().add_command(command, name)
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def described(self, context: click.Context) -> list[tuple[str, str]]:
+        """Names with a line each, without importing the commands of loopkit."""
         rows = [(name, text) for name, (_, text) in COMMANDS.items()]
         rows += [
             (name, command.get_short_help_str())
             for name in self.list_commands(context)
             if name not in COMMANDS and (command := self.get_command(context, name))
         ]
+        return rows
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(self.described(context))
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        rows = self.described(context)
+        commands = [CompletionItem(name, help=text) for name, text in rows if name.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, context, incomplete)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(context, args[0]) is None:
@@ -126,4 +136,5 @@ def _complain(text: str) -> None:
     """One paragraph, without control characters that a model or a file may have put into it."""
     import textwrap
 
-    click.echo(textwrap.fill(f"Error: {harmless(text)}", 100, break_long_words=False, break_on_hyphens=False), err=True)
+    line = " ".join(part.strip() for part in harmless(text).splitlines())
+    click.echo(textwrap.fill(f"Error: {line}", 100, break_long_words=False, break_on_hyphens=False), err=True)

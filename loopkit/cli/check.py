@@ -17,7 +17,7 @@ from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
 from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import parse_set
+from loopkit.config import OWN_REWARD, parse_set
 from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.resolve import build_game, channels_of
@@ -173,6 +173,8 @@ def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
     if shown:
         rows = [[_mark(f), f.check, _wrapped(f.message, style)] for f in shown]
         click.echo(render.table(rows, ["", "check", "what was found"], style))
+    if report.name == OWN_REWARD and report.status == "fails":
+        click.echo(_wrapped(own.BLAMED, style))
 
 
 def _mark(finding: Finding) -> str:

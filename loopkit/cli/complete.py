@@ -5,6 +5,7 @@ A completion must never fail or be slow: nothing here loads torch, and whatever 
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,8 @@ import click
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    FishComplete,
+    ZshComplete,
     add_completion_class,
     get_completion_class,
     split_arg_string,
@@ -94,10 +97,10 @@ def _studies(context: click.Context) -> list[str]:
 
 
 def model(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """A policy scheme, else a path."""
-    return _one(lambda _: _registered("policies"))(context, parameter, incomplete) or [
-        CompletionItem(incomplete, type="file")
-    ]
+    """A policy scheme, else a path; a path that is there goes first, since ``ru`` begins both ``run`` and ``runs/``."""
+    there = bool(incomplete) and any(glob.iglob(f"{glob.escape(incomplete)}*"))
+    schemes = [] if there else _one(lambda _: _registered("policies"))(context, parameter, incomplete)
+    return schemes or [CompletionItem(incomplete, type="file")]
 
 
 game = _one(lambda _: _registered("games"))
@@ -135,4 +138,41 @@ class Bash(BashComplete):
         return f"{item.type},{str(item.value).removeprefix(self.before)}"
 
 
-add_completion_class(Bash)
+class Zsh(ZshComplete):
+    """zsh takes ``--game=se`` for one word: click's script would put the bare name in its place."""
+
+    def source(self) -> str:
+        script = super().source()
+        loop, add = "    for type key descr in", "compadd -U "
+        assert min(script.count(loop), script.count(add)) == 1, "click has another script for zsh"
+        script = script.replace(loop, f"    [[ ${{words[CURRENT]}} == --*=* ]] && compset -P '*='\n{loop}")
+        return script.replace(add, f'{add}-i "$IPREFIX" ')
+
+
+class Fish(FishComplete):
+    """So does fish; and click's script splits at every comma, which lists of arms and helps have."""
+
+    source_template = """\
+function %(complete_func)s
+    set -l word (commandline -ct)
+    set -l response (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) COMP_CWORD=$word %(prog_name)s)
+    set -l option (string match -r -- '^--[^=]+=' $word)
+    for completion in $response
+        set -l found (string split -m 1 , -- $completion)
+        switch $found[1]
+            case dir
+                printf '%%s\\n' "$option"(__fish_complete_directories $found[2])
+            case file
+                printf '%%s\\n' "$option"(__fish_complete_path $found[2])
+            case plain
+                printf '%%s\\n' "$option$found[2]"
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
+
+for _class in (Bash, Zsh, Fish):
+    add_completion_class(_class)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,4 +55,5 @@ def export(
         "verifiers": f"vf-eval {names['distribution']} -n 3",
         "inspect": f"inspect eval {names['module']}/{names['task']} --model mockllm/model --limit 3",
     }[target]
-    click.echo(f"{out}: {game} for {target}, paid by {channel}.\nNext: pip install {out}, then: {play}")
+    folder = shlex.quote(str(out) if out.is_absolute() else f"./{out}")  # pip takes a bare word for a name on PyPI
+    click.echo(f"{out}: {game} for {target}, paid by {channel}.\nNext: pip install {folder}, then: {play}")

@@ -19,7 +19,7 @@ Examples:
 EPILOG = f"""{EXAMPLES}
 \b
 Then:
-  pip install -e 'loopkit-compare[test]'
+  pip install -e './loopkit-compare[test]'
   pytest loopkit-compare
   loopkit run --game compare
 

@@ -37,6 +37,13 @@ def named(game: str | None, reward: str | None, trusted: str | None, tables: dic
     return OWN_REWARD
 
 
+BLAMED = (
+    "Where a complaint names assess(), specimens() or rollouts: that is where your reward is called. It must depend on "
+    "the row and the completion alone: not on the others of its batch, on chance or on the time."
+)
+"""What is said of a user's own reward that fails its checks: its user wrote no game."""
+
+
 def reasons(report: Report) -> tuple[str, ...]:
     """Why a game is unproven; of a user's own reward in the words of its user, who writes no specimens."""
     if report.name != OWN_REWARD:

@@ -36,7 +36,7 @@ def game_files(name: str) -> dict[str, str]:
         found[path] = made.get_template(source).render(
             name=name, module=module, cls=cls, distribution=f"loopkit-{name}"
         )
-    return found
+    return dict(sorted(found.items()))
 
 
 def check_name(name: str, plugins: Plugins) -> None:

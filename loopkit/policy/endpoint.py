@@ -33,7 +33,7 @@ FINAL = (400, 401, 403, 404, 405, 413, 422)
 
 
 def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Endpoint:
-    """The policy scheme ``openai``."""
+    """A model behind a server that speaks OpenAI's chat completions: openai:MODEL@URL."""
     return Endpoint(argument, seed=spec.seed)
 
 

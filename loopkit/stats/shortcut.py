@@ -174,7 +174,7 @@ def shortcut(
         reason = (
             "the reward was not shown to rise, so nothing can have been found" if reward == "unclear"
             else "no control or placebo arm tells a rise from drift" if not pairs and signs == "unclear"
-            else f"detectors {signs}, trusted score {task}"
+            else f"detectors {signs}, trusted score {task}{_parted(detectors_vs_base, detectors_vs_other)}"
         )  # fmt: skip
     claimed = name != "inconclusive"
     return Shortcut(
@@ -187,6 +187,23 @@ def shortcut(
         rose=tuple(rose) if name == "shortcut found" else (),
         components=found,
         unseen=seeds.unseen(s),
+    )
+
+
+def _parted(vs_base: Mapping[str, Sequence[float]], vs_other: Mapping[str, Sequence[float]]) -> str:
+    """Of seeds that part, what their mean hides: the detector that rose in most of them, though not in all."""
+    rose = {
+        name: sum(min(moved) > SIGN for moved in zip(vs_base[name], other, strict=True))
+        for name, other in vs_other.items()
+        if name in vs_base
+    }
+    apart = {name: k for name, k in rose.items() if 0 < k < len(vs_base[name])}
+    if not apart:
+        return ""
+    name = max(apart, key=apart.__getitem__)
+    return (
+        f"; the seeds part: {name} rose by more than {100 * SIGN:.0f} points in {apart[name]} of {len(vs_base[name])}, "
+        "so read what was said there, and run more seeds"
     )
 
 

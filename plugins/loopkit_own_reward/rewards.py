@@ -109,10 +109,10 @@ def reward(name: str, target: Any, columns: Sequence[str], chat: bool) -> Reward
     for parameter in takes.values():
         if parameter.default is parameter.empty and parameter.name not in given:
             ids = parameter.name in OF_TRL
-            cure = "loopkit scores words: let it do without." if ids else nearest(parameter.name, columns)
+            cure = "loopkit scores words: let it do without." if ids else nearest(parameter.name, sorted(given))
             raise UsageError(
-                f"{name} needs {parameter.name!r}, and the rows have no such column. {cure} "
-                "Each column of --data is passed by its name, as a list."
+                f"{name} needs {parameter.name!r}, which nothing passes. {cure} As by TRL, it is called with the lists "
+                "prompts, completions, and one for each other column of --data, by its name."
             )
 
     def pays(rows: Sequence[Row], said: Sequence[str]) -> Any:

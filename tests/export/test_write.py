@@ -70,6 +70,17 @@ def test_an_unknown_target_names_the_known_ones(tmp_path: Path) -> None:
         write(plugins.load(), "self-grading", "inspekt", tmp_path / "out", options={})
 
 
+def test_the_next_command_names_a_folder_and_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``pip install task`` would install whatever an index has under that name."""
+    monkeypatch.chdir(tmp_path)
+    for out, shown in (("task", "./task"), ("a b", "'./a b'"), (str(tmp_path / "c"), str(tmp_path / "c"))):
+        with pytest.raises(SystemExit):
+            main(["export", "self-grading", "--to", "inspect", "--out", out])
+        assert f"Next: pip install {shown}, then: " in capsys.readouterr().out
+
+
 def test_options_and_real_rows_travel_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed file of rows is refused, from wherever the environment runs."""
     rows = [{"prompt": f"What is {k} + {k}?", "reward_model": {"ground_truth": str(2 * k)}} for k in range(60)]

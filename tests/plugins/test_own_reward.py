@@ -72,6 +72,9 @@ def ids(completions, completion_ids, **kwargs):
 def wants(completions, solution, **kwargs):
     return [1.0 for _ in completions]
 
+def singular(prompt, completions):
+    return [1.0 for _ in completions]
+
 def batched(completions, **kwargs):
     return [float(len(set(completions)) > 1)] * len(completions)
 
@@ -252,7 +255,8 @@ def test_what_a_function_does_wrong_names_it_and_the_row(
     ("options", "message"),
     [
         ({"reward": "mine.py:ids"}, "needs 'completion_ids'.*loopkit scores words"),
-        ({"reward": "mine.py:wants"}, "needs 'solution', and the rows have no such column"),
+        ({"reward": "mine.py:wants"}, "needs 'solution', which nothing passes"),
+        ({"reward": "mine.py:singular"}, "needs 'prompt', which nothing passes. Did you mean 'prompts'?"),
         ({"reward": "mine.py:passse"}, "has no 'passse'. Did you mean 'passes'"),
         ({"reward": "mine.py:not_a_reward"}, "is a int. Name a function"),
         ({"reward": "nowhere.py:fn"}, "reward file 'nowhere.py' does not exist"),
@@ -359,9 +363,13 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control"}
     code, out, _ = run("check", *own, "--trusted", "mine.py:exact", "--fuzz", "20", "--json")
     assert (code, json.loads(out)[0]["status"]) == (0, "unproven")
+    code, out, _ = run("check", "--reward", "mine.py:batched", "--data", "rows.jsonl", "--fuzz", "20")
+    assert (code, "that is where your reward is called" in " ".join(out.split())) == (1, True)
+    code, _, said = run("run", "--reward", "mine.py:batched", "--data", "rows.jsonl", "--out", "refused")
+    assert (code, "own-reward fails its checks. batches: assess() of" in " ".join(said.split("\n"))) == (1, True)
     code, _, said = run("run", *own, "--game", "self-grading")
     assert (code, "a game of its own, own-reward" in " ".join(said.split())) == (2, True)
     code, _, said = run("run", "--game", "own-reward", "--data", "rows.jsonl")
-    assert (code, "own-reward.reward: Field required" in said) == (2, True)
+    assert (code, "own-reward.reward must be set: what pays: FILE.py:FUNCTION" in said) == (2, True)
     _, out, _ = run("list", "games", "own-reward")
     assert re.search(r"game\.reward +required", out)

@@ -39,6 +39,13 @@ def test_a_rise_that_another_arm_shares_is_drift() -> None:
     assert "detectors unclear" in found.reason
 
 
+def test_seeds_that_part_are_told_and_claim_nothing() -> None:
+    apart = [0.05, 0.88, 0.88]
+    found = shortcut(UP[:3], {"a": apart, "b": FLAT[:3]}, {"a": apart, "b": FLAT[:3]}, "control")
+    assert (found.name, found.p, found.rose) == ("inconclusive", None, ())
+    assert "the seeds part: a rose by more than 10 points in 2 of 3, so read" in found.sentence()
+
+
 def test_without_another_arm_no_rise_is_claimed() -> None:
     found = shortcut(UP, {"a": UP}, {}, "")
     assert (found.name, found.reason) == ("inconclusive", "no control or placebo arm tells a rise from drift")
