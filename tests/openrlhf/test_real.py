@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -256,6 +257,16 @@ print(json.dumps(found, default=lambda x: getattr(x, "__dict__", None) or str(x)
 """
 
 
+def parsed(plans: Mapping[tuple[str, str], list[str]]) -> list[tuple[tuple[str, str], dict[str, Any]]]:
+    """What OpenRLHF's own parser makes of each command line."""
+    folder = str(Path(loopkit_openrlhf.__file__).parent)
+    done = subprocess.run(
+        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return list(zip(plans, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
 def test_plans_for_a_real_model_pass_openrlhfs_parser() -> None:
     """Qwen3-4B on 8 GPUs: each game's own prompts with each preset, 8 rollouts a prompt, 128 rollouts a step."""
     plans = {
@@ -263,14 +274,8 @@ def test_plans_for_a_real_model_pass_openrlhfs_parser() -> None:
         for game in GAMES
         for preset, estimator in loopkit_openrlhf.ESTIMATORS.items()
     }
-    folder = str(Path(loopkit_openrlhf.__file__).parent)
-    done = subprocess.run(
-        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    parsed = json.loads(done.stdout.splitlines()[-1])
-    assert len(parsed) == len(plans) == 24
-    for (game, preset), args in zip(plans, parsed, strict=True):
+    assert len(plans) == 24
+    for (game, preset), args in parsed(plans):
         assert args["algo"]["advantage"]["estimator"] == loopkit_openrlhf.ESTIMATORS[preset], game
         assert args["rollout"]["n_samples_per_prompt"] == 8
         assert args["train"]["batch_size"] == 128
@@ -308,13 +313,7 @@ def test_plans_for_every_shape_pass_openrlhfs_parser() -> None:
         for shape in SHAPES
         for preset, estimator in loopkit_openrlhf.ESTIMATORS.items()
     }
-    folder = str(Path(loopkit_openrlhf.__file__).parent)
-    done = subprocess.run(
-        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    parsed = json.loads(done.stdout.splitlines()[-1])
-    for (shape, preset), args in zip(plans, parsed, strict=True):
+    for (shape, preset), args in parsed(plans):
         given, (learning, engines, stage) = SHAPES[shape]
         halved = preset == "ppo" and not given.get("colocate", True)
         actor = learning // 2 if halved else learning
