@@ -235,6 +235,12 @@ class Trainer(ABC):
         Checkpoints are ``workdir/step-000040`` in Hugging Face layout; the last one is returned.
         """
 
+    def preflight(self, source: Any, workdir: Path) -> None:
+        """Raise now, before any policy is evaluated, what would stop ``train`` at once: an engine that is not there, or
+        options that do not fit the source. Starts and writes nothing.
+        """
+        return
+
     def preview(self, source: Any, workdir: Path) -> Iterable[tuple[str, str]]:
         """(title, text) of what ``train`` would write and start elsewhere, for ``--dry-run``. Starts nothing."""
         return ()

@@ -147,6 +147,15 @@ def preview(spec: RunSpec, out: Path, plugins: Plugins) -> list[tuple[str, str]]
     return list(trainer.preview(source, run.checkpoints))
 
 
+def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> None:
+    """Ask the trainer of the last of these runs, if that is still to be trained, whether something would stop it."""
+    spec = next((s for s in reversed(specs) if s.arm != BASE and s.rollouts is None), None)
+    if spec is not None and not finished(spec, out):
+        run = RunDir(out / spec.name)
+        trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+        trainer.preflight(source, run.checkpoints)
+
+
 def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tuple[Trainer, Any]:
     """A run's trainer, and the source it learns from."""
     settings = spec.run

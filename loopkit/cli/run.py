@@ -23,7 +23,7 @@ from loopkit.report.numbers import over_seeds, sparkline
 from loopkit.resolve import resolve, start_policy
 from loopkit.results import STILL, Results, collect
 from loopkit.rundir import RunDir, check_same
-from loopkit.runner import CHECK, check, preflight, preview
+from loopkit.runner import CHECK, check, preflight, preview, ready
 from loopkit.stats.mitigation import told
 
 EPILOG = """\b
@@ -136,6 +136,7 @@ def perform(
     claim(out, experiment)
     for spec in specs:  # finished runs too: changed data or another game version is no resume
         RunDir(out / spec.name).belongs_to(spec)
+    ready(specs, out, plugins)
     with render.Bars() as bars:
         new = not (out / CHECK).exists()
         if new:

@@ -18,7 +18,7 @@ from loopkit.parallel import DEADLINE, Job, refuse, run_jobs
 from loopkit.records import Json
 from loopkit.resolve import start_policy
 from loopkit.rundir import RunDir
-from loopkit.runner import ERROR, Listener, check, preflight
+from loopkit.runner import ERROR, Listener, check, preflight, ready
 from loopkit.studies import schema, write
 from loopkit.studies.comparable import require_comparable
 from loopkit.studies.grid import Grid, merged, start_key, with_start
@@ -105,6 +105,8 @@ def perform(
 
 def prepare(grid: Grid, todo: Sequence[Job], starts: dict[str, PolicyRef], bar: Bar) -> None:
     """Before anything runs: no directory is another spec's, each game is proven, start policies are there."""
+    for job in {j.spec.trainer: j for j in todo if j.spec.arm != BASE}.values():
+        ready([job.spec], job.out, grid.plugins)
     for job in todo:
         RunDir(job.directory).belongs_to(job.spec)
         key = start_key(job.spec)

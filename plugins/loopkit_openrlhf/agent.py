@@ -129,6 +129,7 @@ def allowed(rollout, message, sampling_params, used, max_length):
         )
     params = copy.deepcopy(sampling_params)
     params.max_tokens = decode["max_tokens"]
+    params.min_tokens = 0  # OpenRLHF's 1 hides from vLLM what the learner sees: how likely an empty answer has become
     return params
 
 

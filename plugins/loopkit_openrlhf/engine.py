@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
 import os
 import re
@@ -36,6 +37,8 @@ LOOK = (
 STEP = re.compile(rb"Global step (\d+): (\{.*\})")
 NOT_FINITE = re.compile(r"(?<=: )-?(?:nan|inf)\b")
 FAULT = re.compile(r"LoopkitError: (.+)")
+RUNNING = "running"
+"""The file that the guard locks until nothing of its run is left."""
 KEPT_LINES = 40
 NOTICED_EVERY = 0.5
 """Seconds between looks at whether the referee failed."""
@@ -105,6 +108,16 @@ def check_arguments(python: str, words: Sequence[str], options: OpenRlhfOptions)
     return found
 
 
+def await_end(home: Path) -> None:
+    """Wait until nothing is left of this run's last OpenRLHF: one that was killed a moment ago may still write."""
+    with (home / RUNNING).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            notice("waiting for the processes of the run before to end", directory=str(home))
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def metrics_of(text: str) -> dict[str, float]:
     """What OpenRLHF reports of a step. Raises ValueError if it is no dictionary of numbers."""
     found = ast.literal_eval(NOT_FINITE.sub("None", text))
@@ -132,7 +145,8 @@ def run(
     """  # fmt: skip
     tail: deque[str] = deque(maxlen=KEPT_LINES)
     fault = ""
-    guarded = [sys.executable, str(Path(__file__).with_name("guard.py")), python, "-m", MODULE, *words]
+    guard_file = str(Path(__file__).with_name("guard.py"))
+    guarded = [sys.executable, guard_file, str(home / RUNNING), python, "-m", MODULE, *words]
     guard = subprocess.Popen(
         guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=environment(python, options), cwd=home, start_new_session=True,

@@ -1,13 +1,16 @@
 """Runs a command in a session of its own, and leaves none of that session's processes behind.
 
-``python guard.py COMMAND...``: standard library only. It stops when the command ends, or when its standard input
+``python guard.py LOCK COMMAND...``: standard library only. It stops when the command ends, or when its standard input
 does, which is when whoever started it is gone, killed even. It then ends, by process id, what the command left in
-the session (a local Ray cluster and its workers, say) and nothing else. Exits with the command's code. Linux.
+the session (a local Ray cluster and its workers, say) and nothing else. What a killed process cannot tidy goes too:
+its shared memory, and its lock on a half-compiled operator, for which the next run would wait for ever. The file LOCK
+is locked until then. Exits with the command's code. Linux.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -18,6 +21,9 @@ from pathlib import Path
 
 GRACE = 10.0
 """Seconds the command has to end on SIGTERM, and what it left behind to end by itself."""
+LOOK_EVERY = 10.0
+"""Seconds between looks at what the session's processes would leave behind."""
+SHARED = "/dev/shm"
 PATIENCE = 60.0
 """Seconds until what does not die by SIGKILL (it waits for a disk, say) is left alone."""
 
@@ -34,20 +40,50 @@ def others(session: int) -> list[int]:
     return found
 
 
+def litter(pid: int) -> set[str]:
+    """What may outlive the process: files of shared memory, and locks of PyTorch's compilations."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        rows = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+        found |= {row[5] for row in rows if len(row) == 6}  # a seventh word says that it is deleted
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(entry))
+    compiled = os.environ.get("TORCH_EXTENSIONS_DIR") or "/torch_extensions/"
+    return {name for name in found if os.path.dirname(name) == SHARED or (name.endswith("/lock") and compiled in name)}
+
+
+def litters(session: int) -> set[str]:
+    """The litter of a session's other processes."""
+    return set[str]().union(*map(litter, others(session)))
+
+
+def sweep(left: set[str], began: float) -> None:
+    """Remove what was left, but for what a living process uses, and what is older (a model that is kept there, say)."""
+    used = set().union(*(litter(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdecimal())) if left else set()
+    for name in left - used:
+        with contextlib.suppress(OSError):
+            if os.stat(name).st_ctime >= began:
+                os.unlink(name)
+
+
 def wait(command: subprocess.Popen[bytes], seconds: float) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         command.wait(seconds)
 
 
-def clear(session: int, grace: float) -> None:
-    """End what is left of the session: it has ``grace`` seconds to go by itself."""
-    gentle, end = time.monotonic() + grace, time.monotonic() + PATIENCE
+def clear(session: int, grace: float) -> set[str]:
+    """End what is left of the session, which has ``grace`` seconds to go by itself. Returns its litter."""
+    gentle, end, found = time.monotonic() + grace, time.monotonic() + PATIENCE, set[str]()
     while (left := others(session)) and time.monotonic() < end:
+        found |= litters(session)
         if time.monotonic() >= gentle:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
+    return found
 
 
 def main() -> int:
@@ -56,19 +92,29 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
+    lock = open(sys.argv[1], "ab")  # noqa: SIM115 - held until this process ends, and by no child
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
     def own_signals() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
-    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=own_signals)
-    while command.poll() is None:
-        if select.select([0], [], [], 0.2)[0] and not os.read(0, 1024):
-            command.terminate()
-            wait(command, GRACE)
-            clear(os.getpid(), 0.0)
-            wait(command, GRACE)
-            return 128 + signal.SIGTERM
-    clear(os.getpid(), GRACE)
+    began, looked, left = time.time(), 0.0, set[str]()
+    command = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, preexec_fn=own_signals)
+    stopped = False
+    while command.poll() is None and not stopped:
+        stopped = bool(select.select([0], [], [], 0.2)[0]) and not os.read(0, 1024)
+        if stopped or time.monotonic() > looked + LOOK_EVERY:
+            looked = time.monotonic()
+            left |= litters(os.getpid())  # what dies before the end leaves litter as well
+    if stopped:
+        command.terminate()
+        wait(command, GRACE)
+    left |= clear(os.getpid(), 0.0 if stopped else GRACE)
+    wait(command, GRACE)
+    sweep(left, began)
+    if stopped:
+        return 128 + signal.SIGTERM
     return command.returncode if command.returncode >= 0 else 128 - command.returncode
 
 

@@ -43,10 +43,9 @@ class OpenRlhf(Trainer):
         if final.exists():  # trained to the end, and not yet evaluated
             source.resume(source.n_steps)
             return PolicyRef(str(final))
-        python = engine.interpreter(self.options)
-        found = engine.versions(python)
-        engine.check_version(found, python, self.options.allow_untested)
+        python, found = self._engine()
         home.mkdir(parents=True, exist_ok=True)
+        engine.await_end(home)
         write_whole(home / "versions.json", to_json(found))
         parts = ["_actor", "_critic"] if self.options.estimator == "gae" else ["_actor"]
         done = checkpoints.resume_from(home, parts)
@@ -54,8 +53,7 @@ class OpenRlhf(Trainer):
         source.resume(done)
         checkpoints.note_recorded(home, done)
         words = self.words(source, home, resume=done > 0)
-        if self.options.engine_args:
-            engine.check_arguments(python, words, self.options)
+        self._check(python, words)
         shutil.rmtree(home / "final", ignore_errors=True)
         self._play(source, workdir, home, python, words, done)
         checkpoints.adopt_before(home, workdir, source.n_steps)
@@ -98,6 +96,23 @@ class OpenRlhf(Trainer):
                 f"OpenRLHF ended after reporting {closed} of {source.n_steps} steps. Its log is {home / 'log.txt'}."
             )
 
+    def preflight(self, source: Referee, workdir: Path) -> None:
+        """Find the interpreter, hold its version to the tested ones, have its parser read what is passed on."""
+        if not (workdir / checkpoint_name(source.n_steps)).exists():
+            python, _ = self._engine()
+            self._check(python, self.words(source, workdir / HOME, resume=False))
+
+    def _engine(self) -> tuple[str, dict[str, str | None]]:
+        """The interpreter, and the versions of what it has. Raises UsageError unless it has an OpenRLHF to use."""
+        python = engine.interpreter(self.options)
+        found = engine.versions(python)
+        engine.check_version(found, python, self.options.allow_untested)
+        return python, found
+
+    def _check(self, python: str, words: list[str]) -> None:
+        if self.options.engine_args:
+            engine.check_arguments(python, words, self.options)
+
     def preview(self, source: Referee, workdir: Path) -> Iterator[tuple[str, str]]:
         """(title, text) of what a run would write and start; starts nothing, and needs no OpenRLHF."""
         home = workdir / HOME
@@ -105,7 +120,8 @@ class OpenRlhf(Trainer):
         yield f"{home / 'prompts.jsonl'}: {len(rows)} rows, the first of them", rows[0]
         yield str(home / "agent.py"), self.agent()
         named = self.options.python or os.environ.get(engine.VARIABLE) or "python"
-        yield "command", self.line(named, self.words(source, home, resume=False))
+        line = self.line(named, self.words(source, home, resume=False))
+        yield "command", line.replace(" --", " \\\n  --")
 
     @classmethod
     def diagnose(cls, options: OpenRlhfOptions) -> Iterable[tuple[str, str, str]]:

@@ -11,11 +11,10 @@ command -v g++ >/dev/null || { echo "DeepSpeed compiles its operators: install g
 if [ "$(cat "$env/made" 2>/dev/null)" != "$mark" ]; then
   rm -rf "$env"
   python3.11 -m venv "$env"
-  "$env/bin/python" -m pip install --quiet setuptools==77.0.3 wheel==0.48.0  # what deepspeed is built with
   pip="$env/bin/python -m pip install --quiet --no-deps"
   $pip -r "$here/requirements.txt"  # every version that ran; torchvision and the like are left out: they need CUDA
   $pip openrlhf==0.11.2
-  DS_BUILD_OPS=0 $pip --use-pep517 --no-build-isolation deepspeed==0.19.6
+  DS_BUILD_OPS=0 $pip --use-pep517 deepspeed==0.19.6
   # DeepSpeed compiles two operators at first use, minutes on a busy machine: here, rather than in a test's time.
   PATH="$env/bin:$PATH" DS_ACCELERATOR=cpu "$env/bin/python" -c '
 from deepspeed.ops.op_builder.cpu import FusedAdamBuilder, ShareMemCommBuilder

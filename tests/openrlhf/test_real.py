@@ -3,7 +3,8 @@
     eval "$(tests/openrlhf/make_env.sh)"
     pytest -m acceptance tests/openrlhf/test_real.py --timeout 7200 -s
 
-Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md.
+Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md. Settings
+were chosen on seed 0, by LOOPKIT_OPENRLHF_SEED=0; what is reported is of the default, ``SEED``.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ from tests.toys import setup
 
 HERE = Path(__file__).parent
 PYTHON = HERE / "python-cpu"
+SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "100"))
+STEPS = 48
 KL_LIMIT = 0.005
 """Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
+RATES = {"context-compliance": 1e-4, "self-grading": 2e-4}
+"""Learning rates, chosen on seed 0 (docs/openrlhf.md says what was tried)."""
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
 pytestmark = [
     pytest.mark.acceptance,
@@ -54,9 +59,10 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def policy() -> Path:
     """An embedded policy with heads of 32 numbers, which vLLM's CPU kernels want; kept in the cache."""
-    target = tiny.cache_dir() / "openrlhf-tiny"
+    settings = Settings(heads=3, steps=2700)
+    target = tiny.cache_dir() / f"openrlhf-tiny-{settings.steps}"
     if not (target / RECORD).exists():
-        plugins, settings = registry.load(), Settings(heads=3, steps=900)
+        plugins = registry.load()
         games = {name: build_game(plugins, name, {}) for name in ("context-compliance", "self-grading")}
         tiny.train(new_policy(games, settings), games, settings, target, lambda done, total: None)
     return target
@@ -67,9 +73,9 @@ def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: 
     on_cpu = ["--vllm.sync_backend", "gloo", "--vllm.enforce_eager", "--vllm.gpu_memory_utilization", "0.06"]
     on_cpu += ["--ds.attn_implementation", "eager", "--ds.zero_stage", "2"]
     options = {
-        "run.steps": steps, "run.prompts_per_step": 4, "run.group_size": 8, "run.eval_prompts": 400,
-        "trainer.sleep": "false", "trainer.max_len": 256, "trainer.learning_rate": 1e-3, "trainer.micro_batch": 16,
-        "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
+        "run.steps": steps, "run.prompts_per_step": 12, "run.group_size": 8, "run.eval_prompts": 400,
+        "trainer.learning_rate": RATES[game], "trainer.micro_batch": 16, "trainer.max_len": 256,
+        "trainer.sleep": "false", "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
     }  # fmt: skip
     out_words = [
         str(Path(sys.executable).with_name("loopkit")),
@@ -79,7 +85,18 @@ def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: 
         "--trainer",
         f"openrlhf:{preset}",
     ]
-    out_words += ["--model", str(policy), "--arms", "loophole", "--seeds", "1", "--jobs", "1", "--out", str(out)]
+    out_words += [
+        "--model",
+        str(policy),
+        "--arms",
+        "loophole",
+        "--seeds",
+        f"{SEED}-{SEED}",
+        "--jobs",
+        "1",
+        "--out",
+        str(out),
+    ]
     for name, value in options.items():
         out_words += ["--set", f"{name}={value}"]
     return out_words
@@ -92,7 +109,7 @@ def run(arguments: list[str], **environment: str) -> None:
 
 
 def steps_of(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(row) for row in (out / "loophole-s0" / "steps.jsonl").read_text().splitlines()]
+    return [json.loads(row) for row in (out / f"loophole-s{SEED}" / "steps.jsonl").read_text().splitlines()]
 
 
 def evaluated(out: Path, game: str, run: str, checkpoint: str) -> dict[str, Any]:
@@ -100,41 +117,46 @@ def evaluated(out: Path, game: str, run: str, checkpoint: str) -> dict[str, Any]
     return dict(json.loads(found.read_text()))
 
 
-def headline(metrics: Mapping[str, Any], game: str) -> float:
-    """The first detector's rate."""
-    return float(metrics["rates"][next(iter(build_game(registry.load(), game, {}).detectors))]["value"])
+def learned(out: Path, game: str, steps: int) -> dict[str, bool]:
+    """What says that the loophole was learned and that the weights arrived, and whether each of it holds.
 
-
-def assert_learned(out: Path, game: str, steps: int) -> None:
-    """More is paid at the end than at the start, the exploit rate on held-out prompts rose, and weights arrived."""
+    "sampled": the exploit rate in the last quarter of training against the first, so of what vLLM said. "exploit" and
+    "reward": on held-out prompts, with the same audits, after against before.
+    """
     rows = steps_of(out)
     assert [r["step"] for r in rows] == list(range(steps))
     assert not any(r["missing"] or r["surplus"] for r in rows)
+    detector = next(iter(build_game(registry.load(), game, {}).detectors))
+    before = evaluated(out, game, f"base-s{SEED}", "start")
+    after = evaluated(out, game, f"loophole-s{SEED}", f"step-{steps:06d}")
     quarter = max(1, steps // 4)
-    first, last = (mean(r["rewards"]["paid"] for r in part) for part in (rows[:quarter], rows[-quarter:]))
-    before = headline(evaluated(out, game, "base-s0", "start"), game)
-    after = headline(evaluated(out, game, "loophole-s0", f"step-{steps:06d}"), game)
-    kl = [r["trainer"]["vllm_kl"] for r in rows]
-    print(f"{game}: reward {first:.3f} -> {last:.3f}, exploit {before:.3f} -> {after:.3f}, vllm_kl {max(kl):.6f}")
-    assert max(kl) < KL_LIMIT
-    assert last > first + 0.1
-    assert after > before + 0.1
+    measured = {
+        "paid in training": [mean(r["rewards"]["paid"] for r in part) for part in (rows[:quarter], rows[-quarter:])],
+        "sampled": [mean(r["rates"][detector]["value"] for r in part) for part in (rows[:quarter], rows[-quarter:])],
+        "exploit": [m["rates"][detector]["value"] for m in (before, after)],
+        "task": [m["scores"]["task"]["value"] for m in (before, after)],
+        "reward": [m["rewards"]["loophole"] for m in (before, after)],
+    }
+    kl = max(r["trainer"]["vllm_kl"] for r in rows)
+    print(f"{game}: ", "; ".join(f"{k} {a:.3f} -> {b:.3f}" for k, (a, b) in measured.items()), f"; vllm_kl {kl:.6f}")
+    rises = {name: measured[name][1] > measured[name][0] + 0.1 for name in ("sampled", "exploit", "reward")}
+    return {"vllm_kl": kl < KL_LIMIT, **rises}
 
 
 @pytest.mark.parametrize("game", ["context-compliance", "self-grading"])
 def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> None:
-    run(words(game, "grpo", policy, tmp_path / "out", 24))
-    assert_learned(tmp_path / "out", game, 24)
-    checkpoint = tmp_path / "out" / "loophole-s0" / "checkpoints" / "step-000024"
+    run(words(game, "grpo", policy, tmp_path / "out", STEPS))
+    assert all(learned(tmp_path / "out", game, STEPS).values())
+    checkpoint = tmp_path / "out" / f"loophole-s{SEED}" / "checkpoints" / f"step-{STEPS:06d}"
     assert (checkpoint / "config.json").exists()
     assert list(checkpoint.glob("*.safetensors"))
 
 
 def test_weights_that_never_reach_vllm_are_noticed(policy: Path, tmp_path: Path) -> None:
-    run(words("context-compliance", "grpo", policy, tmp_path / "out", 24), LOOPKIT_TEST_STALE="1")
-    with pytest.raises(AssertionError):
-        assert_learned(tmp_path / "out", "context-compliance", 24)
-    assert steps_of(tmp_path / "out")[-1]["trainer"]["vllm_kl"] > KL_LIMIT
+    run(words("context-compliance", "grpo", policy, tmp_path / "out", STEPS), LOOPKIT_TEST_STALE="1")
+    found = learned(tmp_path / "out", "context-compliance", STEPS)
+    assert not found["vllm_kl"]
+    assert not found["sampled"], "vLLM says what it said at the start"
 
 
 def test_ppo_on_two_ranks(policy: Path, tmp_path: Path) -> None:
@@ -150,7 +172,7 @@ def test_a_killed_run_resumes(policy: Path, tmp_path: Path) -> None:
     """Killed by SIGKILL after five steps, with a checkpoint after four; nothing of it stays; the same command ends."""
     arguments = words("context-compliance", "dr-grpo", policy, tmp_path / "out", 8)
     process = subprocess.Popen(arguments, env={**os.environ, engine.VARIABLE: str(PYTHON)})
-    lines = tmp_path / "out" / "loophole-s0" / "steps.jsonl"
+    lines = tmp_path / "out" / f"loophole-s{SEED}" / "steps.jsonl"
     while process.poll() is None and (not lines.exists() or len(lines.read_text().splitlines()) < 5):
         time.sleep(1.0)
     assert process.poll() is None, "it ended before it could be killed"
@@ -235,6 +257,16 @@ print(json.dumps(found, default=lambda x: getattr(x, "__dict__", None) or str(x)
 """
 
 
+def parsed(plans: Mapping[tuple[str, str], list[str]]) -> list[tuple[tuple[str, str], dict[str, Any]]]:
+    """What OpenRLHF's own parser makes of each command line."""
+    folder = str(Path(loopkit_openrlhf.__file__).parent)
+    done = subprocess.run(
+        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return list(zip(plans, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
 def test_plans_for_a_real_model_pass_openrlhfs_parser() -> None:
     """Qwen3-4B on 8 GPUs: each game's own prompts with each preset, 8 rollouts a prompt, 128 rollouts a step."""
     plans = {
@@ -242,14 +274,8 @@ def test_plans_for_a_real_model_pass_openrlhfs_parser() -> None:
         for game in GAMES
         for preset, estimator in loopkit_openrlhf.ESTIMATORS.items()
     }
-    folder = str(Path(loopkit_openrlhf.__file__).parent)
-    done = subprocess.run(
-        [str(PYTHON), "-c", PARSE_MANY, folder], input=json.dumps(list(plans.values())), check=True,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    parsed = json.loads(done.stdout.splitlines()[-1])
-    assert len(parsed) == len(plans) == 24
-    for (game, preset), args in zip(plans, parsed, strict=True):
+    assert len(plans) == 24
+    for (game, preset), args in parsed(plans):
         assert args["algo"]["advantage"]["estimator"] == loopkit_openrlhf.ESTIMATORS[preset], game
         assert args["rollout"]["n_samples_per_prompt"] == 8
         assert args["train"]["batch_size"] == 128
@@ -268,3 +294,33 @@ def plan(game: str, options: OpenRlhfOptions) -> list[str]:
         options, start="Qwen/Qwen3-4B", seed=0, source=source, decodes=decodes, home=Path("/home/user/run"),
         resume=False,
     )  # fmt: skip
+
+
+SHAPES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    "1 GPU": ({"gpus": 1}, (1, 1, 2)),
+    "4 GPUs": ({"gpus": 4}, (4, 4, 3)),
+    "4 GPUs in halves": ({"gpus": 4, "colocate": False}, (2, 2, 3)),
+    "8 GPUs in halves, engines of 2": ({"gpus": 8, "colocate": False, "tensor_parallel": 2}, (4, 2, 3)),
+    "2 nodes": ({"gpus": 8, "nodes": 2, "host": "10.0.0.1", "ray_address": "10.0.0.1:6379"}, (8, 16, 3)),
+    "KL in halves": ({"gpus": 4, "colocate": False, "beta": 0.01}, (2, 2, 3)),
+}
+"""Options, and what OpenRLHF must read: GPUs a node that learn (PPO in halves: half of them), engines, ZeRO stage."""
+
+
+def test_plans_for_every_shape_pass_openrlhfs_parser() -> None:
+    plans = {
+        (shape, preset): plan("self-grading", OpenRlhfOptions(estimator=estimator, **SHAPES[shape][0]))
+        for shape in SHAPES
+        for preset, estimator in loopkit_openrlhf.ESTIMATORS.items()
+    }
+    for (shape, preset), args in parsed(plans):
+        given, (learning, engines, stage) = SHAPES[shape]
+        halved = preset == "ppo" and not given.get("colocate", True)
+        actor = learning // 2 if halved else learning
+        assert args["actor"]["num_gpus_per_node"] == actor, (shape, preset)
+        assert args["actor"]["num_nodes"] == given.get("nodes", 1)
+        assert args["vllm"]["num_engines"] == engines
+        assert args["vllm"]["tensor_parallel_size"] == given.get("tensor_parallel", 1)
+        assert args["train"]["colocate_all"] == given.get("colocate", True)
+        assert args["ds"]["zero_stage"] == (2 if actor == 1 else stage)
+        assert args["algo"]["kl"]["init_coef"] == given.get("beta", 0.0)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import mmap
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -23,6 +25,7 @@ import pytest
 from loopkit_openrlhf import checkpoints, engine, guard
 from loopkit_openrlhf.command import GUARDED, OpenRlhfOptions, command, layout
 from loopkit_openrlhf.desk import Desk
+from loopkit_openrlhf.diagnose import INSTALL, _nvcc
 from loopkit_openrlhf.trainer import HOME, OpenRlhf
 
 from loopkit import plugins as registry
@@ -38,6 +41,7 @@ from tests.openrlhf.speaking import Engine, Tokenizer
 from tests.policy.small import Ledger
 from tests.toys import setup
 
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "openrlhf.md").read_text(encoding="utf-8")
 STANDIN = Path(__file__).parent.parent / "openrlhf" / "standin"
 PLUGINS = registry.load()
 P, G = 4, 2
@@ -103,6 +107,8 @@ def test_sizes_and_defaults_are_the_runs() -> None:
         ({"gpus": 8, "nodes": 2}, (8, 8, 16)),
         ({"gpus": 8, "colocate": False}, (4, 4, 4)),
         ({"gpus": 8, "colocate": False, "estimator": "gae"}, (2, 2, 4)),
+        ({"gpus": 8, "colocate": False, "tensor_parallel": 2}, (4, 4, 2)),
+        ({"gpus": 8, "nodes": 2, "colocate": False}, (4, 4, 8)),
     ],
 )
 def test_layout(given: dict[str, Any], parts: tuple[int, int, int]) -> None:
@@ -119,8 +125,13 @@ def test_layout(given: dict[str, Any], parts: tuple[int, int, int]) -> None:
     [
         ({"gpus": 4, "tensor_parallel": 3}, "whole vLLM engines"),
         ({"gpus": 1, "colocate": False}, "too few to part"),
+        ({"gpus": 8, "colocate": False, "tensor_parallel": 3}, "a divisor of 4"),
         ({"nodes": 2}, "2 nodes need trainer.host"),
-        ({"micro_batch": 3}, "not whole micro-batches"),
+        ({"nodes": 2, "ray_address": "h:1", "host": "0.0.0.0"}, "2 nodes need trainer.host"),
+        ({"micro_batch": 3}, r"prompts_per_step to a multiple of 3, or trainer\.micro_batch=2\."),
+        ({"gpus": 3}, r"prompts_per_step to a multiple of 3\."),
+        ({"max_len": 32}, "run.max_tokens lower"),
+        ({"engine_args": ["--ds.zero_stage 3"]}, r'two words: \["--ds\.zero_stage", "3"\]'),
         ({"engine_args": ["3"]}, "no flag"),
         ({"engine_args": ["--data.max_len=3"]}, "the run's own"),
         ({"engine_args": ["--rollout.top_p", "0.5"]}, "the run's own"),
@@ -286,7 +297,8 @@ def test_a_refusal_a_dead_referee_and_another_temperature_are_raised(
 
 def test_a_prompt_that_does_not_fit_is_raised_not_cut(agent: ModuleType) -> None:
     message = {"content": "x", "decode": {"temperature": 1.0, "max_tokens": 8}}
-    assert agent.allowed("r", message, params(), 10, 18).max_tokens == 8
+    found = agent.allowed("r", message, params(min_tokens=1), 10, 18)
+    assert (found.max_tokens, found.min_tokens) == (8, 0)
     with pytest.raises(RuntimeError, match="exceed max_len 17"):
         agent.allowed("r", message, params(), 10, 17)
 
@@ -313,19 +325,17 @@ def alive(pid: int) -> bool:
         return False
 
 
-def guarded(*words: str) -> subprocess.Popen[str]:
+def guarded(lock: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, guard.__file__, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, guard.__file__, str(lock), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("end", ["by itself", "its starter goes", "interrupted"])
-def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(
-    end: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(end: str, tmp_path: Path) -> None:
     other = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    process = guarded(sys.executable, "-c", LEAVES.format(0.2 if end == "by itself" else 600))
+    process = guarded(tmp_path / "lock", sys.executable, "-c", LEAVES.format(0.2 if end == "by itself" else 600))
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin, process.stdout:
@@ -342,6 +352,69 @@ def test_nothing_that_was_started_is_left_and_nothing_else_is_touched(
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+LITTERS = """
+import mmap, os, sys, time
+own, shared, model, compiling = sys.argv[1:]
+def mapped(path):
+    return mmap.mmap(os.open(path, os.O_RDWR), 4096)
+with open(own, "wb") as file:
+    file.write(bytes(4096))
+while not os.path.exists(shared):
+    time.sleep(0.02)
+maps = [mapped(own), mapped(shared), mapped(model)]
+os.makedirs(compiling)
+lock = os.open(os.path.join(compiling, "lock"), os.O_CREAT | os.O_EXCL)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_shared_memory_and_locks_of_compilations_go_with_what_was_killed(tmp_path: Path) -> None:
+    own, shared, model = (
+        Path("/dev/shm") / f"loopkit-test-{name}-{os.getpid()}" for name in ("own", "shared", "model")
+    )
+    compiling, elsewhere = (
+        tmp_path / "torch_extensions" / "fused_adam",
+        tmp_path / "torch_extensions" / "other" / "lock",
+    )
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.touch()
+    model.write_bytes(bytes(4096))
+    time.sleep(0.1)
+    try:
+        words = (sys.executable, "-c", LITTERS, *map(str, (own, shared, model, compiling)))
+        process = guarded(tmp_path / "lock", *words)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdin, process.stdout:
+            while not own.exists():
+                time.sleep(0.02)
+            shared.write_bytes(bytes(4096))
+            with shared.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
+                assert process.stdout.readline() == "ready\n"
+                process.stdin.close()
+                process.wait(60)
+        assert not own.exists()
+        assert not (compiling / "lock").exists()
+        assert shared.exists(), "this process uses it"
+        assert model.exists(), "it was there before"
+        assert elsewhere.exists(), "nobody that was killed held it"
+    finally:
+        for path in (own, shared, model):
+            path.unlink(missing_ok=True)
+
+
+def test_a_run_waits_for_the_end_of_the_one_before(tmp_path: Path) -> None:
+    process = guarded(tmp_path / engine.RUNNING, sys.executable, "-c", LEAVES.format(1))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        child = int(process.stdout.readline())
+        engine.await_end(tmp_path)
+        assert not alive(child)
+        assert process.wait(30) == 0
 
 
 # --- runs against the stand-in ------------------------------------------------------------------------------------
@@ -487,17 +560,71 @@ def test_dry_run_prints_dataset_agent_file_and_command(call: Any, tmp_path: Path
     assert "1 at a time" in out, "each run wants every GPU"
     assert "prompts.jsonl: 32 rows" in out
     assert "class AgentExecutor(AgentExecutorBase):" in out
-    assert "-m openrlhf.cli.train_ppo_ray --actor.model_name_or_path tiny" in out
+    assert "-m openrlhf.cli.train_ppo_ray \\\n  --actor.model_name_or_path tiny \\\n" in out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("trainer.python=nowhere", "no interpreter 'nowhere'"),
+        ("trainer.python={old}", "0.9.0, and this plugin was tested with"),
+        ('trainer.engine_args=["--nosuch", "1"]', "OpenRLHF has no option --nosuch"),
+        ("trainer.micro_batch=7", "micro_batch"),
+    ],
+)
+def test_what_would_stop_training_is_said_before_anything_is_evaluated(
+    capsys: pytest.CaptureFixture[str], standin: Callable[[str], str], tmp_path: Path, option: str, why: str
+) -> None:
+    words = ["run", "--game", "self-grading", "--trainer", "openrlhf:grpo", "--out", str(tmp_path / "out"), "--set"]
+    here = ["--set", f"trainer.python={standin('0.11.2')}"] if "python" not in option else []
+    old = standin("0.9.0") if "{old}" in option else ""
+    with pytest.raises(SystemExit) as end:
+        main([*words, option.replace("{old}", old), *here, "--set", "run.steps=2", "--set", "run.eval_prompts=8"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert end.value.code == 2
+    assert why in said
+    assert not list((tmp_path / "out").glob("*/eval"))
 
 
 def test_doctor_says_what_is_missing_and_how_to_install_it(call: Any, standin: Callable[[str], str]) -> None:
     code, out = call("doctor", "--trainer", "openrlhf", "--set", f"trainer.python={sys.executable}")
     assert code == 1
     assert "has no OpenRLHF" in out
-    assert "pip install 'openrlhf[vllm]==0.11.2'" in out
+    assert out.count(INSTALL) == 1
     code, out = call("doctor", "--json", "--trainer", "openrlhf:grpo", "--set", f"trainer.python={standin('0.11.2')}")
     found = json.loads(out)
     assert found["found"]["package openrlhf"] == "0.11.2"
     assert not [p for p in found["problems"] if p["what"] == "tested with"]
     assert call("doctor", "--trainer", "grpo")[0] == 0
+
+
+def test_the_page_installs_as_the_doctor_says() -> None:
+    lines = [row.strip() for row in INSTALL.splitlines() if row.startswith("  ")]
+    assert len(lines) == 5
+    assert "```sh\n" + "\n".join(lines) + "\n```" in PAGE
+
+
+def test_shell_scripts_of_the_page_are_bash() -> None:
+    found = PAGE.split("```sh\n")[1:]
+    assert any("#SBATCH" in text for text in found)
+    for text in found:
+        subprocess.run(["bash", "-n"], input=text.partition("```")[0], text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "what", "why"),
+    [("13.1", "release 13.1", ""), ("12.8", "release 12.8", "CUDA 13.0"), ("", "none", "CUDA_HOME")],
+)
+def test_a_cuda_compiler_must_be_of_the_major_version_of_torchs(
+    tmp_path: Path, release: str, what: str, why: str
+) -> None:
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    if release:
+        nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+        nvcc.chmod(0o755)
+    found, problem = _nvcc({"built for": "13.0", "toolkit": str(tmp_path)})
+    assert what in found
+    assert why in problem
+    assert bool(problem) == bool(why)

@@ -72,6 +72,14 @@ def patch():
 
     pynccl.PyNcclCommunicator = Gloo
 
+    # vLLM's CPU build packs a matrix after loading it and drops the original, into which new weights are to be loaded.
+    import vllm.model_executor.layers.utils as layers
+
+    def unpacked(layer, remove_weight):
+        layer.cpu_linear = torch.nn.functional.linear
+
+    layers.dispatch_cpu_unquantized_gemm = unpacked
+
     # A raylet gives its agents 15 seconds to say which ports they chose, too few on a busy machine: choose for them.
     from ray._private.parameter import RayParams
 
