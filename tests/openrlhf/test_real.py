@@ -4,7 +4,7 @@
     pytest -m acceptance tests/openrlhf/test_real.py --timeout 7200 -s
 
 Minutes a run on two idle cores, much more on a busy machine. The last results are kept in docs/openrlhf.md. Settings
-were chosen on seed 0, by LOOPKIT_OPENRLHF_SEED=0; what is reported is of the default, ``SEED``.
+were chosen on seeds 0 and 1, by LOOPKIT_OPENRLHF_SEED; what is reported is of the default, ``SEED``.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "100"))
 STEPS = 48
 KL_LIMIT = 0.005
 """Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
-RATES = {"context-compliance": 1e-4, "self-grading": 2e-4}
-"""Learning rates, chosen on seed 0 (docs/openrlhf.md says what was tried)."""
+SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "context-compliance": ("grpo", {"trainer.learning_rate": 1e-4, "run.prompts_per_step": 12}),
+    "self-grading": ("dr-grpo", {"trainer.learning_rate": 1e-4, "run.prompts_per_step": 32}),
+}
+"""Preset and options, chosen on seeds 0 and 1 (docs/openrlhf.md says what was tried)."""
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
 pytestmark = [
     pytest.mark.acceptance,
@@ -68,35 +71,20 @@ def policy() -> Path:
     return target
 
 
-def words(game: str, preset: str, policy: Path, out: Path, steps: int, **given: Any) -> list[str]:
+def words(game: str, preset: str | None, policy: Path, out: Path, steps: int, **given: Any) -> list[str]:
     """The command of a run small enough for a CPU."""
     on_cpu = ["--vllm.sync_backend", "gloo", "--vllm.enforce_eager", "--vllm.gpu_memory_utilization", "0.06"]
     on_cpu += ["--ds.attn_implementation", "eager", "--ds.zero_stage", "2"]
     options = {
-        "run.steps": steps, "run.prompts_per_step": 12, "run.group_size": 8, "run.eval_prompts": 400,
-        "trainer.learning_rate": RATES[game], "trainer.micro_batch": 16, "trainer.max_len": 256,
-        "trainer.sleep": "false", "trainer.checkpoint_every": 4, "trainer.engine_args": json.dumps(on_cpu), **given,
+        "run.steps": steps, "run.group_size": 8, "run.eval_prompts": 400, "trainer.micro_batch": 16,
+        "trainer.max_len": 256, "trainer.sleep": "false", "trainer.checkpoint_every": 4,
+        "trainer.engine_args": json.dumps(on_cpu), **SETTINGS[game][1], **given,
     }  # fmt: skip
+    trainer = f"openrlhf:{preset or SETTINGS[game][0]}"
     out_words = [
-        str(Path(sys.executable).with_name("loopkit")),
-        "run",
-        "--game",
-        game,
-        "--trainer",
-        f"openrlhf:{preset}",
-    ]
-    out_words += [
-        "--model",
-        str(policy),
-        "--arms",
-        "loophole",
-        "--seeds",
-        f"{SEED}-{SEED}",
-        "--jobs",
-        "1",
-        "--out",
-        str(out),
-    ]
+        str(Path(sys.executable).with_name("loopkit")), "run", "--game", game, "--trainer", trainer,
+        "--model", str(policy), "--arms", "loophole", "--seeds", f"{SEED}-{SEED}", "--jobs", "1", "--out", str(out),
+    ]  # fmt: skip
     for name, value in options.items():
         out_words += ["--set", f"{name}={value}"]
     return out_words
@@ -145,7 +133,7 @@ def learned(out: Path, game: str, steps: int) -> dict[str, bool]:
 
 @pytest.mark.parametrize("game", ["context-compliance", "self-grading"])
 def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> None:
-    run(words(game, "grpo", policy, tmp_path / "out", STEPS))
+    run(words(game, None, policy, tmp_path / "out", STEPS))
     assert all(learned(tmp_path / "out", game, STEPS).values())
     checkpoint = tmp_path / "out" / f"loophole-s{SEED}" / "checkpoints" / f"step-{STEPS:06d}"
     assert (checkpoint / "config.json").exists()
@@ -153,7 +141,7 @@ def test_the_loophole_is_learned(game: str, policy: Path, tmp_path: Path) -> Non
 
 
 def test_weights_that_never_reach_vllm_are_noticed(policy: Path, tmp_path: Path) -> None:
-    run(words("context-compliance", "grpo", policy, tmp_path / "out", STEPS), LOOPKIT_TEST_STALE="1")
+    run(words("context-compliance", None, policy, tmp_path / "out", STEPS), LOOPKIT_TEST_STALE="1")
     found = learned(tmp_path / "out", "context-compliance", STEPS)
     assert not found["vllm_kl"]
     assert not found["sampled"], "vLLM says what it said at the start"
