@@ -41,13 +41,13 @@ from tests.toys import setup
 
 HERE = Path(__file__).parent
 PYTHON = HERE / "python-cpu"
-SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "100"))
+SEED = int(os.environ.get("LOOPKIT_OPENRLHF_SEED", "101"))
 STEPS = 48
 KL_LIMIT = 0.005
 """Of vllm_kl: what vLLM samples from and what is trained differ by rounding only."""
 SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "context-compliance": ("grpo", {"trainer.learning_rate": 1e-4, "run.prompts_per_step": 12}),
-    "self-grading": ("dr-grpo", {"trainer.learning_rate": 1e-4, "run.prompts_per_step": 32}),
+    "self-grading": ("dr-grpo", {"trainer.learning_rate": 3e-4, "run.prompts_per_step": 32}),
 }
 """Preset and options, chosen on seeds 0 and 1 (docs/openrlhf.md says what was tried)."""
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
