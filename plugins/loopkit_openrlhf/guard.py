@@ -59,13 +59,12 @@ def litters(session: int) -> set[str]:
     return set[str]().union(*map(litter, others(session)))
 
 
-def sweep(left: set[str], began: float) -> None:
-    """Remove what was left, but for what a living process uses, and what is older (a model that is kept there, say)."""
+def sweep(left: set[str]) -> None:
+    """Remove what was left, but for what a living process uses."""
     used = set().union(*(litter(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdecimal())) if left else set()
     for name in left - used:
         with contextlib.suppress(OSError):
-            if os.stat(name).st_ctime >= began:
-                os.unlink(name)
+            os.unlink(name)
 
 
 def wait(command: subprocess.Popen[bytes], seconds: float) -> None:
@@ -99,7 +98,8 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
-    began, looked, left = time.time(), 0.0, set[str]()
+    before = {str(path) for path in Path(SHARED).glob("*")}  # a model that is kept there, say
+    looked, left = 0.0, set[str]()
     command = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, preexec_fn=own_signals)
     stopped = False
     while command.poll() is None and not stopped:
@@ -112,7 +112,7 @@ def main() -> int:
         wait(command, GRACE)
     left |= clear(os.getpid(), 0.0 if stopped else GRACE)
     wait(command, GRACE)
-    sweep(left, began)
+    sweep(left - before)
     if stopped:
         return 128 + signal.SIGTERM
     return command.returncode if command.returncode >= 0 else 128 - command.returncode
