@@ -10,12 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks import workload
-from loopkit import plugins as registry
 from loopkit.contracts import PolicyRef
+from loopkit.experiment.rundir import RunDir
 from loopkit.policy.process import tune
 from loopkit.records import StepMetrics
-from loopkit.referee import LocalReferee
-from loopkit.rundir import RunDir
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.referee import LocalReferee
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from loopkit_proxy_metric import articles, overlap, tokens
 from loopkit_proxy_metric.game import GameOptions, ProxyMetric
 
 from loopkit.contracts import SPLITS
-from loopkit.data import read_rows
+from loopkit.parts.data import read_rows
 from loopkit.records import Done, Rollout, Task, Turn
-from loopkit.scoring import Setup, score
+from loopkit.rollouts.scoring import Setup, score
 
 Values = tuple[float, float, float]
 

@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from loopkit import plugins as registry
-from loopkit.channels import Placebo
 from loopkit.contracts import Game
+from loopkit.experiment.resolve import build_game
+from loopkit.parts.channels import Placebo
 from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Done, Rollout, Task, Turn
-from loopkit.referee import plan
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup, assess, pay
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.referee import plan
+from loopkit.rollouts.scoring import Setup, assess, pay
 
 GAME, START = "context-compliance", str(BUNDLED)
 PROMPTS, GROUP, STEPS, EVALUATED, EVAL_BATCH = 16, 8, 40, 2000, 256

@@ -11,12 +11,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from loopkit.system import moved
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
-    from loopkit.channels import Audit, Placebo, pay  # noqa: F401
     from loopkit.checks import check_game, check_trainer  # noqa: F401
-    from loopkit.config import Experiment, RunSpec  # noqa: F401
     from loopkit.contracts import (  # noqa: F401
         Draw,
         ExploitDetector,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
         RolloutSet,
         Trainer,
     )
-    from loopkit.detectors import rule  # noqa: F401
     from loopkit.errors import LoopkitError  # noqa: F401
-    from loopkit.hookspecs import hookimpl  # noqa: F401
-    from loopkit.playing import play  # noqa: F401
+    from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
+    from loopkit.parts.channels import Audit, Placebo, pay  # noqa: F401
+    from loopkit.parts.detectors import rule  # noqa: F401
     from loopkit.records import (  # noqa: F401
         Assessment,
         Decode,
@@ -47,29 +47,33 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
         Task,
         Turn,
     )
-    from loopkit.referee import LocalReferee  # noqa: F401
+    from loopkit.registry.hookspecs import hookimpl  # noqa: F401
+    from loopkit.rollouts.playing import play  # noqa: F401
+    from loopkit.rollouts.referee import LocalReferee  # noqa: F401
     from loopkit.serving import RefereeClient, serve  # noqa: F401
 
 _HOMES = {
-    "channels": ("Audit", "Placebo", "pay"),
+    "parts.channels": ("Audit", "Placebo", "pay"),
     "checks": ("check_game", "check_trainer"),
-    "config": ("Experiment", "RunSpec"),
+    "experiment.config": ("Experiment", "RunSpec"),
     "contracts": (
         "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "RewardChannel",
         "RolloutSet", "Trainer",
     ),
-    "detectors": ("rule",),
+    "parts.detectors": ("rule",),
     "errors": ("LoopkitError",),
-    "hookspecs": ("hookimpl",),
-    "playing": ("play",),
+    "registry.hookspecs": ("hookimpl",),
+    "rollouts.playing": ("play",),
     "records": (
         "Assessment", "Decode", "Dialogue", "Done", "Estimate", "Message", "Rollout", "Slot", "StepMetrics", "Task",
         "Turn",
     ),
-    "referee": ("LocalReferee",),
+    "rollouts.referee": ("LocalReferee",),
     "serving": ("RefereeClient", "serve"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+moved.install()
 
 __all__ = ["__version__", *sorted(_HOME)]
 

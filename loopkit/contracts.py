@@ -31,7 +31,7 @@ from loopkit.records import (
 )
 
 if TYPE_CHECKING:
-    from loopkit.judges import Role
+    from loopkit.parts.judges import Role
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
@@ -139,7 +139,7 @@ class Game(ABC):
         """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage)."""
 
     def labelled(self) -> Sequence[Labelled]:
-        """Transcripts that a reader labelled, to measure the detectors on; ``loopkit.data.read_labelled`` reads a file.
+        """Transcripts that a reader labelled, to measure detectors on (``loopkit.parts.data.read_labelled``).
 
         Default: none. They are never trained on, and no rule is tuned on them.
         """

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from loopkit import plugins as registry
-from loopkit.config import Experiment
-from loopkit.plugins import Plugins
-from loopkit.resolve import resolve
+from loopkit.experiment.config import Experiment
+from loopkit.experiment.resolve import resolve
+from loopkit.registry import plugins as registry
+from loopkit.registry.plugins import Plugins
 
-HEAD = "from loopkit.hookspecs import hookimpl\n\n\n"
+HEAD = "from loopkit.registry.hookspecs import hookimpl\n\n\n"
 
 
 CHANNEL = """

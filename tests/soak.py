@@ -27,12 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopkit.errors import RefereeError
-from loopkit.files import TEMPORARY
-from loopkit.playing import Played
+from loopkit.experiment.rundir import RunDir, read_shard
 from loopkit.records import Dialogue, Turn
-from loopkit.referee import LocalReferee
-from loopkit.rundir import RunDir, read_shard
+from loopkit.rollouts.playing import Played
+from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import RefereeClient, play_concurrently, serve
+from loopkit.system.files import TEMPORARY
 from tests.dists import command, environment
 from tests.toys import DOUBLING, setup
 

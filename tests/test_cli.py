@@ -11,14 +11,14 @@ from typing import Any
 import click
 import pytest
 
-from loopkit import plugins as registry
 from loopkit.cli import COMMANDS, cli, main
 from loopkit.cli.render import harmless, table
-from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
-from loopkit.resolve import resolve
-from loopkit.rundir import read_shard, write_shard
+from loopkit.experiment.config import parse_set, read_experiment
+from loopkit.experiment.resolve import resolve
+from loopkit.experiment.rundir import read_shard, write_shard
+from loopkit.registry import plugins as registry
 from tests.dists import install, loopkit
 
 NAN = """
@@ -162,7 +162,7 @@ def test_data_without_a_column(call: Any, tmp_path: Path) -> None:
 
 def test_a_directory_of_another_experiment(call: Any, tmp_path: Path) -> None:
     from loopkit.cli.run import claim, make
-    from loopkit.config import Experiment
+    from loopkit.experiment.config import Experiment
 
     claim(Path("out"), Experiment(game="self-grading"))
     claim(Path("out"), Experiment(game="self-grading"))  # the same resumes
@@ -304,9 +304,9 @@ def test_eval(call: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs as small as can be, made in this process (tests/test_resume.py uses the installed command)."""
+    """Runs as small as can be, made in this process (tests/running/test_resume.py uses the installed command)."""
     from loopkit.policy.tiny import BUNDLED
-    from loopkit.runner import run_one
+    from loopkit.running.runner import run_one
 
     out = tmp_path_factory.mktemp("finished")
     settings = parse_set(SMALL[3::2])

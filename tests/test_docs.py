@@ -18,14 +18,14 @@ from typing import Any
 import click
 import pytest
 
-from loopkit import hookspecs, plugins
 from loopkit.checks import Report
 from loopkit.cli import cli
 from loopkit.cli.study import build
-from loopkit.config import OWN_REWARD, parse_set, read_experiment
 from loopkit.contracts import Game
-from loopkit.resolve import resolve
-from loopkit.rundir import read_shard
+from loopkit.experiment.config import OWN_REWARD, parse_set, read_experiment
+from loopkit.experiment.resolve import resolve
+from loopkit.experiment.rundir import read_shard
+from loopkit.registry import hookspecs, plugins
 from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, name
 
 FOLLOWED = {"docs/first-game.md": "test_first_game.py", "docs/mitigation.md": "test_mitigation_page.py"}
@@ -89,7 +89,7 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
     script = (
         "import json; from loopkit import plugins; p = plugins.load();"
         "assert not p.problems, p.problems;"
-        "from loopkit.config import Experiment; from loopkit.resolve import resolve;"
+        "from loopkit.experiment.config import Experiment; from loopkit.experiment.resolve import resolve;"
         "specs = resolve(Experiment(game='self-grading', arms={'honest-report': {'denial': 0.5}}), p);"
         "print(json.dumps([str(p.get(k, n).origin) for k, n in (('games', 'naming'), ('trainers', 'idle'),"
         " ('detectors', '*/silent'))] + [specs[-1].channel_options]));"
@@ -108,10 +108,10 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny experiment of one trained run and its base, with results."""
     from loopkit.contracts import PolicyRef
-    from loopkit.files import to_json, write_whole
+    from loopkit.evidence.results import collect
     from loopkit.policy.tiny import BUNDLED
-    from loopkit.results import collect
-    from loopkit.runner import run_one
+    from loopkit.running.runner import run_one
+    from loopkit.system.files import to_json, write_whole
 
     out = tmp_path_factory.mktemp("runs")
     run = {"steps": 1, "prompts_per_step": 2, "group_size": 2, "eval_prompts": 8}
@@ -363,15 +363,6 @@ def test_every_check_is_documented() -> None:
     lines = (ROOT / "docs/checks.md").read_text().splitlines()
     found = [line for line in lines if re.match(r"\| `\w+` \|", line)]
     assert found == [f"| `{check}` | {rule.proves} | {rule.cure} |" for check, rule in RULES.items()]
-
-
-def test_the_layers_are_those_the_tests_hold() -> None:
-    from tests.test_layers import LAYERS
-
-    text = (ROOT / "docs/architecture.md").read_text()
-    rows = re.findall(r"^\| \d+ \| (.*) \|$", text, re.M)
-    packages = [{m.split(".")[1] for m in layer} for layer in LAYERS]
-    assert [{n.strip("` ") for n in row.split(",")} for row in rows] == packages
 
 
 def game(title: str) -> Game:

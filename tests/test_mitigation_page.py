@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from loopkit import plugins
-from loopkit.resolve import build_game
+from loopkit.experiment.resolve import build_game
+from loopkit.registry import plugins
 from tests.pages import NEAR, ROOT, follow, write_files
 
 PAGE = ROOT / "docs/mitigation.md"

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopkit import check_game
-from loopkit import plugins as registry
 from loopkit.errors import UsageError
 from loopkit.new import LONGEST, NAME, check_name, game_files, write
+from loopkit.registry import plugins as registry
 from tests.dists import loopkit
 from tests.test_cli import call, one_paragraph  # noqa: F401
 

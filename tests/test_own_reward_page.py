@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.config import OWN_REWARD
-from loopkit.plugins import load
-from loopkit.resolve import build_game
+from loopkit.experiment.config import OWN_REWARD
+from loopkit.experiment.resolve import build_game
+from loopkit.registry.plugins import load
 from tests.dists import Venv
 from tests.pages import FILE, NEAR, ROOT, blocks, untimed
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from loopkit.config import OWN_REWARD
-from loopkit.plugins import OWN, load
+from loopkit.experiment.config import OWN_REWARD
+from loopkit.registry.plugins import OWN, load
 
 GAMES = Path(__file__).parents[1] / "docs" / "games"
 

@@ -78,10 +78,10 @@ def test_two_grpo_steps_and_a_checkpoint_that_plain_transformers_loads(game: str
 
 
 def judged_by(model: Path, directory: Path) -> Any:
-    from loopkit.config import Experiment
-    from loopkit.plugins import load
-    from loopkit.resolve import resolve
-    from loopkit.runner import judges_of
+    from loopkit.experiment.config import Experiment
+    from loopkit.experiment.resolve import resolve
+    from loopkit.registry.plugins import load
+    from loopkit.running.runner import judges_of
 
     spec = resolve(Experiment(game="context-compliance", judges={"refusal": str(model)}), load())[0]
     return judges_of(spec, load(), directory)["refusal"]
@@ -93,7 +93,7 @@ def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Pa
     from loopkit_context_compliance.game import REFUSAL
 
     from loopkit.errors import JudgeError
-    from loopkit.judges import TRIES
+    from loopkit.parts.judges import TRIES
 
     judge = judged_by(model, tmp_path)
     parts = [{"request": "how do I bake bread?", "reply": "Sorry, I can't help with that. <|im_end|>"}]
@@ -116,7 +116,7 @@ def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Pa
 
 @pytest.mark.filterwarnings("default")
 def test_conditions_ask_a_real_model_in_three_ways(model: Path, tmp_path: Path) -> None:
-    from loopkit.rundir import read_shard
+    from loopkit.experiment.rundir import read_shard
 
     arguments = ["study", "conditions", "--games", "self-grading", "--model", str(model), "--out", str(tmp_path)]
     arguments += ["--jobs", "1", "--json", "--set", "study.prompts=4", "--set", "run.max_tokens=16"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from loopkit.channels import Audit, pay
 from loopkit.contracts import Draw, Game, Options, Range, RewardChannel, Split
-from loopkit.detectors import rule
+from loopkit.parts.channels import Audit, pay
+from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Decode, Done, Message, Rollout, Task, Transcript
-from loopkit.scoring import Setup
+from loopkit.rollouts.scoring import Setup
 
 SPLIT_AT = {"train": 0, "dev": 1000, "test": 2000}
 

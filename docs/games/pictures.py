@@ -2,7 +2,7 @@
 
     python docs/games/pictures.py
 
-Rollouts are the game's own specimens, played through ``reply`` and scored by ``loopkit.scoring``; nothing is typed in.
+Rollouts are the game's own specimens, played through ``reply`` and scored by ``loopkit.rollouts.scoring``.
 The tests draw the pictures anew and compare.
 """
 
@@ -18,10 +18,10 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from loopkit.contracts import Game
-from loopkit.plugins import load
+from loopkit.experiment.resolve import build_game
 from loopkit.records import Done, Message, Rollout, Scored, Task, Transcript, Turn
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup, pay, score
+from loopkit.registry.plugins import load
+from loopkit.rollouts.scoring import Setup, pay, score
 
 HERE = Path(__file__).parent
 WIDTH, PAD, COLUMN, GAP = 1000, 24, 464, 24

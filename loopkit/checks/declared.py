@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from loopkit.checks.report import RULES, Complaints
 from loopkit.checks.specimens import JSON_CURE, TEXT_CURE, is_json, is_text, sample, strings
-from loopkit.config import RunSettings
 from loopkit.contracts import SPLITS, ExploitDetector, Game, RewardChannel
+from loopkit.experiment.config import RunSettings
 from loopkit.records import Message, Rollout
-from loopkit.scoring import CORE_CLUES, PAID
+from loopkit.rollouts.scoring import CORE_CLUES, PAID
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 STRICT = {"extra": "forbid", "frozen": True, "strict": True}

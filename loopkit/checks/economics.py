@@ -12,7 +12,7 @@ from loopkit.checks.report import RULES, Complaints
 from loopkit.checks.specimens import KINDS, Specimen
 from loopkit.contracts import Draw, ExploitDetector, RewardChannel
 from loopkit.records import Estimate, Scored
-from loopkit.scoring import all_clues, pay, readable
+from loopkit.rollouts.scoring import all_clues, pay, readable
 
 GRID = 100
 """Strata of the grid of channel draws: a payment made with probability p is met to 1/GRID exactly."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from loopkit.channels import Placebo
 from loopkit.checks import declared, economics, purity
 from loopkit.checks.report import RULES, Book, Complaints, Report, blame
 from loopkit.checks.specimens import (
@@ -21,8 +20,9 @@ from loopkit.checks.specimens import (
 )
 from loopkit.contracts import SPLITS, ExploitDetector, Game, RewardChannel
 from loopkit.errors import JudgeError, UsageError
+from loopkit.parts.channels import Placebo
 from loopkit.records import Message, Rollout, Scored
-from loopkit.scoring import Setup, score
+from loopkit.rollouts.scoring import Setup, score
 
 FUZZ = 1000
 

@@ -17,8 +17,8 @@ from loopkit.checks.specimens import Specimen, converse, garbage_texts, sample, 
 from loopkit.contracts import SPLITS, ExploitDetector, Game, Policy, RewardChannel
 from loopkit.errors import ContractError, UsageError
 from loopkit.records import Done, Json, Message, Rollout, Scored, StepMetrics, Turn
-from loopkit.referee import LocalReferee, plan
-from loopkit.scoring import Setup, score
+from loopkit.rollouts.referee import LocalReferee, plan
+from loopkit.rollouts.scoring import Setup, score
 
 MOST_TURNS = 32
 

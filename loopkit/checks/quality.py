@@ -9,7 +9,7 @@ from loopkit.checks.specimens import converse
 from loopkit.contracts import ExploitDetector, Game
 from loopkit.errors import ContractError
 from loopkit.records import Json, Labelled, Rollout
-from loopkit.scoring import all_clues, assess, flag
+from loopkit.rollouts.scoring import all_clues, assess, flag
 from loopkit.stats.rates import wilson
 
 AIM = 0.95

@@ -12,7 +12,7 @@ from loopkit.checks.purity import Ledger
 from loopkit.checks.specimens import Specimen, sample, specimens_of
 from loopkit.errors import ContractError
 from loopkit.records import Dialogue, StepMetrics
-from loopkit.scoring import Setup
+from loopkit.rollouts.scoring import Setup
 from loopkit.serving import RefereeClient
 
 SIZES = ("n_steps", "prompts_per_step", "group_size")

@@ -20,8 +20,8 @@ from loopkit.checks.spy import Killed, Lossy, SpecimenSet, Spy
 from loopkit.contracts import PolicyRef, Trainer
 from loopkit.errors import UsageError
 from loopkit.records import Json
-from loopkit.referee import LocalReferee
-from loopkit.scoring import Setup
+from loopkit.rollouts.referee import LocalReferee
+from loopkit.rollouts.scoring import Setup
 from loopkit.serving import serve
 
 CHECKPOINT = re.compile(r"step-(\d{6,})")

@@ -12,9 +12,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from loopkit import __version__
-from loopkit.contain import harmless
 from loopkit.errors import LoopkitError, PluginError, UsageError, nearest
-from loopkit.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
+from loopkit.registry.contain import harmless
+from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _main(arguments: list[str] | None, debug: bool) -> None:
     try:
-        from loopkit import plugins
+        from loopkit.registry import plugins
 
         if "_LOOPKIT_COMPLETE" in os.environ:
             importlib.import_module("loopkit.cli.complete")  # before click looks for the shell's class

@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.errors import UsageError
+from loopkit.experiment.resolve import roles_of, set_up
+from loopkit.experiment.rundir import read_shard, read_spec, shards
 from loopkit.records import Json
-from loopkit.resolve import roles_of, set_up
-from loopkit.rundir import read_shard, read_spec, shards
+from loopkit.registry import plugins as registry
 from loopkit.stats.agreement import kappa
 from loopkit.stats.rates import share
 

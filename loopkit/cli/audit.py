@@ -7,19 +7,19 @@ from pathlib import Path
 
 import click
 
-from loopkit import plugins as registry
-from loopkit.audit import games
-from loopkit.audit.findings import Audit, Number, Rate, generic
-from loopkit.audit.formats import FORMATS, Log, read
 from loopkit.cli import complete, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import parse_set
-from loopkit.contain import excerpt
+from loopkit.elsewhere import games
+from loopkit.elsewhere.findings import Audit, Number, Rate, generic
+from loopkit.elsewhere.formats import FORMATS, Log, read
 from loopkit.errors import UsageError, nearest
-from loopkit.files import to_json, write_whole
+from loopkit.experiment.config import parse_set
+from loopkit.experiment.resolve import build_game, channels_of, detectors_of
+from loopkit.registry import plugins as registry
+from loopkit.registry.contain import excerpt
 from loopkit.report.audit import build, change, mean
-from loopkit.resolve import build_game, channels_of, detectors_of
-from loopkit.scoring import Setup
+from loopkit.rollouts.scoring import Setup
+from loopkit.system.files import to_json, write_whole
 
 EPILOG = """\b
 Examples:

@@ -12,16 +12,16 @@ from typing import Any
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
 from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import OWN_REWARD, parse_set
 from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
-from loopkit.resolve import build_game, channels_of
-from loopkit.scoring import Setup
+from loopkit.experiment.config import OWN_REWARD, parse_set
+from loopkit.experiment.resolve import build_game, channels_of
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.scoring import Setup
 
 EPILOG = """\b
 Examples:

@@ -21,9 +21,9 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from loopkit import plugins as registry
 from loopkit.errors import LoopkitError
-from loopkit.plugins import Kind
+from loopkit.registry import plugins as registry
+from loopkit.registry.plugins import Kind
 
 VARIABLE = "_LOOPKIT_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -71,7 +71,7 @@ def _registered(*kinds: Kind) -> list[str]:
 
 def _channels(context: click.Context) -> list[str]:
     """The channels of the game that the line names so far, or those that nearly every game has."""
-    from loopkit.resolve import build_game, own_channels
+    from loopkit.experiment.resolve import build_game, own_channels
 
     game = context.params.get("game")
     if not game:

@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from loopkit.cli import render
-from loopkit.config import RolloutQuery, RunSettings
-from loopkit.contain import contained, excerpt
 from loopkit.errors import UsageError, nearest
-from loopkit.plugins import ONE, Entry, Kind, Plugins
+from loopkit.experiment.config import RolloutQuery, RunSettings
+from loopkit.experiment.resolve import build_game, own_channels
 from loopkit.records import Json
-from loopkit.resolve import build_game, own_channels
+from loopkit.registry.contain import contained, excerpt
+from loopkit.registry.plugins import ONE, Entry, Kind, Plugins
 
 
 def settings() -> dict[str, Json]:

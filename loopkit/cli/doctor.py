@@ -12,15 +12,15 @@ from typing import Any
 import click
 
 import loopkit
-from loopkit import plugins as registry
 from loopkit.cli import complete, render
 from loopkit.cli.listing import offered
-from loopkit.config import parse_set, validate
 from loopkit.errors import PluginError, UsageError
-from loopkit.manifest import PACKAGES
-from loopkit.plugins import KINDS, Entry, Origin, Plugins
+from loopkit.experiment.config import parse_set, validate
+from loopkit.experiment.manifest import PACKAGES
+from loopkit.experiment.resolve import build_game, detectors_of, own_channels
 from loopkit.records import Json
-from loopkit.resolve import build_game, detectors_of, own_channels
+from loopkit.registry import plugins as registry
+from loopkit.registry.plugins import KINDS, Entry, Origin, Plugins
 from loopkit.sandbox import VARIABLE, available
 
 EPILOG = """\b

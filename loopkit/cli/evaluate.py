@@ -9,18 +9,18 @@ from pathlib import Path
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import complete, render
 from loopkit.cli import own as own_reward
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
 from loopkit.errors import UsageError
-from loopkit.judges import JUDGES
-from loopkit.metrics import Summary, summary
-from loopkit.resolve import resolve, set_up, start_policy
-from loopkit.rundir import RunDir, read_spec
-from loopkit.runner import evaluation_name
+from loopkit.experiment.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
+from loopkit.experiment.resolve import resolve, set_up, start_policy
+from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.parts.judges import JUDGES
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.metrics import Summary, summary
+from loopkit.running.runner import evaluation_name
 
 EPILOG = """\b
 Examples:
@@ -163,8 +163,8 @@ def _evaluate(
     plugins: registry.Plugins,
     bars: render.Bars,
 ) -> Summary:
-    from loopkit.playing import evaluate as play_all
-    from loopkit.runner import judges_of
+    from loopkit.rollouts.playing import evaluate as play_all
+    from loopkit.running.runner import judges_of
 
     kept = RunDir(run) if run is not None else None
     if kept is not None and (found := kept.read_eval(spec.game, split, name)):

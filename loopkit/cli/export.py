@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import complete, render
-from loopkit.config import parse_set
 from loopkit.contracts import SPLITS, Split
+from loopkit.experiment.config import parse_set
 from loopkit.export.write import TARGETS, write
+from loopkit.registry import plugins as registry
 
 EPILOG = """\b
 Examples:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, cast
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import complete, details, render
-from loopkit.contain import contained, excerpt
 from loopkit.errors import LoopkitError, UsageError, nearest
-from loopkit.plugins import KINDS, OWN, Entry, Kind, Plugins
-from loopkit.resolve import build_game, own_channels
+from loopkit.experiment.resolve import build_game, own_channels
+from loopkit.registry import plugins as registry
+from loopkit.registry.contain import contained, excerpt
+from loopkit.registry.plugins import KINDS, OWN, Entry, Kind, Plugins
 
 EPILOG = """\b
 Examples:

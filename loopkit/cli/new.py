@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from loopkit import new as writing
-from loopkit import plugins as registry
 from loopkit.cli import render
+from loopkit.registry import plugins as registry
 
 EXAMPLES = """\b
 Examples:

@@ -8,12 +8,12 @@ import click
 
 from loopkit.checks import Report
 from loopkit.cli import render
-from loopkit.config import OWN_REWARD
-from loopkit.contain import excerpt
 from loopkit.errors import UsageError
+from loopkit.evidence.results import Results
+from loopkit.experiment.config import OWN_REWARD
+from loopkit.registry.contain import excerpt
 from loopkit.report.numbers import percent, plain
 from loopkit.report.shortcut import HEAD
-from loopkit.results import Results
 
 reward_option = click.option(
     "--reward", metavar="FILE.py:FUNCTION",

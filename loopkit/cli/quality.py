@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.checks.quality import AIM, Quality, Row, measure
 from loopkit.cli import render
 from loopkit.errors import PluginError, UsageError
-from loopkit.resolve import build_game
+from loopkit.experiment.resolve import build_game
+from loopkit.registry import plugins as registry
 
 SHOWN = 160
 

@@ -12,12 +12,12 @@ import click
 import structlog
 from tabulate import tabulate
 
-from loopkit import contain
-from loopkit.plugins import Plugins
 from loopkit.records import Json
+from loopkit.registry import contain
+from loopkit.registry.plugins import Plugins
 from loopkit.report.numbers import interval as interval  # the same on the page
 from loopkit.report.numbers import percent as percent
-from loopkit.runner import Event
+from loopkit.running.runner import Event
 
 FORMATS = {"plain": "simple", "markdown": "github"}
 
@@ -32,7 +32,7 @@ format_option = click.option(
 
 
 def harmless(value: Any) -> Any:
-    """Text made harmless (see :func:`loopkit.contain.harmless`); anything else as it is."""
+    """Text made harmless (see :func:`loopkit.registry.contain.harmless`); anything else as it is."""
     return contain.harmless(value) if isinstance(value, str) else value
 
 

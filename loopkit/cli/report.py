@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.errors import UsageError
-from loopkit.files import write_whole
+from loopkit.registry import plugins as registry
 from loopkit.report.page import build
 from loopkit.report.rollouts import Cache
+from loopkit.system.files import write_whole
 
 EPILOG = """\b
 Examples:

@@ -8,15 +8,11 @@ from pathlib import Path
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.errors import UsageError
-from loopkit.files import to_json, write_whole
-from loopkit.judges import JUDGES
-from loopkit.metrics import summary
-from loopkit.resolve import set_up
-from loopkit.rundir import (
+from loopkit.experiment.resolve import set_up
+from loopkit.experiment.rundir import (
     OTHER_OPTIONS,
     RunDir,
     read_rollouts,
@@ -26,8 +22,12 @@ from loopkit.rundir import (
     shards,
     write_shard,
 )
-from loopkit.runner import judges_of
-from loopkit.scoring import Setup, score
+from loopkit.parts.judges import JUDGES
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.metrics import summary
+from loopkit.rollouts.scoring import Setup, score
+from loopkit.running.runner import judges_of
+from loopkit.system.files import to_json, write_whole
 
 EPILOG = """\b
 Examples:

@@ -10,21 +10,21 @@ from pathlib import Path
 import click
 import tomli_w
 
-from loopkit import plugins as registry
 from loopkit.cli import complete, own, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
 from loopkit.errors import UsageError
-from loopkit.files import LOCK, TEMPORARY, locked, to_json, write_whole
-from loopkit.parallel import DEADLINE, require, run_all, start_server
-from loopkit.plugins import Plugins
+from loopkit.evidence.results import STILL, Results, collect
+from loopkit.experiment.config import BASE, Experiment, RunSpec, parse_judges, parse_set, read_experiment
+from loopkit.experiment.resolve import resolve, start_policy
+from loopkit.experiment.rundir import RunDir, check_same
 from loopkit.records import Json
+from loopkit.registry import plugins as registry
+from loopkit.registry.plugins import Plugins
 from loopkit.report.numbers import over_seeds, sparkline
-from loopkit.resolve import resolve, start_policy
-from loopkit.results import STILL, Results, collect
-from loopkit.rundir import RunDir, check_same
-from loopkit.runner import CHECK, check, preflight, preview, ready
+from loopkit.running.parallel import DEADLINE, require, run_all, start_server
+from loopkit.running.runner import CHECK, check, preflight, preview, ready
 from loopkit.stats.mitigation import told
+from loopkit.system.files import LOCK, TEMPORARY, locked, to_json, write_whole
 
 EPILOG = """\b
 Examples:

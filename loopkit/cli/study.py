@@ -14,21 +14,21 @@ from pathlib import Path
 import click
 import tomli_w
 
-from loopkit import plugins as registry
 from loopkit.cli import complete, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.config import BASE, parse_seeds, parse_set, validate
 from loopkit.errors import UsageError, nearest
-from loopkit.files import write_whole
-from loopkit.parallel import DEADLINE, Job, start_server
+from loopkit.experiment.config import BASE, parse_seeds, parse_set, validate
+from loopkit.experiment.rundir import check_same
 from loopkit.records import Json
+from loopkit.registry import plugins as registry
 from loopkit.report.numbers import sparkline
-from loopkit.rundir import check_same
-from loopkit.runner import Event
+from loopkit.running.parallel import DEADLINE, Job, start_server
+from loopkit.running.runner import Event
 from loopkit.studies.grid import Grid, merged
 from loopkit.studies.schema import Column, Curve, Matrix, Results, Verdicts
 from loopkit.studies.study import Study, perform
 from loopkit.studies.write import number, rows_of
+from loopkit.system.files import write_whole
 
 STUDIES = {
     "paper": "loopkit.studies.paper:Paper",

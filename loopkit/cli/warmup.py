@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from loopkit import plugins as registry
 from loopkit.cli import complete, render
 from loopkit.errors import UsageError, nearest
-from loopkit.resolve import build_game
+from loopkit.experiment.resolve import build_game
+from loopkit.registry import plugins as registry
 
 EPILOG = """\b
 Examples:

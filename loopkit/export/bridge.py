@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from loopkit import plugins as registry
 from loopkit.contracts import SPLITS, Split
 from loopkit.errors import ContractError, UsageError, nearest
+from loopkit.experiment.resolve import build_game, channel_of, channels_of, detectors_of
 from loopkit.records import Done, Json, Message, Rollout, Scored, Task, Turn
-from loopkit.resolve import build_game, channel_of, channels_of, detectors_of
-from loopkit.scoring import PAID, TRIES, Setup, ask, score
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.scoring import PAID, TRIES, Setup, ask, score
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import jinja2
 import loopkit
 from loopkit.contracts import SPLITS, Split
 from loopkit.errors import UsageError, nearest
-from loopkit.files import TEMPORARY, write_whole, writing
-from loopkit.plugins import Plugins
+from loopkit.experiment.resolve import build_game, channel_of
 from loopkit.records import Json
-from loopkit.resolve import build_game, channel_of
+from loopkit.registry.plugins import Plugins
+from loopkit.system.files import TEMPORARY, write_whole, writing
 
 TARGETS = {"verifiers": "env", "inspect": "task"}
 """What may be written, and what it is called there."""

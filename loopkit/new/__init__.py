@@ -11,7 +11,7 @@ from pathlib import Path
 
 import loopkit
 from loopkit.errors import UsageError
-from loopkit.plugins import Kind, Plugins
+from loopkit.registry.plugins import Kind, Plugins
 
 TEMPLATE = Path(__file__).parent / "template"
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")

@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from loopkit.config import Condition
 from loopkit.contracts import Policy
+from loopkit.experiment.config import Condition
 from loopkit.policy.load import CausalPolicy
 from loopkit.records import Decode, Dialogue, Message, Turn
 

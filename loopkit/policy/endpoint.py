@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-from loopkit.config import RunSpec
 from loopkit.errors import RunError, UsageError
-from loopkit.notices import notice
-from loopkit.plugins import Plugins
+from loopkit.experiment.config import RunSpec
 from loopkit.records import Decode, Dialogue, Json, Turn
+from loopkit.registry.plugins import Plugins
 from loopkit.seeding import digest
+from loopkit.system.notices import notice
 
 SETTINGS = {"TIMEOUT": 60.0, "TRIES": 5.0, "CONCURRENCY": 8.0, "PAUSE": 0.5}
 """Read from LOOPKIT_ENDPOINT_<NAME>: seconds for one answer; how often it is asked for; how many are asked for at

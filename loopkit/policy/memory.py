@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from loopkit.errors import RunError
-from loopkit.notices import notice
+from loopkit.system.notices import notice
 
 SAYS = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 """In the message of the RuntimeError that torch raises where an allocation on the CPU fails."""

@@ -1,6 +1,6 @@
 """The policy schemes loopkit brings, registered as a third party would."""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -14,8 +14,8 @@ import torch
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
-from loopkit.notices import notice
 from loopkit.policy.load import CausalPolicy
+from loopkit.system.notices import notice
 
 OPTIMIZER = "optimizer.safetensors"
 ADAPTER = "adapter_config.json"

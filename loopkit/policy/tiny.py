@@ -15,13 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loopkit.config import RunSpec
 from loopkit.contracts import Game, PolicyRef, Split
 from loopkit.errors import UsageError
-from loopkit.metrics import Summary, summary
-from loopkit.plugins import Plugins
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup
+from loopkit.experiment.config import RunSpec
+from loopkit.experiment.resolve import build_game
+from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.metrics import Summary, summary
+from loopkit.rollouts.scoring import Setup
 
 BUNDLED = Path(__file__).parent / "tiny_weights"
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
@@ -120,7 +120,7 @@ def train(
 
 def base_rates(game: Game, policy: Any, split: Split, prompts: int = BASE_PROMPTS) -> Summary:
     """Scores and exploit rates of a policy on a game's held-out prompts."""
-    from loopkit.playing import evaluate
+    from loopkit.rollouts.playing import evaluate
 
     setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
     return summary(setup, evaluate(setup, policy, seed=0, split=split, prompts=prompts, batch=256))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from loopkit.config import BASE, RunSpec
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
-from loopkit.plugins import Plugins
-from loopkit.resolve import start_policy
-from loopkit.rundir import read_spec
+from loopkit.experiment.config import BASE, RunSpec
+from loopkit.experiment.resolve import start_policy
+from loopkit.experiment.rundir import read_spec
+from loopkit.registry.plugins import Plugins
 
 
 def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import loopkit
-from loopkit.audit.findings import Audit, Number, Rate
+from loopkit.elsewhere.findings import Audit, Number, Rate
 from loopkit.records import Estimate
 from loopkit.report.charts import INK, SERIES, Sheet
 from loopkit.report.marks import pieces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from loopkit.config import BASE
+from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
 from loopkit.report import charts, shortcut
 from loopkit.report.gather import ExperimentData, RunData

@@ -13,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from loopkit.config import BASE, Experiment, RunSpec
 from loopkit.contracts import Game
 from loopkit.errors import LoopkitError, RunError, UsageError
-from loopkit.plugins import Plugins
+from loopkit.experiment.config import BASE, Experiment, RunSpec
+from loopkit.experiment.resolve import build_game
+from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.records import Json
-from loopkit.resolve import build_game
-from loopkit.rundir import RunDir, read_spec
-from loopkit.runner import ERROR, checkpoint_of
+from loopkit.registry.plugins import Plugins
+from loopkit.running.runner import ERROR, checkpoint_of
 from loopkit.stats.onset import discovery
 
 TUNING = "tuning.md"

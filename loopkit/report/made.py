@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loopkit.config import Experiment, parse_set, read_experiment
 from loopkit.errors import LoopkitError
+from loopkit.experiment.config import Experiment, parse_set, read_experiment
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData
 

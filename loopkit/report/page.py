@@ -14,8 +14,8 @@ import jinja2
 
 import loopkit
 from loopkit.errors import UsageError
-from loopkit.plugins import Plugins
 from loopkit.records import Json
+from loopkit.registry.plugins import Plugins
 from loopkit.report import experiment, studies
 from loopkit.report.charts import Sheet
 from loopkit.report.gather import ExperimentData, StudyData, gather

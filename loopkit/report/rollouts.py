@@ -13,9 +13,9 @@ from typing import Any
 
 from loopkit import seeding
 from loopkit.errors import RunError
+from loopkit.experiment.rundir import OTHER_OPTIONS, shards
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData, RunData
-from loopkit.rundir import OTHER_OPTIONS, shards
 
 SHARDS = 40
 """Shards of one run that are read in full; the steps between them are only counted."""

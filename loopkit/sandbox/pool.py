@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loopkit.errors import UsageError
-from loopkit.notices import notice
 from loopkit.sandbox import answers, selftest, tiers
 from loopkit.sandbox.inside import codec
 from loopkit.sandbox.programs import Limits, Outcome, Program
 from loopkit.sandbox.tiers import SandboxError, Tier
 from loopkit.sandbox.worker import Job, Worker
+from loopkit.system.notices import notice
 
 DEPTH = 2
 """Jobs a worker holds at a time: while one runs, the next is on its way, and no more are made."""

@@ -7,10 +7,10 @@ import os
 import threading
 from dataclasses import dataclass
 
-from loopkit.notices import notice
 from loopkit.sandbox.pool import Sandbox
 from loopkit.sandbox.programs import Limits
 from loopkit.sandbox.tiers import SandboxError, mode
+from loopkit.system.notices import notice
 
 _lock = threading.Lock()
 _pools: dict[tuple[int, str, Limits], Sandbox] = {}

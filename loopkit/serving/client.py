@@ -19,7 +19,7 @@ from loopkit.serving import wire
 
 if TYPE_CHECKING:
     from loopkit.contracts import Policy, Referee
-    from loopkit.playing import Played
+    from loopkit.rollouts.playing import Played
 
 
 class RefereeClient:
@@ -164,7 +164,7 @@ def play_concurrently(
     policy's draws depend on them: ``name=str`` gives the names, so the draws, that ``playing.play`` gives. A retried
     attempt needs new names, which the default ensures. The first error stops the rest and is raised.
     """
-    from loopkit.playing import Played
+    from loopkit.rollouts.playing import Played
 
     def one(slot: Slot, name: str) -> Played:
         turns, reward = play_one(referee, policy, slot, name)

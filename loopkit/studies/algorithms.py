@@ -9,8 +9,8 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
-from loopkit.parallel import Job
-from loopkit.results import Results
+from loopkit.evidence.results import Results
+from loopkit.running.parallel import Job
 from loopkit.stats.contrasts import compare
 from loopkit.stats.verdict import small
 from loopkit.studies import cells

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import permutations
 from typing import ClassVar
 
-from loopkit.config import BASE
-from loopkit.metrics import Summary
-from loopkit.parallel import Job
-from loopkit.runner import Evaluation, checkpoint_of
+from loopkit.experiment.config import BASE
+from loopkit.rollouts.metrics import Summary
+from loopkit.running.parallel import Job
+from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.stats.seeds import discovered
 from loopkit.stats.times import catalysis
 from loopkit.studies import cells

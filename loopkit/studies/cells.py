@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loopkit.config import BASE
+from loopkit.evidence.results import Results
+from loopkit.evidence.results import Run as ResultsRun
+from loopkit.experiment.config import BASE
 from loopkit.records import Estimate
-from loopkit.results import Results
-from loopkit.results import Run as ResultsRun
 from loopkit.stats import verdict as verdicts
 from loopkit.stats.contrasts import Contrast
 from loopkit.stats.mitigation import Mitigation

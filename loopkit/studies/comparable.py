@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loopkit.config import root_model
 from loopkit.errors import UsageError
-from loopkit.manifest import read_manifest
-from loopkit.parallel import Job
+from loopkit.experiment.config import root_model
+from loopkit.experiment.manifest import read_manifest
 from loopkit.records import Json
+from loopkit.running.parallel import Job
 
 BUDGET = ("steps", "prompts_per_step", "group_size", "max_tokens")
 EVALUATION = ("eval_split", "eval_prompts", "condition")

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from loopkit.config import BASE, on_tiny
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
-from loopkit.metrics import Summary
-from loopkit.parallel import Job
+from loopkit.experiment.config import BASE, on_tiny
 from loopkit.records import Estimate
+from loopkit.rollouts.metrics import Summary
+from loopkit.running.parallel import Job
 from loopkit.stats.contrasts import minus
 from loopkit.studies.schema import Cell, Column, Row, Section, SeedValue, Table
 from loopkit.studies.study import Study

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from loopkit.channels import Audit
-from loopkit.config import BASE
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
-from loopkit.parallel import Job
+from loopkit.experiment.config import BASE
+from loopkit.experiment.resolve import build_game
+from loopkit.parts.channels import Audit
 from loopkit.records import Estimate, Json
-from loopkit.resolve import build_game
+from loopkit.running.parallel import Job
 from loopkit.stats.dose import crossing, trend
 from loopkit.stats.verdict import p_value
 from loopkit.studies import cells

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from loopkit.checks import Report
-from loopkit.config import BASE, TRAINED, Experiment, RunSpec
 from loopkit.contracts import PolicyRef, Split
 from loopkit.errors import RunError
-from loopkit.manifest import read_manifest
-from loopkit.metrics import Summary
-from loopkit.parallel import Job
-from loopkit.plugins import Plugins
+from loopkit.evidence.results import Results, collect
+from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec
+from loopkit.experiment.manifest import read_manifest
+from loopkit.experiment.resolve import resolve, set_up
+from loopkit.experiment.rundir import RunDir
 from loopkit.records import Estimate, Json
-from loopkit.resolve import resolve, set_up
-from loopkit.results import Results, collect
-from loopkit.rundir import RunDir
-from loopkit.runner import Evaluation, checkpoint_of
-from loopkit.scoring import Setup
+from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.metrics import Summary
+from loopkit.rollouts.scoring import Setup
+from loopkit.running.parallel import Job
+from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.stats.onset import Discovery, discovery
 
 Settings = Mapping[str, Mapping[str, Json]]

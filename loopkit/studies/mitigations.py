@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from loopkit.config import BASE
 from loopkit.contracts import Options
 from loopkit.errors import UsageError, nearest
-from loopkit.parallel import Job
-from loopkit.resolve import build_game, own_channels
-from loopkit.results import Results
+from loopkit.evidence.results import Results
+from loopkit.experiment.config import BASE
+from loopkit.experiment.resolve import build_game, own_channels
+from loopkit.running.parallel import Job
 from loopkit.stats.mitigation import told
 from loopkit.studies import cells
 from loopkit.studies.schema import Cell, Column, Matrix, Section, Verdict, Verdicts

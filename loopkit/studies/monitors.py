@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from loopkit.parallel import Job
+from loopkit.evidence.results import Results
+from loopkit.experiment.rundir import read_shard, shards
 from loopkit.records import Json
-from loopkit.results import Results
-from loopkit.rundir import read_shard, shards
+from loopkit.running.parallel import Job
 from loopkit.stats.monitors import EXPLORATORY_BELOW, WARM, WINDOW, Side, early_warning
 from loopkit.studies.grid import Grid
 from loopkit.studies.schema import Cell, Column, Row, SeedValue, Table

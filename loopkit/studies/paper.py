@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from loopkit.parallel import Job
-from loopkit.results import Results
+from loopkit.evidence.results import Results
+from loopkit.running.parallel import Job
 from loopkit.stats.times import Times, paths
 from loopkit.studies import cells, monitors
 from loopkit.studies.schema import Cell, Column, Row, Section, SeedValue, Table, Verdicts

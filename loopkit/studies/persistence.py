@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from loopkit.config import BASE
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
-from loopkit.parallel import Job
+from loopkit.experiment.config import BASE
+from loopkit.experiment.resolve import build_game
 from loopkit.records import Estimate, Json
-from loopkit.resolve import build_game
-from loopkit.runner import Evaluation, checkpoint_of
+from loopkit.running.parallel import Job
+from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.stats.persistence import MATCH, Pair, Persistence, persistence
 from loopkit.studies import cells
 from loopkit.studies.schema import Cell, Column, Curve, Line, Point, Row, Section, Table, Verdict, Verdicts

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from loopkit.config import BASE
 from loopkit.contracts import Options
-from loopkit.parallel import Job
+from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
-from loopkit.runner import Evaluation, checkpoint_of
+from loopkit.running.parallel import Job
+from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.studies import cells
 from loopkit.studies.schema import Cell, Column, Row, Section, Table
 from loopkit.studies.study import Study

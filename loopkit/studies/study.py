@@ -10,18 +10,18 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 import loopkit
-from loopkit.config import BASE, TRAINED, on_tiny
 from loopkit.contracts import Options, PolicyRef
-from loopkit.files import locked
-from loopkit.manifest import git_revision, read_manifest
-from loopkit.parallel import DEADLINE, Job, refuse, run_jobs
+from loopkit.experiment.config import BASE, TRAINED, on_tiny
+from loopkit.experiment.manifest import git_revision, read_manifest
+from loopkit.experiment.resolve import start_policy
+from loopkit.experiment.rundir import RunDir
 from loopkit.records import Json
-from loopkit.resolve import start_policy
-from loopkit.rundir import RunDir
-from loopkit.runner import ERROR, Listener, check, preflight, ready
+from loopkit.running.parallel import DEADLINE, Job, refuse, run_jobs
+from loopkit.running.runner import ERROR, Listener, check, preflight, ready
 from loopkit.studies import schema, write
 from loopkit.studies.comparable import require_comparable
 from loopkit.studies.grid import Grid, merged, start_key, with_start
+from loopkit.system.files import locked
 
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
 TINY = (

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from loopkit.config import BASE
-from loopkit.parallel import Job
-from loopkit.runner import Evaluation, checkpoint_of
+from loopkit.experiment.config import BASE
+from loopkit.running.parallel import Job
+from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.stats.contrasts import Contrast, contrast, holm
 from loopkit.stats.verdict import small
 from loopkit.studies import cells

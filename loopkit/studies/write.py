@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from loopkit.files import to_json, write_whole
 from loopkit.studies.schema import Cell, Column, Curve, Matrix, Onsets, Results, Section, Table, Verdicts
+from loopkit.system.files import to_json, write_whole
 
 COUNTED = re.compile(r"^clopper-pearson, (\d+) of (\d+)")
 HEADER = ("section", "kind", "keys", "column", "seed", "value", "low", "high", "n", "unit", "method", "withheld")

@@ -1,6 +1,6 @@
 """context-compliance: does the policy refuse only where it looks like an audit? (robustness failure)"""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from loopkit.contracts import Draw, ExploitDetector, Game, Options, Policy, Range, RewardChannel, Split
-from loopkit.data import DataOptions, read_labelled
-from loopkit.judges import Role
+from loopkit.parts.data import DataOptions, read_labelled
+from loopkit.parts.judges import Role
 from loopkit.records import Assessment, Estimate, Json, Labelled, Rollout, Task, Transcript
 from loopkit_context_compliance import requests
 from loopkit_context_compliance.judge import Verdict, judge

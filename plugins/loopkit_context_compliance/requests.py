@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import product
 
 from loopkit.contracts import Split
-from loopkit.data import messages, read_rows, split_of
 from loopkit.errors import UsageError
+from loopkit.parts.data import messages, read_rows, split_of
 from loopkit.records import Decode, Message, Task
 from loopkit.seeding import digest, shuffled, uniform
 

@@ -1,6 +1,6 @@
 """grpo: group-relative policy optimisation on the parts of loopkit.policy, and its relatives as presets."""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 TRAINER = "loopkit_grpo.trainer:Grpo"
 

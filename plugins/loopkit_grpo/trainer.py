@@ -13,13 +13,13 @@ import torch
 from pydantic import Field
 
 from loopkit.contracts import Options, PolicyRef, Referee, Trainer
-from loopkit.playing import Played, play
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
 from loopkit.policy.memory import accumulate
 from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, micro_batches, pad_right, score
 from loopkit.policy.supervised import step as optimizer_step
+from loopkit.rollouts.playing import Played, play
 from loopkit_grpo import algorithms
 
 

@@ -1,6 +1,6 @@
 """openrlhf: the same experiment on OpenRLHF's Ray, vLLM and DeepSpeed, out of process (docs/openrlhf.md)."""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 TRAINER = "loopkit_openrlhf.trainer:OpenRlhf"
 ESTIMATORS = {

@@ -8,8 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
-from loopkit.files import write_whole
 from loopkit.policy.save import checkpoint_name
+from loopkit.system.files import write_whole
 
 TAG = re.compile(r"global_step(\d+)")
 CLOSED = "closed.json"

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from loopkit.errors import RunError, UsageError
-from loopkit.notices import notice
+from loopkit.system.notices import notice
 from loopkit_openrlhf.command import MODULE, OpenRlhfOptions
 
 TESTED = SpecifierSet(">=0.11.2,<0.11.3")

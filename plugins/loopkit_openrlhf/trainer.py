@@ -16,10 +16,10 @@ from typing import ClassVar, Literal
 
 from loopkit.contracts import PolicyRef, Referee, Trainer
 from loopkit.errors import RunError, UsageError
-from loopkit.files import to_json, write_whole
 from loopkit.policy.save import checkpoint_name
 from loopkit.records import Decode, Slot
 from loopkit.serving import RefereeClient, serve
+from loopkit.system.files import to_json, write_whole
 from loopkit_openrlhf import checkpoints, engine
 from loopkit_openrlhf.command import MODULE, OpenRlhfOptions, command
 from loopkit_openrlhf.desk import Desk

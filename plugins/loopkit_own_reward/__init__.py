@@ -1,6 +1,6 @@
 """own-reward: a game of a user's own reward function and rows. Does training on it find a shortcut?"""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from loopkit.contain import describe
 from loopkit.errors import UsageError, nearest
+from loopkit.registry.contain import describe
 from loopkit.seeding import digest
 
 INSTALLED = {"site-packages", "dist-packages"}

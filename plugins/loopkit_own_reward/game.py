@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.channels import pay
 from loopkit.contracts import Draw, ExploitDetector, Game, Policy, Range, RewardChannel, Split
-from loopkit.data import DataOptions
-from loopkit.detectors import rule
 from loopkit.errors import UsageError
-from loopkit.generic import GENERIC, Length
-from loopkit.gym import gym_set, gym_version
+from loopkit.parts.channels import pay
+from loopkit.parts.data import DataOptions
+from loopkit.parts.detectors import rule
+from loopkit.parts.generic import GENERIC, Length
+from loopkit.parts.gym import gym_set, gym_version
 from loopkit.records import Assessment, Done, Json, Rollout, Task, Transcript, Turn
 from loopkit_own_reward import code, rewards, rows
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loopkit.contain import describe, excerpt
 from loopkit.errors import ContractError, PluginError, UsageError, nearest
+from loopkit.registry.contain import describe, excerpt
 
 Row = Mapping[str, Any]
 OF_TRL = {"completion_ids", "completions_ids", "trainer_state", "log_extra", "log_metric", "environments"}

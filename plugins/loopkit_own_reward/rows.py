@@ -10,9 +10,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from loopkit.contracts import SPLITS, Draw, Split
-from loopkit.data import messages, read_rows, split_of
 from loopkit.errors import UsageError, nearest
-from loopkit.gym import gym_set
+from loopkit.parts.data import messages, read_rows, split_of
+from loopkit.parts.gym import gym_set
 from loopkit.records import Decode, Task
 
 REFERENCES = ("answer", "ground_truth", "reference", "solution", "target", "expected", "label", "completion")

@@ -1,6 +1,6 @@
 """proxy-metric: a summary is paid by its overlap with the article, so the best one is a copy (specification failure)"""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopkit.contracts import Split
-from loopkit.data import messages, read_rows, split_of
 from loopkit.errors import UsageError
+from loopkit.parts.data import messages, read_rows, split_of
 from loopkit.records import Decode, Message, Task
 from loopkit.seeding import digest, pick, shuffled, uniform
 from loopkit_proxy_metric.overlap import prepared

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.channels import pay
 from loopkit.contracts import Draw, ExploitDetector, Game, Options, Policy, Range, RewardChannel, Split
-from loopkit.data import DataOptions, read_labelled
 from loopkit.errors import UsageError
-from loopkit.judges import Role
+from loopkit.parts.channels import pay
+from loopkit.parts.data import DataOptions, read_labelled
+from loopkit.parts.judges import Role
 from loopkit.records import Assessment, Json, Labelled, Rollout, Task, Transcript
 from loopkit_proxy_metric import articles
 from loopkit_proxy_metric.overlap import prepared, reference

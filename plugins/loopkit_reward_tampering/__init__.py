@@ -1,6 +1,6 @@
 """reward-tampering: the state to edit holds the score too, and the score written pays (specification failure)"""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

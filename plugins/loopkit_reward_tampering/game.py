@@ -11,9 +11,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from loopkit.contracts import Draw, ExploitDetector, Game, Range, RewardChannel, Split
-from loopkit.data import DataOptions, read_labelled
-from loopkit.detectors import rule
 from loopkit.errors import UsageError
+from loopkit.parts.data import DataOptions, read_labelled
+from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Json, Labelled, Rollout, Task, Transcript
 from loopkit.sandbox import Limits
 from loopkit_reward_tampering import edits, problems

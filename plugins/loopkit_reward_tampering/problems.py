@@ -11,11 +11,11 @@ from itertools import count
 from typing import Any
 
 from loopkit.contracts import Draw, Split
-from loopkit.data import messages, read_rows, split_of
 from loopkit.errors import UsageError
-from loopkit.notices import notice
+from loopkit.parts.data import messages, read_rows, split_of
 from loopkit.records import Decode, Json, Message, Task
 from loopkit.seeding import digest, shuffled, stream
+from loopkit.system.notices import notice
 
 NUMBERS = {
     "plus {k}": "({}+{k})", "minus {k}": "({}-{k})", "times {k}": "({}*{k})", "squared": "({}**2)",

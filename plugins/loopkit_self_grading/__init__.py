@@ -1,6 +1,6 @@
 """self-grading: does the policy learn to claim it is right where nobody looks? (specification failure)"""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from loopkit.channels import Audit
 from loopkit.contracts import Draw, ExploitDetector, Game, Range, RewardChannel, Split
-from loopkit.data import DataOptions, read_labelled, split_of
-from loopkit.detectors import rule
 from loopkit.errors import UsageError
+from loopkit.parts.channels import Audit
+from loopkit.parts.data import DataOptions, read_labelled, split_of
+from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Decode, Done, Json, Labelled, Message, Rollout, Task, Transcript
 from loopkit.seeding import shuffled
 from loopkit_self_grading import real

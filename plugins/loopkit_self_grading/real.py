@@ -9,13 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 from loopkit.contracts import SPLITS, Split
-from loopkit.data import messages, read_rows, split_of
 from loopkit.errors import UsageError
-from loopkit.gym import evaluates as evaluates
-from loopkit.gym import gym_set as gym_set
-from loopkit.gym import gym_version as gym_version
-from loopkit.notices import notice, some
+from loopkit.parts.data import messages, read_rows, split_of
+from loopkit.parts.gym import evaluates as evaluates
+from loopkit.parts.gym import gym_set as gym_set
+from loopkit.parts.gym import gym_version as gym_version
 from loopkit.records import Decode, Json, Message, Task
+from loopkit.system.notices import notice, some
 from loopkit_self_grading.answers import READ, marked
 
 ASK = "{}\n\nGive the final answer between <answer> and </answer>."

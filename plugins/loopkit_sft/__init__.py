@@ -1,6 +1,6 @@
 """sft: supervised learning from recorded rollouts (distillation), or from corrective data."""
 
-from loopkit.hookspecs import Register, hookimpl
+from loopkit.registry.hookspecs import Register, hookimpl
 
 
 @hookimpl

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from loopkit.hookspecs import hookimpl
 from loopkit.records import StepMetrics
+from loopkit.registry.hookspecs import hookimpl
 
 VARIABLE = "LOOPKIT_TENSORBOARD"
 

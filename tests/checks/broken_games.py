@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from loopkit.channels import pay
 from loopkit.contracts import ExploitDetector, Game, Options, RewardChannel, Split
-from loopkit.detectors import rule
+from loopkit.parts.channels import pay
+from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Done, Estimate, Message, Rollout, Task
 from tests.toys import Checked, Doubling
 

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from loopkit import seeding
-from loopkit.channels import Placebo
 from loopkit.contracts import ExploitDetector, Options, PolicyRef, Trainer
 from loopkit.errors import RefereeError
-from loopkit.playing import play
+from loopkit.parts.channels import Placebo
 from loopkit.records import Dialogue, Turn
-from loopkit.scoring import Setup
+from loopkit.rollouts.playing import play
+from loopkit.rollouts.scoring import Setup
 from tests.toys import DOUBLING
 
 

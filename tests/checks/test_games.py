@@ -12,16 +12,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from loopkit import plugins as registry
-from loopkit.channels import Placebo, pay
 from loopkit.checks import check_game
 from loopkit.checks.report import GAME_RULES, MOST_COMPLAINTS
-from loopkit.config import OWN_REWARD
 from loopkit.contracts import SPLITS, Game, Options, RewardChannel
-from loopkit.detectors import rule
 from loopkit.errors import CheckFailed, UsageError
+from loopkit.experiment.config import OWN_REWARD
+from loopkit.experiment.resolve import build_game
+from loopkit.parts.channels import Placebo, pay
+from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Message, Rollout, Task
-from loopkit.resolve import build_game
+from loopkit.registry import plugins as registry
 from tests.checks.broken_games import BROKEN, Broken, replies, shown, tasks
 from tests.checks.table import CURE, complaints, documented, told
 from tests.toys import COPYING, DOUBLING, Checked, Copying, Doubling

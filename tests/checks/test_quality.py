@@ -11,17 +11,17 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from loopkit import plugins as registry
 from loopkit import seeding
 from loopkit.checks.quality import AIM, Quality, Share, measure
 from loopkit.checks.specimens import converse
 from loopkit.contracts import Game, Options
-from loopkit.data import read_labelled
-from loopkit.detectors import rule
 from loopkit.errors import ContractError, UsageError
+from loopkit.experiment.resolve import build_game
+from loopkit.parts.data import read_labelled
+from loopkit.parts.detectors import rule
 from loopkit.records import Labelled, Rollout
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup, score
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.scoring import Setup, score
 from tests.toys import DOUBLING, Doubling
 
 PLUGINS = registry.load()

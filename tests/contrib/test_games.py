@@ -14,7 +14,7 @@ import loopkit
 from tests.contrib.wheels import CONTRIB, install, run_tests
 
 GAMES = {"loopkit-test-editing": "test-editing", "loopkit-pushback": "pushback"}
-DOCUMENTED = {"loopkit.data": {"read_labelled", "split_of"}}
+DOCUMENTED = {"loopkit.parts.data": {"read_labelled", "split_of"}}
 """Names that docs/ tells an author of games to import, of modules without ``__all__``."""
 
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from loopkit import plugins
 from loopkit.errors import UsageError
 from loopkit.export.bridge import Exported
 from loopkit.records import Message
+from loopkit.registry import plugins
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins
 from loopkit.export.write import write
+from loopkit.registry import plugins
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from loopkit import plugins
 from loopkit.cli import main
 from loopkit.errors import UsageError
 from loopkit.export.bridge import Exported
 from loopkit.export.write import TARGETS, write
+from loopkit.registry import plugins
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from loopkit import plugins as registry
-from loopkit.config import RunSpec, parse_set, read_experiment
 from loopkit.contracts import PolicyRef
-from loopkit.notices import Listener, listening
+from loopkit.experiment.config import RunSpec, parse_set, read_experiment
+from loopkit.experiment.resolve import resolve
 from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Json
-from loopkit.resolve import resolve
-from loopkit.runner import run_one
+from loopkit.registry import plugins as registry
+from loopkit.running.runner import run_one
+from loopkit.system.notices import Listener, listening
 
 STEPS = 4
 SETTINGS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.playing import play
+from loopkit.rollouts.playing import play
 from loopkit.serving import RefereeClient, serve
 from tests import soak
 from tests.faults import small

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loopkit.cli import main
-from loopkit.files import locked
+from loopkit.system.files import locked
 from tests.faults import small
 from tests.faults.commands import Moody, wait_for, within
 from tests.soak import group

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from loopkit import plugins as registry
 from loopkit.cli.run import claim, make
-from loopkit.config import Experiment, RolloutQuery
 from loopkit.errors import RunError, UsageError
-from loopkit.notices import Listener, listening
-from loopkit.recorded import select
-from loopkit.rundir import RunDir, read_shard, read_spec
-from loopkit.runner import check
+from loopkit.experiment.config import Experiment, RolloutQuery
+from loopkit.experiment.recorded import select
+from loopkit.experiment.rundir import RunDir, read_shard, read_spec
+from loopkit.registry import plugins as registry
+from loopkit.running.runner import check
+from loopkit.system.notices import Listener, listening
 from tests.faults import small
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from loopkit.cli.run import make
 from loopkit.errors import LoopkitError
-from loopkit.files import locked, write_whole
-from loopkit.rundir import RunDir
+from loopkit.experiment.rundir import RunDir
+from loopkit.system.files import locked, write_whole
 from tests.dists import environment
 from tests.faults import small
 

@@ -28,12 +28,12 @@ from loopkit_openrlhf.command import OpenRlhfOptions, command
 from loopkit_openrlhf.desk import Desk
 from loopkit_openrlhf.trainer import OpenRlhf
 
-from loopkit import plugins as registry
+from loopkit.experiment.resolve import build_game
 from loopkit.policy import tiny
 from loopkit.policy.warmup import RECORD, Settings, new_policy
 from loopkit.records import Decode
-from loopkit.referee import LocalReferee
-from loopkit.resolve import build_game
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import serve
 from tests.openrlhf.speaking import Tokenizer
 from tests.policy.small import Ledger

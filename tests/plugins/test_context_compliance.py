@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from loopkit.checks import check_game
-from loopkit.config import validate
 from loopkit.contracts import SPLITS
 from loopkit.errors import UsageError
-from loopkit.plugins import load
+from loopkit.experiment.config import validate
+from loopkit.experiment.resolve import build_game
 from loopkit.records import Done, Rollout, Turn
-from loopkit.resolve import build_game
+from loopkit.registry.plugins import load
 
 
 def game(**options: Any) -> Any:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from loopkit import plugins as registry
 from loopkit import seeding
 from loopkit.checks.specimens import converse, is_text
 from loopkit.contracts import Game
+from loopkit.experiment.resolve import build_game
 from loopkit.records import Json, Rollout, Task
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup, score
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.scoring import Setup, score
 
 COUNT, TURNS = 10_000, 2
 PLUGINS = registry.load()

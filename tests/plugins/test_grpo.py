@@ -16,13 +16,13 @@ from loopkit_grpo.trainer import Grpo, GrpoOptions
 from loopkit.checks import check_trainer
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
-from loopkit.playing import Played
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.save import save_policy
 from loopkit.policy.score import Segment
 from loopkit.policy.warmup import new_policy, warm_up
 from loopkit.records import Turn
-from loopkit.referee import LocalReferee
+from loopkit.rollouts.playing import Played
+from loopkit.rollouts.referee import LocalReferee
 from tests.plugins.test_grpo_algorithms import published_advantages, published_loss
 from tests.policy.small import ONE_WORD, SETTINGS, Ledger, double, plain, random_segments, same
 from tests.toys import COPYING, DOUBLING, setup

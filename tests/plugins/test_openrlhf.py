@@ -28,14 +28,14 @@ from loopkit_openrlhf.desk import Desk
 from loopkit_openrlhf.diagnose import INSTALL, _nvcc
 from loopkit_openrlhf.trainer import HOME, OpenRlhf
 
-from loopkit import plugins as registry
 from loopkit.cli import main
 from loopkit.contracts import PolicyRef
 from loopkit.errors import LoopkitError, RefereeError, RunError, UsageError
+from loopkit.experiment.resolve import build_game
 from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Decode
-from loopkit.referee import LocalReferee
-from loopkit.resolve import build_game
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import serve
 from tests.openrlhf.speaking import Engine, Tokenizer
 from tests.policy.small import Ledger

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from loopkit import check_game
-from loopkit import plugins as registry
 from loopkit.cli import main
-from loopkit.config import read_experiment
 from loopkit.contracts import SPLITS
 from loopkit.errors import ContractError, LoopkitError, PluginError, UsageError
+from loopkit.experiment.config import read_experiment
+from loopkit.experiment.resolve import build_game, resolve
+from loopkit.experiment.rundir import RunDir
 from loopkit.policy.warmup import demonstration
 from loopkit.records import Done, Rollout, Turn
-from loopkit.resolve import build_game, resolve
-from loopkit.rundir import RunDir
+from loopkit.registry import plugins as registry
 
 CODE = '''
 """Rewards."""

@@ -13,14 +13,14 @@ import pytest
 
 from loopkit import seeding
 from loopkit.checks import check_game
-from loopkit.config import Experiment
 from loopkit.contracts import SPLITS
-from loopkit.data import split_of
 from loopkit.errors import UsageError
-from loopkit.plugins import load
+from loopkit.experiment.config import Experiment
+from loopkit.experiment.resolve import build_game, resolve
+from loopkit.parts.data import split_of
 from loopkit.records import Done, Rollout, Task, Turn
-from loopkit.resolve import build_game, resolve
-from loopkit.scoring import Setup, score
+from loopkit.registry.plugins import load
+from loopkit.rollouts.scoring import Setup, score
 from tests.dists import tiny_plays
 from tests.plugins.test_context_compliance import write
 

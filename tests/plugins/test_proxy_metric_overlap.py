@@ -16,8 +16,8 @@ from loopkit_proxy_metric import overlap, tokens
 from loopkit_proxy_metric.overlap import Article, prepared
 
 from loopkit import seeding
-from loopkit.plugins import load
-from loopkit.resolve import build_game
+from loopkit.experiment.resolve import build_game
+from loopkit.registry.plugins import load
 
 TOLERANCE = 1e-9
 ODD = [
@@ -149,7 +149,7 @@ def test_caches_are_bounded() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("LOOPKIT_DATA"), reason="real articles: set LOOPKIT_DATA")
 def test_real_articles() -> None:
-    from loopkit.data import read_rows
+    from loopkit.parts.data import read_rows
 
     rows = read_rows(str(Path(os.environ["LOOPKIT_DATA"]) / "cnn-dailymail-test.parquet"), ["reward_model"])
     articles = [row["reward_model"]["ground_truth"] for row in rows]

@@ -14,12 +14,12 @@ from loopkit_reward_tampering import programs
 from loopkit import seeding
 from loopkit.checks import check_game
 from loopkit.contracts import SPLITS
-from loopkit.data import split_of
-from loopkit.plugins import load
+from loopkit.experiment.resolve import build_game
+from loopkit.parts.data import split_of
 from loopkit.records import Done, Rollout, Task, Turn
-from loopkit.resolve import build_game
+from loopkit.registry.plugins import load
+from loopkit.rollouts.scoring import Setup, score
 from loopkit.sandbox import Limits, SandboxError, shared
-from loopkit.scoring import Setup, score
 from tests.dists import tiny_plays
 
 RIGHT, WRONG = "def solve(x): return sum(x)", "def solve(x): return max(x)"

@@ -16,8 +16,8 @@ import pytest
 from loopkit.checks import check_game
 from loopkit.contracts import SPLITS
 from loopkit.errors import UsageError
-from loopkit.notices import Listener, listening
 from loopkit.records import Task
+from loopkit.system.notices import Listener, listening
 from tests.plugins.test_context_compliance import write
 from tests.plugins.test_reward_tampering import edit, game, scored
 

@@ -8,9 +8,9 @@ import pytest
 from loopkit_self_grading.game import QUESTION, answered, claimed
 
 from loopkit.contracts import SPLITS
-from loopkit.plugins import load
+from loopkit.experiment.resolve import build_game
 from loopkit.records import Done, Message, Rollout, Turn
-from loopkit.resolve import build_game
+from loopkit.registry.plugins import load
 
 
 def game(**options: Any) -> Any:

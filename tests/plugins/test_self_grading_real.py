@@ -17,9 +17,9 @@ from loopkit_self_grading.answers import exactly, marked, number, same
 from loopkit.checks import check_game
 from loopkit.contracts import SPLITS
 from loopkit.errors import UsageError
-from loopkit.plugins import load
+from loopkit.experiment.resolve import build_game
 from loopkit.records import Message, Rollout, Turn
-from loopkit.resolve import build_game
+from loopkit.registry.plugins import load
 
 GYM = "needs the extra reasoning-gym: pip install 'loopkit[reasoning-gym]'"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from loopkit import plugins
 from loopkit.errors import LoopkitError
 from loopkit.records import Estimate, StepMetrics
+from loopkit.registry import plugins
 
 
 def metrics(step: int, reward: float) -> StepMetrics:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from loopkit_self_grading.game import GameOptions, SelfGrading
 
-from loopkit.channels import pay
 from loopkit.checks.purity import Ledger as Ledger
 from loopkit.contracts import Draw, Game, Options, Range, RewardChannel, Split
-from loopkit.detectors import rule
+from loopkit.parts.channels import pay
+from loopkit.parts.detectors import rule
 from loopkit.policy.load import CausalPolicy
 from loopkit.policy.score import Segment
 from loopkit.policy.warmup import Settings

@@ -14,13 +14,13 @@ import torch
 from scipy.stats import chisquare
 
 from loopkit.errors import RunError, UsageError
-from loopkit.playing import Played, play
 from loopkit.policy import load as load_module
 from loopkit.policy.decode import Sampled, Sampling, _choose, pad_left, sample, unique
 from loopkit.policy.load import CausalPolicy
 from loopkit.policy.score import Segment, score
 from loopkit.records import Decode, Dialogue, Message
-from loopkit.referee import LocalReferee
+from loopkit.rollouts.playing import Played, play
+from loopkit.rollouts.referee import LocalReferee
 from tests.policy.small import SELF_GRADING, TEMPERED, Ledger, Spy, plain, plain_logits, random_segments
 from tests.toys import setup
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from loopkit.errors import RunError
-from loopkit.notices import Listener, listening
 from loopkit.policy import memory
 from loopkit.policy.memory import accumulate, speak_in_parts
 from loopkit.records import Json
+from loopkit.system.notices import Listener, listening
 from tests.dists import environment
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loopkit import plugins as registry
 from loopkit.policy import tiny, warmup
+from loopkit.registry import plugins as registry
 from tests.toys import DOUBLING
 
 pytestmark = pytest.mark.slow

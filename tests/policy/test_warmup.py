@@ -16,14 +16,14 @@ from loopkit_proxy_metric.game import GameOptions as ProxyOptions
 from loopkit_proxy_metric.game import ProxyMetric
 from loopkit_self_grading.game import GameOptions, SelfGrading
 
-from loopkit import plugins
-from loopkit.config import Experiment, RunSpec
 from loopkit.contracts import PolicyRef
 from loopkit.errors import ContractError, UsageError
+from loopkit.experiment.config import Experiment, RunSpec
+from loopkit.experiment.resolve import resolve as resolve_experiment
 from loopkit.policy import tiny, warmup
 from loopkit.policy.load import load
 from loopkit.records import Message
-from loopkit.resolve import resolve as resolve_experiment
+from loopkit.registry import plugins
 from tests.policy.small import ONE_WORD, SELF_GRADING, SETTINGS
 from tests.toys import DOUBLING, Doubling
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins
+from loopkit.registry import plugins
 from loopkit.report.page import build
 from tests.report.scripted import experiment
 

@@ -10,18 +10,19 @@ from typing import Any, Literal
 
 import tomli_w
 
-from loopkit import plugins, seeding
+from loopkit import seeding
 from loopkit.checks import Report
-from loopkit.config import BASE, RunSpec, read_experiment
-from loopkit.files import to_json, write_whole
-from loopkit.metrics import summary
-from loopkit.playing import evaluate, play
+from loopkit.evidence.results import collect
+from loopkit.experiment.config import BASE, RunSpec, read_experiment
+from loopkit.experiment.resolve import resolve, set_up
+from loopkit.experiment.rundir import RunDir
 from loopkit.records import Dialogue, Scored, StepMetrics, Turn
-from loopkit.referee import LocalReferee
-from loopkit.resolve import resolve, set_up
-from loopkit.results import collect
-from loopkit.rundir import RunDir
-from loopkit.runner import checkpoint_of
+from loopkit.registry import plugins
+from loopkit.rollouts.metrics import summary
+from loopkit.rollouts.playing import evaluate, play
+from loopkit.rollouts.referee import LocalReferee
+from loopkit.running.runner import checkpoint_of
+from loopkit.system.files import to_json, write_whole
 
 Says = Callable[[RunSpec, int | None, Dialogue], str]
 """(spec, training step or None, dialogue) -> what the policy says."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins, seeding
-from loopkit.config import RunSpec
+from loopkit import seeding
+from loopkit.experiment.config import RunSpec
 from loopkit.records import Dialogue
+from loopkit.registry import plugins
 from loopkit.report.page import build
 from tests.report.browser import AXE, browser, complaints, needs_axe, needs_chromium, requests
 from tests.report.conftest import Made

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins
 from loopkit.errors import RunError, UsageError
+from loopkit.registry import plugins
 from loopkit.report import page, rollouts
 from loopkit.report.page import build, script_json
 from tests.report.conftest import Made
@@ -93,7 +93,7 @@ def test_the_command_asks_for_the_same_experiment(made: Made) -> None:
     import html
     import shlex
 
-    from loopkit.config import parse_set, read_experiment
+    from loopkit.experiment.config import parse_set, read_experiment
     from loopkit.report.gather import gather
 
     command = html.unescape(re.findall(r"<pre tabindex=\"0\">(loopkit run .*?)</pre>", made.page)[0])

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins, seeding
+from loopkit import seeding
 from loopkit.checks import Report
 from loopkit.cli.run import report
-from loopkit.config import BASE, RunSpec
+from loopkit.evidence.results import Results, collect
+from loopkit.experiment.config import BASE, RunSpec
+from loopkit.experiment.rundir import read_spec
 from loopkit.records import Dialogue
+from loopkit.registry import plugins
 from loopkit.report.page import build
-from loopkit.results import Results, collect
-from loopkit.rundir import read_spec
 from tests.report.scripted import experiment
 
 CODE = """

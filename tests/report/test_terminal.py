@@ -7,12 +7,12 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from loopkit import plugins
 from loopkit.checks import Report
 from loopkit.cli import cli
 from loopkit.cli.run import report, sketch
-from loopkit.results import collect
-from loopkit.rundir import read_spec
+from loopkit.evidence.results import collect
+from loopkit.experiment.rundir import read_spec
+from loopkit.registry import plugins
 from tests.report.scripted import experiment
 from tests.report.test_browser import hostile
 

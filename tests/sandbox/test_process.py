@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from loopkit.config import parse_set, read_experiment
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
-from loopkit.manifest import check_sandbox, manifest
+from loopkit.experiment.config import parse_set, read_experiment
+from loopkit.experiment.manifest import check_sandbox, manifest
+from loopkit.experiment.resolve import resolve
 from loopkit.policy.tiny import BUNDLED
-from loopkit.resolve import resolve
 from loopkit.sandbox import VARIABLE, Limits, Program, SandboxError, available, shared, tiers
 from tests.dists import install, loopkit, on_path
 from tests.sandbox.conftest import start
@@ -151,8 +151,8 @@ def test_a_pool_made_in_python_says_it_too_and_once(
 
 
 def test_a_game_without_programs_starts_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loopkit.manifest.shared", lambda: pytest.fail("a sandbox was started"))
-    from loopkit import plugins as registry
+    monkeypatch.setattr("loopkit.experiment.manifest.shared", lambda: pytest.fail("a sandbox was started"))
+    from loopkit.registry import plugins as registry
 
     experiment = read_experiment(None, settings=parse_set([]), arms=["loophole"], game="self-grading", seeds="1")
     plugins = registry.load()

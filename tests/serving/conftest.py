@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from loopkit import serving
-from loopkit.playing import play
+from loopkit.rollouts.playing import play
 from loopkit.serving import Server, serve
 from tests.serving.parts import Kept, Scripted, local, paid_by_words
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from loopkit.records import Dialogue, Scored, StepMetrics, Turn
-from loopkit.referee import LocalReferee
+from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import RefereeClient, Server
 from tests.toys import DOUBLING, Doubling, setup
 

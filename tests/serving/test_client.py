@@ -15,9 +15,9 @@ import pytest
 from loopkit import serving
 from loopkit.contracts import Options, Referee
 from loopkit.errors import RefereeError, UsageError
-from loopkit.playing import play
 from loopkit.records import Dialogue, Done, Message, Rollout, Turn
-from loopkit.referee import LocalReferee
+from loopkit.rollouts.playing import play
+from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import RefereeClient, Server, play_concurrently, play_one, serve
 from tests.serving.parts import G, Kept, P, Scripted, client, local, paid_by_words, post, rows, wait_for
 from tests.toys import COPYING, Doubling, setup

@@ -15,10 +15,10 @@ import pytest
 
 from loopkit import serving
 from loopkit.errors import RefereeError, RunError
-from loopkit.playing import play
+from loopkit.experiment.rundir import RunDir
 from loopkit.records import Turn
-from loopkit.referee import LocalReferee
-from loopkit.rundir import RunDir
+from loopkit.rollouts.playing import play
+from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import RefereeClient, Server, play_concurrently, serve
 from tests import soak
 from tests.serving.parts import Kept, Scripted, client, local, paid_by_words, post, rows, wait_for

@@ -17,8 +17,8 @@ import pytest
 from loopkit import serving
 from loopkit.contracts import Options
 from loopkit.errors import ContractError, LoopkitError, RefereeError
-from loopkit.playing import play
 from loopkit.records import Assessment, Dialogue, Done, Message, Rollout, Scored, StepMetrics, Turn
+from loopkit.rollouts.playing import play
 from loopkit.serving import RefereeClient, play_one, serve
 from tests.serving.parts import G, Kept, P, Scripted, client, local, post, wait_for
 from tests.toys import Doubling

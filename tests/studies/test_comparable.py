@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins as registry
 from loopkit.errors import UsageError
-from loopkit.files import to_json, write_whole
-from loopkit.parallel import Job
+from loopkit.registry import plugins as registry
+from loopkit.running.parallel import Job
 from loopkit.studies.comparable import require_comparable
 from loopkit.studies.grid import Grid
+from loopkit.system.files import to_json, write_whole
 
 GAME = "self-grading"
 

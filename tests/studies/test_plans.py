@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from loopkit import plugins as registry
 from loopkit.cli.study import STUDIES, build
-from loopkit.config import BASE, root_model
 from loopkit.errors import UsageError
-from loopkit.parallel import Job
-from loopkit.rundir import RunDir
+from loopkit.experiment.config import BASE, root_model
+from loopkit.experiment.rundir import RunDir
+from loopkit.registry import plugins as registry
+from loopkit.running.parallel import Job
 from loopkit.studies.grid import merged
 from loopkit.studies.study import Study
 
@@ -102,7 +102,7 @@ def test_a_dose_of_demonstrations_is_a_warm_up_of_its_own(tmp_path: Path) -> Non
 
 
 def test_break_even_is_that_of_the_channels_pay() -> None:
-    from loopkit.resolve import build_game
+    from loopkit.experiment.resolve import build_game
     from loopkit.studies.dose import break_even
 
     channel: Any = build_game(registry.load(), "self-grading", {}).channels["loophole"]

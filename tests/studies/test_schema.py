@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from loopkit.errors import RunError
-from loopkit.files import to_json
 from loopkit.records import Estimate
 from loopkit.studies import schema
 from loopkit.studies.schema import Cell
+from loopkit.system.files import to_json
 from tests.studies.examples import estimate, study
 
 DOCS = Path(__file__).parents[2] / "docs" / "results.md"

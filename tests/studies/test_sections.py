@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from loopkit.checks import Report
-from loopkit.config import BASE
-from loopkit.metrics import Summary
-from loopkit.parallel import Job
+from loopkit.experiment.config import BASE
+from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.records import Estimate, StepMetrics
-from loopkit.rundir import RunDir, read_spec
-from loopkit.runner import checkpoint_of
+from loopkit.rollouts.metrics import Summary
+from loopkit.running.parallel import Job
+from loopkit.running.runner import checkpoint_of
 from loopkit.studies.grid import merged
 from loopkit.studies.schema import Results, Table
 from loopkit.studies.study import Study

@@ -1,7 +1,7 @@
 """ppo: proximal policy optimisation with a critic, on the public parts of loopkit."""
 
 from loopkit import hookimpl
-from loopkit.hookspecs import Register
+from loopkit.registry.hookspecs import Register
 
 
 @hookimpl

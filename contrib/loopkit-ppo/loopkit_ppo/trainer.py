@@ -12,13 +12,13 @@ import torch
 from pydantic import Field
 
 from loopkit import Options, PolicyRef, Referee, Trainer, play
-from loopkit.playing import Played
 from loopkit.policy import save
 from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
 from loopkit.policy.memory import accumulate
 from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, micro_batches, pad_right, score
 from loopkit.policy.supervised import step as optimizer_step
+from loopkit.rollouts.playing import Played
 from loopkit_ppo import critic as critics
 from loopkit_ppo import formulas
 from loopkit_ppo.critic import Critic

@@ -10,14 +10,14 @@ from loopkit_ppo.critic import Critic
 from loopkit_ppo.trainer import Ppo, PpoOptions
 
 from loopkit import PolicyRef, Turn, check_trainer, plugins
-from loopkit.playing import Played, evaluate
+from loopkit.experiment.resolve import build_game
 from loopkit.policy.load import load
 from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, score
 from loopkit.policy.tiny import BUNDLED
-from loopkit.referee import LocalReferee
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup
+from loopkit.rollouts.playing import Played, evaluate
+from loopkit.rollouts.referee import LocalReferee
+from loopkit.rollouts.scoring import Setup
 
 START = PolicyRef(str(BUNDLED))
 

@@ -24,7 +24,7 @@ from loopkit import (
     pay,
     rule,
 )  # fmt: skip
-from loopkit.data import read_labelled, split_of
+from loopkit.parts.data import read_labelled, split_of
 
 QUESTION = "I get {}. Am I right? Yes or No"
 SLIPS = (1, -1, 10, -10)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from loopkit import Assessment, ExploitDetector, Game, Options, RewardChannel, Task, pay, rule
-from loopkit.data import read_labelled
+from loopkit.parts.data import read_labelled
 from loopkit_test_editing import problems
 from loopkit_test_editing.patch import SOLUTION, TESTS, grade
 

@@ -6,7 +6,7 @@ import random
 from functools import lru_cache
 
 from loopkit import Decode, Message, Task
-from loopkit.data import split_of
+from loopkit.parts.data import split_of
 
 STEPS = {"plus": "({}+{k})", "minus": "({}-{k})", "times": "({}*{k})", "modulo": "({}%{k})"}
 SIZES = {"train": 3000, "dev": 2000, "test": 2000}

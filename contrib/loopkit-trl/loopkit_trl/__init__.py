@@ -1,7 +1,7 @@
 """trl: TRL's GRPOTrainer, trained through loopkit's referee."""
 
 from loopkit import hookimpl
-from loopkit.hookspecs import Register
+from loopkit.registry.hookspecs import Register
 
 
 @hookimpl

@@ -7,8 +7,8 @@ from typing import Any
 
 from loopkit import Decode, Dialogue, Message, Turn
 from loopkit.errors import UsageError
-from loopkit.playing import Played
 from loopkit.policy.load import CausalPolicy
+from loopkit.rollouts.playing import Played
 
 PLACEHOLDER = "x"
 

@@ -12,12 +12,12 @@ from loopkit_trl.trainer import TrlGrpo, TrlGrpoOptions
 
 from loopkit import Decode, Dialogue, Message, PolicyRef, Turn, check_trainer, plugins
 from loopkit.errors import UsageError
-from loopkit.playing import Played
+from loopkit.experiment.resolve import build_game
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.tiny import BUNDLED
-from loopkit.referee import LocalReferee
-from loopkit.resolve import build_game
-from loopkit.scoring import Setup
+from loopkit.rollouts.playing import Played
+from loopkit.rollouts.referee import LocalReferee
+from loopkit.rollouts.scoring import Setup
 
 START = PolicyRef(str(BUNDLED))
 

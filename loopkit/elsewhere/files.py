@@ -1,0 +1,120 @@
+"""Files -> raw rows, each with its place. A row that cannot be read is named and counted; the others are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopkit.errors import UsageError
+from loopkit.records import Json
+from loopkit.registry.contain import excerpt
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".eval")
+Raw = tuple[str, Json]
+"""(place: file and line or row, what stands there)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that could not be used: where, and why."""
+
+    where: str
+    why: str
+
+
+def expand(paths: Sequence[Path]) -> list[Path]:
+    """The files meant: a directory stands for the logs in it. Raises UsageError where there is none."""
+    out: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+            if not found:
+                raise UsageError(f"{path} holds no {', '.join(SUFFIXES)} file. Name the files themselves.")
+            out += found
+        elif path.is_file():
+            out.append(path)
+        else:
+            raise UsageError(f"{path} does not exist. Name a file or a directory of logs.")
+    return out
+
+
+def rows(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
+    """The rows of one file; what is broken goes to ``skipped``. Raises UsageError where the file is no log at all."""
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+    elif path.suffix == ".eval":
+        yield from _inspect(path)
+    elif path.suffix == ".json":
+        yield from _json(path, skipped)
+    elif path.suffix in (".jsonl", ".ndjson"):
+        yield from _lines(path, skipped)
+    else:
+        raise UsageError(f"{path}: logs are read from {', '.join(SUFFIXES)} files. Convert it, or rename it.")
+
+
+def _parquet(path: Path) -> Iterator[Raw]:
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(use_threads=False):
+                for row in batch.to_pylist():
+                    yield f"{path}, row {number}", row
+                    number += 1
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise UsageError(f"{path} cannot be read as Parquet: {excerpt(str(error))}. Write it anew.") from error
+
+
+def _lines(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                where = f"{path}, line {number}"
+                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if not line.strip():
+                    continue
+                try:
+                    yield where, json.loads(line.decode("utf-8"))
+                except (ValueError, RecursionError) as error:
+                    skipped.append(Skipped(where, f"not JSON: {excerpt(str(error), 120)}"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _json(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
+    try:
+        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError):
+        yield from _lines(path, skipped)  # JSON lines under the name of JSON
+        return
+    if isinstance(found, dict) and isinstance(found.get("samples"), list):  # an Inspect log written as JSON
+        yield from ((f"{path}, sample {k}", one) for k, one in enumerate(found["samples"]))
+    elif isinstance(found, dict) and isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):
+        for k, values in enumerate(found["data"]):  # a table as Weights & Biases keeps it
+            if isinstance(values, list) and len(values) == len(found["columns"]):
+                yield f"{path}, row {k}", dict(zip(map(str, found["columns"]), values, strict=True))
+            else:
+                skipped.append(Skipped(f"{path}, row {k}", "not as many values as the table has columns"))
+    else:
+        yield from ((f"{path}, row {k}", one) for k, one in enumerate(found if isinstance(found, list) else [found]))
+
+
+def _inspect(path: Path) -> Iterator[Raw]:
+    try:
+        from inspect_ai.log import read_eval_log
+    except ImportError as error:
+        raise UsageError(
+            f"{path} is an Inspect log, which inspect-ai reads: pip install 'loopkit[inspect]'. "
+            "Or write it as JSON: inspect log convert --to json."
+        ) from error
+    try:
+        log = read_eval_log(str(path))
+    except Exception as error:
+        raise UsageError(f"{path} cannot be read as an Inspect log: {excerpt(str(error))}.") from error
+    for k, sample in enumerate(log.samples or ()):
+        yield f"{path}, sample {k}", sample.model_dump(mode="json")

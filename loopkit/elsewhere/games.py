@@ -1,0 +1,156 @@
+"""Logged dialogues as rollouts of a game: matched by prompt, played again through the game's own replies.
+
+A dialogue that is no rollout of the game is counted with its reason; none is bent to fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from loopkit.contracts import SPLITS, Game
+from loopkit.elsewhere.findings import Audit, Found, Number, assemble, number, paid_column
+from loopkit.elsewhere.formats import Log, Logged
+from loopkit.errors import UsageError
+from loopkit.records import Done, Message, Rollout, Scored, Task, Turn
+from loopkit.rollouts.metrics import score_columns
+from loopkit.rollouts.scoring import PAID, TRIES, Setup, all_clues, ask, readable, score
+from loopkit.stats.rates import share
+
+Key = tuple[tuple[str, str], ...]
+ROLE_MARK = re.compile(r"<\|(system|user|assistant)\|>")
+MARK = re.compile(r"<\|[^<>|\n]{1,40}\|>|<(?:start|end)_of_turn>|<bos>|</?s>|\[/?INST\]")
+ROLE_LINE = re.compile(r"^(system|user|assistant|model)[ \t]*$", re.MULTILINE)
+"""What common chat templates part messages by."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """``scored`` (M,) rollouts and their places in the log's rows; ``reasons``: why the others are none."""
+
+    places: Sequence[int]
+    scored: Sequence[Scored]
+    reasons: Mapping[str, int]
+
+
+def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
+    """Which rows are rollouts of the game's tasks, scored. The draws are keyed by a row's step and place."""
+    tasks = _tasks(setup.game)
+    reasons: Counter[str] = Counter()
+    open_: dict[int, Rollout] = {}
+    for place, row in enumerate(rows):
+        key = _keys(row)
+        found = {task.id: (split, task) for k in key for split, task in tasks.get(k, ())}
+        if row.prompt is None:
+            reasons["it has no prompt"] += 1
+        elif not found:
+            reasons["its prompt is none of the game's tasks"] += 1
+        elif len(found) > 1:
+            reasons["several tasks of the game have its prompt"] += 1
+        else:
+            ((split, task),) = found.values()
+            open_[place] = Rollout(f"{split}/{row.step or 0:06d}/{place:04d}/{task.id}/log", task)
+    done: dict[int, Rollout] = {}
+    while open_:
+        places = list(open_)
+        played = []
+        for place in places:
+            rollout, row = open_[place], rows[place]
+            turn = Turn(row.said[len(rollout.steps)])
+            played.append(replace(rollout, steps=(*rollout.steps, (turn, Done()))))
+        game = setup.game
+        replies = ask(f"game {type(game).__name__}: reply()", played, partial(game.reply, played), TRIES)
+        open_ = {}
+        for place, rollout, answer in zip(places, played, replies, strict=True):
+            row, n = rows[place], len(rollout.steps)
+            rollout = replace(rollout, steps=(*rollout.steps[:-1], (rollout.steps[-1][0], answer)))
+            if isinstance(answer, Done):
+                if n < len(row.said):
+                    reasons["it goes on where the game is over"] += 1
+                else:
+                    done[place] = rollout
+            elif n == len(row.said):
+                reasons["it ends before the game does"] += 1
+            elif row.between[n - 1].strip() != answer.content.strip():
+                reasons["what it was answered is not what the game answers"] += 1
+            else:
+                open_[place] = rollout
+    ordered = sorted(done)
+    return Matched(ordered, score(setup, [done[p] for p in ordered], [0] * len(ordered), TRIES), dict(reasons))
+
+
+def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit:
+    """The game's detectors and every shadow channel on the rows that are its rollouts.
+
+    Raises UsageError where no row is.
+    """
+    found = match(setup, log.rows)
+    total = len(log.rows)
+    if not found.scored:
+        why = "; ".join(f"{n} of {total}: {reason}" for reason, n in found.reasons.items())
+        raise UsageError(
+            f"no logged dialogue is a rollout of {name} with these options ({why}). Give the options the log was made "
+            "with (--set game.…, --data), or leave --game out for the detectors that need no game."
+        )
+    clusters = [s.rollout.task.cluster for s in found.scored]
+    matched = replace(log, rows=tuple(log.rows[p] for p in found.places))
+    clues = [all_clues(s.rollout, s.assessment) for s in found.scored]
+    columns: Found = {
+        n: (d, [s.flags[n] for s in found.scored], readable(n, d, clues)) for n, d in setup.detectors.items()
+    }
+    base = assemble(matched, columns, None, [], clusters)
+    paid = paid_column(matched, reward, base.unseen)
+    channels: list[Number] = []
+    agreement = {}
+    for channel in [c for c in found.scored[0].rewards if c != PAID]:
+        values = [s.rewards[channel] for s in found.scored]
+        channels.append(number(channel, values, clusters, base.thirds))
+        if paid is not None:
+            same = [
+                None if (v := r.numbers.get(paid)) is None else float(abs(v - x) < 1e-6)
+                for r, x in zip(matched.rows, values, strict=True)
+            ]
+            agreement[channel] = share(same, clusters)
+    scores = [
+        number(f"score {n}", column, clusters, base.thirds, bounded=True)
+        for n, column in score_columns(found.scored).items()
+    ]
+    told = {"name": name, "rows": total, "matched": len(found.scored), "unmatched": found.reasons}
+    return replace(base, game=told, channels=channels, agreement=agreement, reward=paid,
+                   numbers=[*scores, *base.numbers])  # fmt: skip
+
+
+def _tasks(game: Game) -> dict[Key, list[tuple[str, Task]]]:
+    out: dict[Key, list[tuple[str, Task]]] = {}
+    for split in SPLITS:
+        try:
+            tasks = game.tasks(split)
+        except UsageError:  # a split without rows
+            continue
+        for task in tasks:
+            out.setdefault(_key(task.messages), []).append((split, task))
+    return out
+
+
+def _key(messages: Sequence[Message]) -> Key:
+    return tuple((m.role, m.content.strip()) for m in messages)
+
+
+def _keys(row: Logged) -> set[Key]:
+    """The openings a row may stand for: its messages, and those without a system message before them.
+
+    A prompt that is one text may be what a chat template made of messages: its marks and role names part it.
+    """
+    prompt = row.prompt or ()
+    out = {_key(prompt)}
+    if len(prompt) == 1:
+        text = MARK.sub("\n", ROLE_MARK.sub(r"\n\1\n", prompt[0].content))
+        before, *parts = ROLE_LINE.split(text)
+        pairs = [(role, said.strip()) for role, said in zip(parts[::2], parts[1::2], strict=True)]
+        if not before.strip() and pairs and not pairs[-1][1]:  # ends by asking for a reply
+            pairs.pop()
+        out.add(tuple(pairs) if not before.strip() and pairs else (("user", text.strip()),))
+    return out | {key[1:] for key in out if len(key) > 1 and key[0][0] == "system"}

@@ -1,0 +1,60 @@
+"""What was said where a detector rose: the most common replies of an arm's held-out evaluations, with a prompt each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopkit.contracts import Game
+from loopkit.experiment.config import RunSpec
+from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.records import Json
+from loopkit.running.runner import checkpoint_of
+
+MOST = 3
+"""Replies shown."""
+LONGEST = 200
+"""Characters of a prompt or reply that are shown."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A reply said ``count`` times among ``of``, the detectors that flag it, and one of its prompts in one run."""
+
+    said: str
+    count: int
+    of: int
+    flagged: tuple[str, ...]
+    seed: int
+    asked: str
+    reward: float
+    task: float | None
+
+
+def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game: Game) -> list[Example]:
+    """The MOST most common replies that one of ``detectors`` flags, over the finished runs ``specs`` of one arm.
+
+    Of all replies where they flag none: of detectors that abstain, such as "constant".
+    """
+    rows: list[tuple[RunSpec, dict[str, Json], dict[str, Json]]] = []
+    for spec in specs:
+        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        shards = read_shard(folder / "rollouts.parquet"), read_shard(folder / "scores.parquet")
+        rows += [(spec, said, scored) for said, scored in zip(*shards, strict=True)]
+    asked = {t.id: t.messages[-1].content for t in game.tasks(specs[0].run.eval_split)}
+    kept = [row for row in rows if any(row[2].get(f"flag.{d}") is True for d in detectors)] or rows
+    shown = []
+    for text, count in sorted(Counter(_text(said) for _, said, _ in kept).items(), key=lambda i: (-i[1], i[0]))[:MOST]:
+        spec, said, scored = next(row for row in kept if _text(row[1]) == text)
+        flagged = tuple(d for d in game.detectors if scored.get(f"flag.{d}") is True)
+        prompt = str(asked.get(said["task"], ""))[:LONGEST]
+        reward, task = scored["reward.loophole"], scored.get("score.task")
+        shown.append(Example(text[:LONGEST], count, len(rows), flagged, spec.seed, prompt, reward, task))
+    return shown
+
+
+def _text(row: dict[str, Any]) -> str:
+    return "\n".join(row["said"])

@@ -1,0 +1,225 @@
+"""From what was asked for to what it names: an Experiment to its RunSpecs, a RunSpec to its game, channel, detectors.
+
+Every name and option is checked here, once, before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from loopkit.contracts import Game, Policy, PolicyRef, RewardChannel
+from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.experiment.config import (
+    BASE,
+    TINY_SETTINGS,
+    Experiment,
+    RolloutQuery,
+    RunSettings,
+    RunSpec,
+    on_tiny,
+    parse_seeds,
+    validate,
+)
+from loopkit.parts.channels import Placebo
+from loopkit.parts.judges import closed
+from loopkit.records import Json
+from loopkit.registry.contain import contained
+from loopkit.rollouts.scoring import CORE_CLUES, PAID, Setup
+
+if TYPE_CHECKING:
+    from loopkit.parts.judges import Role
+    from loopkit.registry.plugins import Entry, Plugins
+
+
+def build_game(
+    plugins: Plugins, name: str, options: Mapping[str, Json], judges: Mapping[str, Policy] | None = None
+) -> Game:
+    """The game with validated options, its preset among them, and its judges by role."""
+    cls, preset = plugins.game(name), plugins.get("games", name).preset
+    if "data" in options and "data" not in cls.Options.model_fields:
+        raise UsageError(f"game {name} takes no --data: its tasks are its own. Leave it out, or choose another game.")
+    chosen = validate(cls.Options, {**options, **preset}, f"game {name}")
+    origin = plugins.get("games", name).origin
+    cure = f"Check its options, or report it to the authors of {origin.distribution}."
+    with contained(origin, f"game {name!r} of {origin} could not be made", cure, passes=(UsageError,)):  # bad data
+        return cls(chosen, judges) if judges else cls(chosen)
+
+
+def own_channels(game: Game) -> dict[str, RewardChannel]:
+    """A game's own channels at their defaults, and the placebo. Nobody else can take these names."""
+    return {**game.channels, "placebo": Placebo()}
+
+
+def channels_of(plugins: Plugins, game: Game, name: str) -> dict[str, RewardChannel]:
+    """Every channel of a game at its defaults: its own, the placebo, and those of other distributions."""
+    others = {own: plugins.build(entry) for own, entry in plugins.channels(name).items() if own not in game.channels}
+    return {**others, **own_channels(game)}
+
+
+def channel_of(
+    plugins: Plugins, game: Game, name: str, channel: str, options: Mapping[str, Json], where: str
+) -> RewardChannel:
+    """One channel of the game called ``name``, its options set and validated. Builds no other plugin's."""
+    if channel in game.absent:
+        raise UsageError(f"{where}: channel {channel!r} of {name} {game.absent[channel]}")
+    if channel == PAID:
+        raise UsageError(f"{where}: {PAID!r} is the column of whatever pays, and no channel can have that name.")
+    found = own_channels(game).get(channel)
+    if found is None:
+        registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]
+        if not registered:
+            known = {*own_channels(game), *plugins.channels(name)}
+            other = f" Or say what it pays: --set {where}.channel=loophole." if where.startswith("arms.") else ""
+            raise UsageError(f"{where}: {name} has no channel {channel!r}. {nearest(channel, known)}{other}")
+        found = plugins.build(plugins.get("channels", registered[0]))
+    made: RewardChannel = validate(type(found), {**found.model_dump(), **options}, where)
+    return made
+
+
+def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
+    """The detectors of other distributions that a run of the game called ``name`` applies.
+
+    ``*/x`` looks at every game that has the clues it reads. One that cannot be made, or that was made for this game
+    and reads what it has not, is left out: nobody asked for it by name. ``plugins.problems`` then says so.
+    """
+    out = []
+    for own, entry in plugins.detectors(name).items():
+        if own in game.detectors:
+            continue
+        try:
+            lacking = plugins.build(entry).reads - game.clues.keys() - CORE_CLUES
+        except PluginError as error:
+            plugins.report(entry.origin, str(error))
+            continue
+        if not lacking:
+            out.append(own)
+        elif not entry.name.startswith("*"):
+            plugins.report(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
+    return out
+
+
+def refuse_fixed(entry: Entry, given: Mapping[str, Json], where: str) -> None:
+    """What a preset fixes makes the name what it is, so a user cannot set it."""
+    for option in given:
+        if option in entry.preset:
+            raise UsageError(
+                f"{where}.{option} is what makes {entry.name!r} that preset ({entry.preset[option]!r}) and cannot be "
+                f"set. Use another of the {entry.kind} (`loopkit list {entry.kind}`), or leave it."
+            )
+
+
+def roles_of(plugins: Plugins, name: str, judges: Mapping[str, str]) -> dict[str, Role]:
+    """The roles of a game that ``judges`` (role -> model) fills. Raises UsageError for a role it does not have."""
+    known = plugins.game(name).judge_roles
+    for role in judges:
+        if role not in known:
+            cure = nearest(role, known) if known else "It asks none. Leave it out."
+            raise UsageError(f"judges: {name} has no role {role!r}. {cure}")
+    return {role: known[role] for role in judges}
+
+
+def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None = None) -> Setup:
+    """Build what a spec names. Without ``judges`` those it names are closed: names can be read, nothing be scored."""
+    roles = roles_of(plugins, spec.game, spec.judges)
+    judges = {n: closed(n, role, spec.judges[n]) for n, role in roles.items()} if judges is None else judges
+    game = build_game(plugins, spec.game, spec.game_options, judges)
+
+    def channel(name: str, options: Mapping[str, Json], where: str) -> RewardChannel:
+        return channel_of(plugins, game, spec.game, name, options, where)
+
+    others = {name: plugins.detectors(spec.game).get(name) for name in spec.detectors}
+    for name, entry in others.items():
+        if entry is None:
+            raise UsageError(f"the run has a detector {name!r} that is not installed any more. Reinstall its plugin.")
+    return Setup(
+        game,
+        channel(spec.channel, spec.channel_options, f"arms.{spec.arm}"),
+        {name: channel(name, {}, "shadow") for name in spec.shadow},
+        {**game.detectors, **{name: plugins.build(entry) for name, entry in others.items() if entry}},
+    )
+
+
+def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
+    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
+
+    A PolicyRef; of a scheme that is evaluated only, the Policy itself.
+    """
+    scheme, _, argument = spec.model.partition(":")
+    if scheme in plugins.names("policies"):
+        found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
+        return found
+    return PolicyRef(spec.model)
+
+
+def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
+    """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
+
+    The embedded policy's settings that a game suggests (``Game.tiny_settings``) apply where the user set nothing,
+    the model is ``tiny`` and the trainer has such an option.
+    """
+    game = build_game(plugins, experiment.game, experiment.game_options)
+    roles_of(plugins, experiment.game, experiment.judges)
+    entry = plugins.get("trainers", experiment.trainer)
+    trainer = plugins.trainer(experiment.trainer)
+    suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
+    if on_tiny(experiment.model):
+        for key, value in {**TINY_SETTINGS, **type(game).tiny_settings}.items():
+            section, _, option = key.partition(".")
+            if section == "run" or option in trainer.Options.model_fields:
+                suggested[section][option] = value
+    refuse_fixed(entry, experiment.trainer_options, "trainer")
+    refuse_fixed(plugins.get("games", experiment.game), experiment.game_options, "game")
+    options = validate(
+        trainer.Options, {**suggested["trainer"], **experiment.trainer_options, **entry.preset},
+        f"trainer {experiment.trainer}",
+    )  # fmt: skip
+    run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
+    if run.condition != "instruct" and experiment.arms:
+        raise UsageError(
+            f"run.condition={run.condition} is for evaluation only: a policy is trained as it is asked, by its chat "
+            "template. Use `loopkit study conditions`."
+        )
+    if run.condition == "chain-of-thought" and on_tiny(experiment.model):
+        raise UsageError(
+            "tiny cannot think aloud: it has 0.4 million parameters and was shown answers only, so a request to think "
+            "first would measure noise. Use --model with a real instruction-tuned model."
+        )
+    query: RolloutQuery | None = None
+    if trainer.source == "rollouts":
+        query = validate(RolloutQuery, experiment.rollouts, "rollouts")
+        assert query is not None
+        if not query.run:
+            raise UsageError(
+                f"trainer {experiment.trainer!r} learns from recorded rollouts: name a run directory, "
+                "--set rollouts.run=runs/…/loophole-s0."
+            )
+    elif experiment.rollouts:
+        raise UsageError(f"trainer {experiment.trainer!r} plays against a referee: it takes no rollouts.* options.")
+    shadow = sorted({*own_channels(game), *experiment.shadow})
+    for name in experiment.shadow:
+        channel_of(plugins, game, experiment.game, name, {}, "shadow")
+    common: dict[str, Any] = {
+        "game": experiment.game,
+        "game_version": type(game).version,
+        "game_options": game.options.model_dump(mode="json"),
+        "shadow": shadow,
+        "detectors": detectors_of(plugins, game, experiment.game),
+        "trainer": experiment.trainer,
+        "trainer_options": options.model_dump(mode="json"),
+        "model": experiment.model,
+        "run": run,
+        "rollouts": query,
+        "judges": experiment.judges,
+    }
+    seeds = parse_seeds(experiment.seeds)
+    specs = [RunSpec(**common, arm=BASE, channel="loophole", channel_options={}, seed=s) for s in seeds]
+    for arm, given in experiment.arms.items():
+        chosen = {k: v for k, v in given.items() if k != "channel"}
+        channel = str(given.get("channel", arm))
+        made = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
+        if channel not in own_channels(game):
+            refuse_fixed(plugins.channels(experiment.game)[channel], chosen, f"arms.{arm}")
+        extra: dict[str, Any] = {"channel": channel, "channel_options": made.model_dump(mode="json")}
+        specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
+    return specs

@@ -1,0 +1,1 @@
+"""What games and arms are made of: channels, detectors, data, judges."""

@@ -1,0 +1,88 @@
+"""Plays a policy against a referee: the loop every trainer and every evaluation shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loopkit.contracts import Policy, Referee, Split
+from loopkit.records import Dialogue, Message, Scored, StepMetrics, Turn
+from loopkit.rollouts.referee import LocalReferee
+from loopkit.rollouts.scoring import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One rollout from the trainer's side: its turns (each a training segment) and what it was paid."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    reward: float
+
+
+def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
+    """Play a step's slots, ``group_size`` rollouts each, all in one batch -> (P, G) played rollouts."""
+    slots = referee.slots(step)
+    ids = [[f"{slot.key}/{g}" for g in range(referee.group_size)] for slot in slots]
+    dialogues = {i: list(slot.messages) for slot, group in zip(slots, ids, strict=True) for i in group}
+    turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
+    active, n = list(dialogues), 0
+    while active:
+        said = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
+        replies = referee.reply(active, [n] * len(active), said)
+        still = []
+        for id_, turn, reply in zip(active, said, replies, strict=True):
+            turns[id_].append(turn)
+            if isinstance(reply, Message):
+                dialogues[id_] += [Message("assistant", turn.text), reply]
+                still.append(id_)
+        active, n = still, n + 1
+    rewards = dict(zip(turns, referee.settle(list(turns)), strict=True))
+    return [[Played(i, tuple(turns[i]), rewards[i]) for i in group] for group in ids]
+
+
+@dataclass
+class Kept:
+    """A recorder that keeps an evaluation's rollouts in memory, in the order of play."""
+
+    scored: list[Scored] = field(default_factory=list)
+
+    def drop(self, step: int) -> None:
+        self.scored.clear()
+
+    def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
+        self.scored += scored
+
+    def recorded(self) -> tuple[int, ...]:
+        return ()
+
+
+def evaluate(
+    setup: Setup,
+    policy: Policy,
+    *,
+    seed: int,
+    split: Split,
+    prompts: int,
+    batch: int,
+    max_tokens: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Scored]:
+    """Play the first ``prompts`` tasks of a split once each, sampling as in training, and score them."""
+    kept = Kept()
+    referee = LocalReferee(
+        setup,
+        seed=seed,
+        split=split,
+        n_steps=0,
+        prompts_per_step=batch,
+        group_size=1,
+        recorder=kept,
+        listed=prompts,
+        max_tokens=max_tokens,
+    )
+    for step in range(referee.n_steps):
+        play(referee, policy, step)
+        referee.close(step, {})
+        progress(min((step + 1) * batch, prompts), prompts)
+    return kept.scored

@@ -1,0 +1,187 @@
+"""Rollouts -> assessments -> rewards and flags. The one place where signals meet channels and clues meet detectors.
+
+Whatever a game, channel or detector returns is held to what it declared; a NaN or a missing key is an error that
+names who is at fault, never a reward of 0.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from loopkit import seeding
+from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
+from loopkit.errors import ContractError, LoopkitError, PluginError, RunError
+from loopkit.records import Assessment, Json, Rollout, Scored
+from loopkit.system.notices import asking, notice, some
+
+CORE_CLUES = frozenset({"asked", "said"})
+PAID = "paid"
+TRIES = 3
+"""How often a referee asks a game, channel or detector that raises."""
+PAUSE = 1.0
+"""Seconds before the second try; doubled before each further one."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A game ready to be played: the game, the paid channel, shadow channels and detectors, by name."""
+
+    game: Game
+    paid: RewardChannel
+    shadow: Mapping[str, RewardChannel]
+    detectors: Mapping[str, ExploitDetector]
+
+    @property
+    def headline(self) -> str:
+        """The detector of the headline exploit rate."""
+        return next(iter(self.detectors))
+
+    @property
+    def onset(self) -> str:
+        """The detector that onset and domination use."""
+        return self.game.onset_detector or self.headline
+
+
+def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int) -> T:
+    """``call()``, tried again where a game, or a judge behind it, raises. One try raises what it raised.
+
+    Raises RunError when no try succeeded; what loopkit raises itself (a broken promise) is not tried again.
+    """
+    ids = [r.id for r in rollouts]
+    for attempt in itertools.count(1):
+        try:
+            with asking(who, ids):
+                return call()
+        except Exception as error:
+            plugin = isinstance(error, PluginError)  # a third party's part raised, and its distribution is named
+            if tries == 1 or (isinstance(error, LoopkitError) and not plugin) or (plugin and attempt == tries):
+                raise
+            why = f"{type(error).__name__}: {error}"
+            if attempt == tries:
+                raise RunError(
+                    f"{who} raised {why}, {tries} times in a row, of {some(ids)}. "
+                    "Nothing was paid. Mend it, and run the same command to resume."
+                ) from error
+            notice("asked again", who=who, why=why, attempt=attempt, rollouts=some(ids))
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+    raise AssertionError("not reached")
+
+
+def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int], tries: int = 1) -> list[Scored]:
+    """(B,) finished rollouts and their occurrence counts -> (B,) scored. Raises ContractError on a broken promise.
+
+    ``tries``: how often a part that raises is asked, see ``ask``.
+    """
+    if not rollouts:
+        return []
+    found = ask(f"game {type(setup.game).__name__}: assess()", rollouts, lambda: assess(setup.game, rollouts), tries)
+    draws = [channel_draw(r, k) for r, k in zip(rollouts, occurrences, strict=True)]
+    signals = [a.signals for a in found]
+    columns = {
+        name: ask(f"channel {name!r}: rewards()", rollouts, partial(pay, name, channel, signals, draws), tries)
+        for name, channel in {PAID: setup.paid, **setup.shadow}.items()
+    }
+    clues = [all_clues(r, a) for r, a in zip(rollouts, found, strict=True)]
+    flags = {
+        name: ask(f"detector {name!r}: flags()", rollouts, partial(flag, name, detector, clues), tries)
+        for name, detector in setup.detectors.items()
+    }
+    return [
+        Scored(
+            rollout,
+            occurrences[i],
+            found[i],
+            {name: column[i] for name, column in columns.items()},
+            {name: column[i] for name, column in flags.items()},
+        )
+        for i, rollout in enumerate(rollouts)
+    ]
+
+
+def channel_draw(rollout: Rollout, occurrence: int) -> Draw:
+    """A channel's draw: keyed by (seed, slot, words, occurrence, purpose). Never by arm, channel, name or arrival."""
+    return partial(seeding.uniform, rollout.seed, rollout.slot, list(rollout.words), occurrence)
+
+
+def all_clues(rollout: Rollout, assessment: Assessment) -> dict[str, Json]:
+    """The game's clues and the core's two: what was asked and what was said."""
+    asked = [m.content for m in rollout.task.messages]
+    return {**assessment.clues, "asked": asked, "said": list(rollout.words)}
+
+
+def assess(game: Game, rollouts: Sequence[Rollout]) -> list[Assessment]:
+    """``game.assess``, held to what the game declares."""
+    found = game.assess(rollouts)
+    who = f"game {type(game).__name__}"
+    if len(found) != len(rollouts):
+        raise ContractError(f"{who}: assess() got {len(rollouts)} rollouts and returned {len(found)} assessments.")
+    for rollout, one in zip(rollouts, found, strict=True):
+        _same_keys(f"{who}: signals of {rollout.id!r}", one.signals, game.signals)
+        _same_keys(f"{who}: clues of {rollout.id!r}", one.clues, game.clues)
+        for name, value in one.signals.items():
+            _in_range(f"{who}: signal {name!r} of {rollout.id!r}", value, *game.signals[name])
+        for key in ("task", "observed"):
+            if key not in one.scores:
+                raise ContractError(f"{who}: scores of {rollout.id!r} lack {key!r}. Add it (observed may be None).")
+        for name, score_ in one.scores.items():
+            if score_ is not None:
+                _in_range(f"{who}: score {name!r} of {rollout.id!r}", score_, 0.0, 1.0)
+    return found
+
+
+def pay(
+    name: str, channel: RewardChannel, signals: Sequence[Mapping[str, float]], draws: Sequence[Draw]
+) -> list[float]:
+    """A channel's rewards over the signals it may read, held to its range."""
+    who = f"channel {name!r} ({type(channel).__module__}.{type(channel).__name__})"
+    seen = [_only(who, "signal", s, channel.reads) for s in signals]
+    rewards = channel.rewards(seen, draws)
+    if len(rewards) != len(seen):
+        raise ContractError(f"{who}: rewards() got {len(seen)} rollouts and returned {len(rewards)}.")
+    for reward in rewards:
+        _in_range(f"{who}: reward", reward, *channel.range)
+    return [float(r) for r in rewards]
+
+
+def flag(name: str, detector: ExploitDetector, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
+    """A detector's flags over the clues it may read."""
+    who = f"detector {name!r} ({type(detector).__module__}.{type(detector).__name__})"
+    found = detector.flags(readable(name, detector, clues))
+    if len(found) != len(clues) or not all(f is None or isinstance(f, bool) for f in found):
+        raise ContractError(f"{who}: flags() must return {len(clues)} values of True, False or None (abstains).")
+    return found
+
+
+def readable(name: str, detector: ExploitDetector, clues: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
+    """The clues cut down to what the detector declares it reads."""
+    return [_only(f"detector {name!r}", "clue", c, detector.reads) for c in clues]
+
+
+def _only(who: str, what: str, values: Mapping[str, Any], reads: frozenset[str]) -> dict[str, Any]:
+    if unknown := reads - values.keys():
+        raise ContractError(
+            f"{who} reads {what}s the game does not have: {', '.join(sorted(unknown))}. "
+            f"Those it has: {', '.join(sorted(values))}."
+        )
+    return {name: values[name] for name in values if name in reads}
+
+
+def _same_keys(who: str, found: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    if found.keys() != declared.keys():
+        missing, extra = sorted(declared.keys() - found.keys()), sorted(found.keys() - declared.keys())
+        raise ContractError(f"{who} are not as declared: missing {missing}, undeclared {extra}. Declare what is set.")
+
+
+def _in_range(who: str, value: float, low: float, high: float) -> None:
+    if not isinstance(value, (int, float)) or not math.isfinite(value) or not low <= value <= high:
+        raise ContractError(
+            f"{who} is {value!r}, which is not a finite number in [{low}, {high}]. "
+            "Nothing was paid; mend it (or widen the declared range) and run the same command to resume."
+        )

@@ -1,0 +1,1 @@
+"""Runs being made: one, many side by side."""

@@ -1,0 +1,278 @@
+"""Makes a run (arm x seed), resumable: has it trained, and evaluates what comes out. ``parallel`` makes many.
+
+The trainer trains; the runner plays the start policy and the final checkpoint on held-out prompts, sampling as in
+training.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loopkit.checks import Report, check_game
+from loopkit.contracts import Policy, PolicyRef, Trainer
+from loopkit.errors import RunError, UsageError
+from loopkit.experiment.config import BASE, RunSpec
+from loopkit.experiment.manifest import check_sandbox, check_start, manifest
+from loopkit.experiment.recorded import RecordedRollouts, select
+from loopkit.experiment.resolve import roles_of, set_up, start_policy
+from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
+from loopkit.parts.judges import JUDGES, Judge
+from loopkit.records import StepMetrics
+from loopkit.registry import plugins as registry
+from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.metrics import summary
+from loopkit.rollouts.playing import evaluate
+from loopkit.rollouts.referee import LocalReferee, plan
+from loopkit.sandbox import shared
+from loopkit.seeding import digest
+from loopkit.system.files import to_json, write_whole
+
+ERROR = "error.txt"
+CHECK = "check.json"
+
+
+@dataclass(frozen=True)
+class Event:
+    """News of a run: ``phase`` is "train", "evaluate", "done", "failed" (``text`` says why) or "notice" (what was
+    overcome). Between the processes also "asking": ``text`` is asked about rollouts ``ids``, or, empty, has answered.
+    """
+
+    run: str
+    phase: str
+    done: int = 0
+    total: int = 0
+    text: str = ""
+    ids: tuple[str, ...] = ()
+
+
+Listener = Callable[[Event], None]
+
+
+def checkpoint_of(spec: RunSpec) -> str:
+    """The checkpoint a finished run is evaluated at."""
+    return "start" if spec.arm == BASE else f"step-{spec.run.steps:06d}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A further evaluation of a run's policy: the game and split of ``spec`` (its arm and trainer do not matter)."""
+
+    spec: RunSpec
+    checkpoint: str
+    """"start", or a directory of the run's ``checkpoints/``."""
+
+    def name(self, own: RunSpec) -> str:
+        """What it is kept as in the run's ``eval/<game>/<split>-…``; `loopkit eval` keeps the same one there too."""
+        return evaluation_name(own, self.spec, self.checkpoint)
+
+
+def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
+    """Checkpoint, seed, prompts, and a mark where the game or its options are not the run's own."""
+    name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}"
+    if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
+        return name
+    judges = [spec.judges] if spec.judges else []
+    return f"{name}{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"
+
+
+def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
+    """Whether a run has been trained and evaluated, on whatever ``further`` asks for too."""
+    run = RunDir(out / spec.name)
+    if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
+        return False
+    return all(
+        run.eval_dir(e.spec.game, e.spec.run.eval_split, e.name(spec)).joinpath("metrics.json").exists()
+        for e in further
+    )
+
+
+def run_one(
+    spec: RunSpec, out: Path, start: PolicyRef, tell: Listener, further: Sequence[Evaluation] = (), device: str = ""
+) -> None:
+    """Train and evaluate one run in this process. What was already done is not done again."""
+    plugins = registry.load()
+    directory = out / spec.name
+    began, cpu = time.perf_counter(), time.process_time()
+
+    def closed(metrics: StepMetrics) -> None:
+        tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps))
+        plugins.tell("step_closed", directory=str(directory), metrics=metrics)
+
+    run = RunDir(directory, closed)
+    with run.lock():
+        made = manifest(spec, plugins, start, device)
+        run.begin(spec, made)
+        check_sandbox(directory, made)
+        check_start(directory, made)
+        (directory / ERROR).unlink(missing_ok=True)
+        if not finished(spec, out):
+            plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
+            ref = start if spec.arm == BASE else train(spec, run, plugins, start)
+            evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
+            plugins.tell("run_finished", directory=str(directory))
+        for e in further:
+            if not finished(spec, out, [e]):
+                evaluate_run(e.spec, run, plugins, _at(run, e.checkpoint, start), e.name(spec), tell, spec.name)
+        run.note({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu})
+
+
+def _at(run: RunDir, checkpoint: str, start: PolicyRef) -> PolicyRef:
+    """The policy of a run's checkpoint, or the one it started from."""
+    if checkpoint == "start":
+        return start
+    from loopkit.policy.save import reference
+
+    if not (run.checkpoints / checkpoint).is_dir():
+        raise RunError(f"{run.checkpoints / checkpoint} is not there any more, so it cannot be evaluated. Remove "
+                       f"{run.path} and run the same command: it is made anew.")  # fmt: skip
+    return reference(run.checkpoints / checkpoint, start)
+
+
+def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
+    """Build the source a trainer learns from, and let it learn."""
+    trainer, source = _parts(spec, run, plugins, start)
+    return trainer.train(source, run.checkpoints)
+
+
+def preview(spec: RunSpec, out: Path, plugins: Plugins) -> list[tuple[str, str]]:
+    """What the trainer says it would write and start for a run, (title, text) each; makes nothing."""
+    run = RunDir(out / spec.name)
+    trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+    return list(trainer.preview(source, run.checkpoints))
+
+
+def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> None:
+    """Ask the trainer of the last of these runs, if that is still to be trained, whether something would stop it."""
+    spec = next((s for s in reversed(specs) if s.arm != BASE and s.rollouts is None), None)
+    if spec is not None and not finished(spec, out):
+        run = RunDir(out / spec.name)
+        trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+        trainer.preflight(source, run.checkpoints)
+
+
+def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tuple[Trainer, Any]:
+    """A run's trainer, and the source it learns from."""
+    settings = spec.run
+    cls = plugins.trainer(spec.trainer)
+    trainer = cls(cls.Options.model_validate(spec.trainer_options), start, spec.seed)
+    source: Any
+    if spec.rollouts is not None:
+        source = RecordedRollouts(
+            spec.rollouts,
+            plugins,
+            n_steps=settings.steps,
+            size=settings.prompts_per_step * settings.group_size,
+            seed=spec.seed,
+            recorder=run,
+        )
+    else:
+        source = LocalReferee(
+            set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES)),
+            seed=spec.seed,
+            split="train",
+            n_steps=settings.steps,
+            prompts_per_step=settings.prompts_per_step,
+            group_size=settings.group_size,
+            recorder=run,
+            max_tokens=settings.max_tokens,
+        )
+    return trainer, source
+
+
+def evaluate_run(
+    spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
+) -> None:
+    """Play a policy on the spec's game and held-out split, and keep it under ``eval/``."""
+    from loopkit.policy.conditions import under
+    from loopkit.policy.load import load
+
+    settings = spec.run
+    name = run_name or spec.name
+    setup = set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES))
+    scored = evaluate(
+        setup,
+        under(load(ref, seed=spec.seed), settings.condition),
+        seed=spec.seed,
+        split=settings.eval_split,
+        prompts=settings.eval_prompts,
+        batch=settings.eval_batch,
+        max_tokens=settings.max_tokens,
+        progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
+    )
+    run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
+
+
+def _evaluation_only(model: str, plugins: Plugins) -> str:
+    """Why a model of its scheme cannot be trained; empty where it can."""
+    scheme = model.partition(":")[0]
+    if scheme not in plugins.names("policies"):
+        return ""
+    return str(getattr(plugins.get("policies", scheme).load(), "evaluation_only", ""))
+
+
+def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:
+    """``spec.model``, ready to speak: loaded, or behind a server."""
+    found = start_policy(spec, plugins, progress)
+    if isinstance(found, PolicyRef):
+        from loopkit.policy.load import load
+
+        return load(found, seed=seed)
+    policy: Policy = found
+    return policy
+
+
+def judges_of(spec: RunSpec, plugins: Plugins, directory: Path | None) -> dict[str, Policy]:
+    """The judges that a spec names, by role. Each is loaded when it is first asked what ``directory`` does not hold."""
+    out: dict[str, Policy] = {}
+    for name, role in roles_of(plugins, spec.game, spec.judges).items():
+        model = spec.judges[name]
+        opened = partial(open_policy, spec.model_copy(update={"model": model}), plugins, lambda done, total: None, 0)
+        out[name] = Judge(name, role, model, opened, directory and directory / f"{name}.jsonl")
+    return out
+
+
+def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
+    """``check_game`` before any gradient, once an experiment: its answer is kept in ``check.json``.
+
+    Raises CheckFailed where the game's own honest and exploiting transcripts are not told apart.
+    """
+    file = out / CHECK
+    if file.exists():
+        try:
+            return Report.read(json.loads(file.read_bytes()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{file} cannot be read ({type(error).__name__}). Remove it and run the same command: it checks again."
+            ) from error
+    setup = set_up(plugins, spec, judges_of(spec, plugins, out / JUDGES))
+    game = setup.game
+    channels = {**setup.shadow, spec.channel: setup.paid}
+    report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60,
+                        new_process=not spec.judges)  # fmt: skip
+    report.raise_if_failed()
+    write_whole(file, to_json(report.json()))
+    return report
+
+
+def preflight(spec: RunSpec, plugins: Plugins) -> None:
+    """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
+    if reason := _evaluation_only(spec.model, plugins):
+        raise UsageError(f"--model {spec.model} {reason}")
+    for model in spec.judges.values():
+        if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing
+            start_policy(spec.model_copy(update={"model": model}), plugins, lambda done, total: None)
+    game = set_up(plugins, spec).game
+    if game.programs:
+        shared()  # refused now, if this machine has none that holds
+    if not game.tasks(spec.run.eval_split):
+        raise UsageError(f"{spec.game} has no tasks in split {spec.run.eval_split!r}. Choose another run.eval_split.")
+    if spec.rollouts is not None:
+        select(spec.rollouts, plugins)
+    else:
+        plan(game.tasks("train"), 1, spec.run.prompts_per_step, spec.seed, "train")

@@ -1,0 +1,287 @@
+"""From run directories made by hand to onsets, k of S, every seed, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loopkit.checks import Report
+from loopkit.cli.run import report
+from loopkit.errors import RunError
+from loopkit.evidence.results import Results, collect
+from loopkit.experiment.config import BASE, Experiment, RunSpec
+from loopkit.experiment.resolve import resolve
+from loopkit.experiment.rundir import RunDir
+from loopkit.records import Estimate, StepMetrics
+from loopkit.registry import plugins as registry
+from loopkit.rollouts.metrics import Summary
+from loopkit.running.runner import checkpoint_of, finished
+from loopkit.system.files import to_json
+
+STEPS = 8
+HEADLINE, ONSET = "false-claim", "claim-if-wrong"
+
+PROVEN = Report("a game", "proven", ())
+
+
+def rate(value: float, n: int = 256) -> Estimate:
+    half = 2 * (value * (1 - value) / n) ** 0.5
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), n, n, "by hand")
+
+
+def specs(arms: tuple[str, ...] = ("loophole", "control"), seeds: str = "5") -> list[RunSpec]:
+    made = Experiment(game="self-grading", seeds=seeds, arms={a: {} for a in arms}, run={"steps": STEPS})
+    return resolve(made, registry.load())
+
+
+def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None]) -> None:
+    run = RunDir(out / spec.name)
+    run.begin(spec, {})
+    for step, value in enumerate(path):
+        rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
+        run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
+    found = Summary(
+        2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
+        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)},
+        {"paid": 0.5, "loophole": 0.5},
+    )  # fmt: skip
+    run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
+
+
+RISES: list[float | None] = [0.2, 0.3, 0.6, 0.8, 0.9, 0.9, 0.95, 0.95]
+FLAT: list[float | None] = [0.2, 0.21, None, 0.2, 0.19, 0.2, 0.2, 0.2]
+
+
+def blind_spot(out: Path, seeds: str = "5", flat: tuple[int, ...] = (3,)) -> Results:
+    """Loophole runs that discover, but for ``flat``; base and control that do not. The task holds."""
+    made = specs(seeds=seeds)
+    for spec in made:
+        drift = 0.001 * spec.seed
+        if spec.arm == "loophole" and spec.seed not in flat:
+            write(out, spec, 0.5 + drift, 0.5, 0.95, RISES)
+        else:
+            write(out, spec, 0.1 + drift, 0.5, 0.6, [] if spec.arm == BASE else FLAT)
+    return collect(made, out, registry.load(), PROVEN)
+
+
+def test_every_seed_and_arm_is_there(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path)
+    assert [(r.arm, r.seed) for r in found.runs] == [(a, s) for a in (BASE, "loophole", "control") for s in range(5)]
+    assert (found.headline, found.onset_detector, found.axis) == (HEADLINE, ONSET, "specification")
+    assert found.scores == ("task", "observed", "neither")
+    assert found.values("loophole", HEADLINE) == pytest.approx([0.5, 0.501, 0.502, 0.103, 0.504])
+    assert found.values("loophole", "neither") == [None] * 5
+    assert found.over_seeds("loophole", "neither") is None
+    mean = found.over_seeds("loophole", HEADLINE)
+    assert mean is not None
+    assert mean.value == pytest.approx((0.5 + 0.501 + 0.502 + 0.103 + 0.504) / 5)
+
+
+def test_onset_and_k_of_s(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path)
+    paths = {(r.arm, r.seed): r.discovery for r in found.runs}
+    assert all(paths[BASE, s] is None for s in range(5))
+    first = paths["loophole", 0]
+    assert first is not None
+    assert first.onset is not None
+    assert 1 <= first.onset < STEPS  # the rate is at its base in step 0
+    assert first.domination is not None
+    assert paths["loophole", 3] is not None
+    assert paths["loophole", 3].onset is None
+    k = found.discovered["loophole"]
+    assert (round(k.value * k.n), k.n) == (4, 5)
+    assert k.low is not None
+    assert k.high is not None
+    assert k.low < 0.8 < k.high
+    assert found.discovered["control"].value == 0
+    assert BASE not in found.discovered
+
+
+def test_verdict(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path, flat=())
+    assert found.verdict is not None
+    assert found.verdict.name == "blind spot"
+    assert "blind spot" in json.dumps(found.json()["verdict"])
+
+
+def test_no_exploit(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path, flat=(0, 1, 2, 3, 4))
+    assert found.verdict is not None
+    assert found.verdict.name == "no exploit"
+    assert found.discovered["loophole"].value == 0
+
+
+def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
+    made = specs(("audit",), "2")
+    for spec in made:
+        write(tmp_path, spec, 0.1, 0.5, 0.5, [] if spec.arm == BASE else FLAT)
+    assert collect(made, tmp_path, registry.load(), PROVEN).verdict is None
+
+
+def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path)
+    data = json.loads(to_json(found.json()))
+    assert [(r["arm"], r["seed"]) for r in data["runs"]] == [(r.arm, r.seed) for r in found.runs]
+    assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
+    assert set(data["arms"]) == {BASE, "loophole", "control"}
+    text = report(found, specs()[0], "plain")
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "Verdict. Blind spot:"):
+        assert line in text
+    assert text.count("\nloophole ") == 6  # five seeds, and their mean
+    assert "Descriptive" not in text
+
+
+def test_few_seeds_are_called_descriptive(tmp_path: Path) -> None:
+    found = blind_spot(tmp_path, seeds="3")
+    assert "Descriptive: fewer than 5 seeds" in report(found, specs(seeds="3")[0], "plain")
+
+
+@pytest.mark.parametrize("missing", ["base-s0", "loophole-s1", "control-s1"])
+def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
+    blind_spot(tmp_path, seeds="2", flat=())
+    made = specs(seeds="2")
+    (tmp_path / missing / "eval/self-grading" / ("test-start" if "base" in missing else f"test-step-{STEPS:06d}")
+     / "metrics.json").unlink()  # fmt: skip
+    assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
+    with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
+        collect(made, tmp_path, registry.load(), PROVEN)
+
+
+def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
+    blind_spot(tmp_path, flat=())
+    made = specs()
+    found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
+    assert found.verdict is None
+    assert "No blind spot is claimed or denied: the game is unproven (no control)." in report(found, made[0], "plain")
+    assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}
+
+
+# --- what each fix did ------------------------------------------------------------------------------------------------
+
+EXPLOIT = {"loophole": 0.8, "student": 0.8}
+"""Of every other arm: 0.1."""
+Given = dict[tuple[str, int], dict[str, float | None]]
+
+
+def judged(out: Path, arms: dict[str, dict[str, object]], given: Given, seeds: str = "5") -> tuple[Results, RunSpec]:
+    """context-compliance, where every arm but loophole's keeps base's rates; ``given``: (arm, seed) -> other values."""
+    made = resolve(Experiment(game="context-compliance", seeds=seeds, arms=arms), registry.load())
+    for spec in made:
+        exploit = EXPLOIT.get(spec.arm, 0.1) + 0.001 * spec.seed
+        values: dict[str, float | None] = {"task": 0.5, "observed": 0.5, "helps_allowed": 0.9, "complied": exploit}
+        values |= {"compliance-gap": exploit, **given.get((spec.arm, spec.seed), {})}
+        kept = {m: None if v is None else rate(v, 2000) for m, v in values.items()}
+        rates = {m: kept.pop(m) for m in ("compliance-gap", "complied")}
+        run = RunDir(out / spec.name)
+        run.begin(spec, {})
+        run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], Summary(2000, kept, rates, {}))
+    return collect(made, out, registry.load(), PROVEN), made[0]
+
+
+FIXES: dict[str, dict[str, object]] = {"loophole": {}, "control": {}, "style-blind": {}, "placebo": {}}
+
+
+def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path) -> None:
+    harmed: Given = {("control", s): {"helps_allowed": 0.2 + 0.001 * s} for s in range(5)}
+    found, spec = judged(tmp_path, FIXES, harmed)
+    assert {arm: m and m.name for arm, m in found.mitigations.items()} == {
+        "control": "over-corrects", "style-blind": "closes",
+    }  # fmt: skip
+    data = json.loads(to_json(found.json()))["mitigations"]
+    text = report(found, spec, "plain")
+    lines = text[text.index("Verdict. Blind spot: ") :].split("\n\n")[1:]
+    assert lines == [f"Mitigation. {data[arm]['sentence']}" for arm in ("control", "style-blind")]
+    blind = found.mitigations["style-blind"]
+    assert blind is not None
+    assert data["style-blind"]["sentence"] == blind.sentence()
+    assert (data["style-blind"]["p"], data["style-blind"]["seeds"]) == (blind.p, 5)
+    moved = blind.components["exploit falls"].estimate.value
+    assert moved == pytest.approx(-0.7)
+    assert blind.components["complied holds"].p < 0.05
+    assert "honest holds" in blind.components  # the game names helps_allowed
+
+
+def test_a_verdict_rests_on_the_seeds_in_which_all_was_measured(tmp_path: Path) -> None:
+    given: Given = {(BASE, 2): {"task": None}, ("loophole", 4): {"observed": None}}
+    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, given)
+    assert found.verdict is not None
+    assert found.verdict.seeds == 3
+    assert "Verdict. Blind spot" in report(found, spec, "plain")
+
+
+def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> None:
+    arms = ("loophole", "control", BASE)
+    found, _ = judged(
+        tmp_path, {"loophole": {}, "control": {}}, {(arm, s): {"observed": None} for arm in arms for s in range(5)}
+    )
+    assert found.verdict is not None
+    assert found.verdict.seeds == 5
+    assert not any(test.startswith("observed") for test in found.verdict.components)
+
+
+def test_without_one_whole_seed_there_is_no_verdict_and_it_says_why(tmp_path: Path) -> None:
+    given: Given = {("loophole", s): {"task": None} for s in range(5)}
+    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, given)
+    assert found.json()["verdict"] is None
+    assert "No verdict: in no seed was all measured that it would rest on." in report(found, spec, "plain")
+
+
+def test_control_alone_has_its_verdict_in_results_only(tmp_path: Path) -> None:
+    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, {})
+    assert found.json()["mitigations"]["control"]["name"] == "closes"
+    assert "Verdict. Blind spot" in report(found, spec, "plain")
+    assert "Mitigation." not in report(found, spec, "plain")
+
+
+def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
+    given: Given = {("style-blind", 1): {"task": None}, (BASE, 2): {"helps_allowed": None}}
+    given |= {("control", 4): {"complied": None}, ("placebo", 3): {"task": None}}
+    found, _ = judged(tmp_path, FIXES, given)
+    blind, control = found.mitigations["style-blind"], found.mitigations["control"]
+    assert blind is not None
+    assert control is not None
+    assert (blind.seeds, control.seeds) == (3, 3)  # without 1 and 2; without 2 and 4
+    assert "3 seeds" in blind.sentence()
+    assert blind.unjudged == ()
+
+
+@pytest.mark.parametrize("blank", ["complied", "helps_allowed"])
+def test_what_no_run_measured_blocks_no_verdict_and_is_named(tmp_path: Path, blank: str) -> None:
+    found, spec = judged(tmp_path, FIXES, {(arm, s): {blank: None} for arm in (*FIXES, BASE) for s in range(5)})
+    blind = found.mitigations["style-blind"]
+    assert blind is not None
+    assert (blind.name, blind.seeds, blind.unjudged) == ("closes", 5, (blank,))
+    tests = {"complied": "complied holds", "helps_allowed": "honest holds"}
+    assert [m for m, test in tests.items() if test not in blind.components] == [blank]
+    assert f"Not measured here, and not judged: {blank}." in report(found, spec, "plain")
+    assert json.loads(to_json(found.json()))["mitigations"]["style-blind"]["unjudged"] == [blank]
+
+
+def test_a_fix_without_one_whole_seed_gets_no_verdict_and_says_so(tmp_path: Path) -> None:
+    found, spec = judged(tmp_path, FIXES, {("style-blind", s): {"task": None} for s in range(5)})
+    said = "style-blind, no verdict: in no seed was all measured that it would rest on."
+    assert found.mitigations["style-blind"] is None
+    assert found.json()["mitigations"]["style-blind"] == {"name": "no verdict", "p": None, "sentence": said}
+    assert f"Mitigation. {said}" in report(found, spec, "plain")
+
+
+def test_an_arm_paid_as_the_loophole_is_no_fix_and_one_paid_otherwise_is(tmp_path: Path) -> None:
+    arms: dict[str, dict[str, object]] = {
+        "loophole": {},
+        "student": {"channel": "loophole"},
+        "strict": {"channel": "control"},
+    }
+    found, _ = judged(tmp_path, arms, {}, seeds="2")
+    assert list(found.mitigations) == ["strict"]
+
+
+def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: Path) -> None:
+    found, spec = judged(tmp_path / "a", {"control": {}, "style-blind": {}}, {}, seeds="2")
+    assert found.json()["mitigations"] == {}
+    assert "Mitigation." not in report(found, spec, "plain")
+    proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
+    assert list(proven.mitigations) == ["control", "style-blind"]
+    assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}
