@@ -1,32 +1,27 @@
-"""The loop: play a step, compare rewards within each group, take one clipped gradient step, record, checkpoint."""
+"""Compare rewards within each group, and take a clipped gradient step."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from loopkit.contracts import Options, PolicyRef, Referee, Trainer
-from loopkit.policy import save
-from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
+from loopkit.policy.load import CausalPolicy, autocast, load
 from loopkit.policy.memory import accumulate
-from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, micro_batches, pad_right, score
-from loopkit.policy.supervised import step as optimizer_step
-from loopkit.rollouts.playing import Played, play
+from loopkit.policy.trainer import GradientOptions, GradientTrainer
+from loopkit.rollouts.playing import Played
 from loopkit_grpo import algorithms
 
 
-class GrpoOptions(Options):
+class GrpoOptions(GradientOptions):
     """Options of grpo and its presets. Defaults follow the paper where it names them, for real models."""
 
-    learning_rate: float = Field(1e-6, gt=0, description="AdamW's, constant")
     baseline: algorithms.Baseline = Field("group", description="what a reward is compared with")
     scale: algorithms.Scale = Field("group", description="what advantages are divided by")
     loss: algorithms.Loss = Field("token", description="how tokens are averaged; rollout-ratio: one ratio a rollout")
@@ -35,12 +30,6 @@ class GrpoOptions(Options):
     clip_high: float = Field(0.2, ge=0, description="upper clip of the ratio")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the start policy (k3 estimate, a token)")
     updates: int = Field(1, ge=1, description="gradient steps on each step's rollouts")
-    adam_eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
-    lora_rank: int = Field(0, ge=0, description="0: full training; else a LoRA adapter of this rank (needs peft)")
-    token_budget: int = Field(16384, ge=1, description="padded tokens a micro-batch; memory, not results")
-    checkpoint_every: int = Field(20, ge=1, description="steps between checkpoints; the last step always has one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +41,7 @@ class Item:
     rollout: int
 
 
-class Grpo(Trainer):
+class Grpo(GradientTrainer):
     """GRPO and relatives on torch. Deterministic on one machine: the same seed gives the same bytes."""
 
     Options = GrpoOptions
@@ -60,37 +49,14 @@ class Grpo(Trainer):
     source: ClassVar[Literal["referee", "rollouts"]] = "referee"
     deterministic = True
 
-    def train(self, source: Referee, workdir: Path) -> PolicyRef:
-        """Play, learn, record, ``source.n_steps`` times. Each step is one on-policy batch of P x G rollouts."""
-        found = save.latest_checkpoint(workdir)
-        done = found[0] if found else 0
-        policy = load_trainable(self.start, found[1] if found else None, self.options.lora_rank, self.seed)
-        reference = load(self.start) if self.options.beta else None
-        optimizer = adamw(
-            policy.model,
-            found[1] if found else None,
-            learning_rate=self.options.learning_rate,
-            weight_decay=self.options.weight_decay,
-            eps=self.options.adam_eps,
-        )
-        source.resume(done)
-        for step in range(done, source.n_steps):
-            began = time.perf_counter()
-            groups = play(source, policy, step)
-            played = time.perf_counter()
-            metrics = self._learn(policy, reference, optimizer, groups)
-            timings = {"play_s": played - began, "learn_s": time.perf_counter() - played}
-            source.close(step, metrics, timings)
-            if (step + 1) % self.options.checkpoint_every == 0 or step + 1 == source.n_steps:
-                save.save_checkpoint(policy, optimizer, workdir, step + 1)
-        return save.reference(workdir / save.checkpoint_name(source.n_steps), self.start)
+    def begin(self, policy: CausalPolicy, checkpoint: Path | None) -> None:
+        """The start policy, where a KL to it is paid for."""
+        self.reference = load(self.start) if self.options.beta else None
 
-    def _learn(
-        self, policy: CausalPolicy, reference: CausalPolicy | None, optimizer: Any, groups: Sequence[Sequence[Played]]
-    ) -> dict[str, float]:
-        """Gradient steps on one batch of groups; returns what they measured."""
-        rewards = torch.tensor([[p.reward for p in group] for group in groups], dtype=torch.float64)
-        rollouts = [p for group in groups for p in group]
+    def learn(self, policy: CausalPolicy, batch: Sequence[Sequence[Played]]) -> dict[str, float]:
+        """Gradient steps on one on-policy batch of (P, G) rollouts; returns what they measured."""
+        rewards = torch.tensor([[p.reward for p in group] for group in batch], dtype=torch.float64)
+        rollouts = [p for group in batch for p in group]
         items = [
             Item(Segment(t.prompt_ids, t.ids, t.temperature), t.logprobs, b)
             for b, p in enumerate(rollouts)
@@ -112,14 +78,14 @@ class Grpo(Trainer):
             accumulate(
                 policy.model.parameters(),
                 self._micro_batches(used),
-                lambda indices: self._backward(policy, reference, [used[i] for i in indices], advantage, weights, sums),
+                lambda indices: self._backward(policy, [used[i] for i in indices], advantage, weights, sums),
                 sums,
                 lambda i: used[i].rollout if self.options.loss == "rollout-ratio" else i,
             )
-            norm = optimizer_step(optimizer, policy.model, self.options.max_grad_norm)
+            norm = self.update(policy)
         tokens = sum(len(i.segment.ids) for i in used) * self.options.updates
         loss = sums.pop("loss") / self.options.updates
-        if reference is None:
+        if self.reference is None:
             del sums["kl"]
         return {
             "loss": loss,
@@ -149,7 +115,6 @@ class Grpo(Trainer):
     def _backward(
         self,
         policy: CausalPolicy,
-        reference: CausalPolicy | None,
         items: Sequence[Item],
         advantage: torch.Tensor,
         weights: torch.Tensor,
@@ -178,9 +143,9 @@ class Grpo(Trainer):
             each, active = algorithms.surrogate(now, old, a[:, None], self.options.clip_low, self.options.clip_high)
             loss = (each * mask * w[:, None]).sum()
             clipped = (active * mask).sum()
-        if reference is not None:
+        if self.reference is not None:
             with torch.no_grad(), autocast():
-                ref = score(reference.model, segments, pad_id=policy.pad_id).logprobs
+                ref = score(self.reference.model, segments, pad_id=policy.pad_id).logprobs
             per_token = algorithms.kl(now, ref) * mask
             loss = loss + self.options.beta * (per_token * w[:, None]).sum()
             sums["kl"] += float(per_token.detach().sum())
