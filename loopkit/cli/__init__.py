@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from loopkit import __version__
-from loopkit.errors import LoopkitError, PluginError, UsageError, nearest
+from loopkit.errors import LoopkitError, PluginError, UsageError, missing_extra, nearest
 from loopkit.registry.contain import harmless
 from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
@@ -124,7 +124,8 @@ def _main(arguments: list[str] | None, debug: bool) -> None:
         where = f" {error}" if str(error) else ""  # in a plugin that hangs, say
         click.echo(HOW_TO_RESUME.format(where), err=True, nl=False)
         sys.exit(INTERRUPTED)
-    except Exception as error:
+    except Exception as raised:
+        error = missing_extra(raised) or raised
         if debug:
             traceback.print_exc()
         known = isinstance(error, LoopkitError)

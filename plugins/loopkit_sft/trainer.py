@@ -9,10 +9,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from loopkit.contracts import Options, PolicyRef, RolloutSet, Trainer
-from loopkit.policy import save
-from loopkit.policy.load import load_trainable
-from loopkit.policy.optimizer import adamw
-from loopkit.policy.supervised import backward, segments, step
 
 
 class SftOptions(Options):
@@ -36,6 +32,11 @@ class Sft(Trainer):
 
     def train(self, source: RolloutSet, workdir: Path) -> PolicyRef:
         """One gradient step a batch, ``source.n_steps`` times."""
+        from loopkit.policy import save
+        from loopkit.policy.load import load_trainable
+        from loopkit.policy.optimizer import adamw
+        from loopkit.policy.supervised import backward, segments, step
+
         found = save.latest_checkpoint(workdir)
         done = found[0] if found else 0
         policy = load_trainable(self.start, found[1] if found else None, self.options.lora_rank, self.seed)
