@@ -38,16 +38,18 @@ def fault() -> str | None:
     here = Path(__file__).resolve().parent.parent / FIRST
     spec = importlib.util.find_spec(PACKAGE)
     if spec is not None and spec.origin and Path(spec.origin).resolve() != here:
-        who = _writer(Path(spec.origin)) or f"the one in {Path(spec.origin).parent}"
-        return f"`import loopkit` gets {who}, which is found before {OURS}. {_cure(who, written_over=False)}"
+        found = Path(spec.origin).resolve()
+        who = _writer(found)
+        cure = _cure(who, again=False) if who else "Take that folder off the import path."
+        return f"`import loopkit` gets {who or f'the one in {found.parent}'}, which is found before {OURS}'s. {cure}"
     ours = _ours()
     changed = [name for name, digest in _recorded(ours) if _digest(ours, name) != digest] if ours else []
     hidden = [] if changed else list(_hidden(ours))
     if not here.exists() or changed or hidden:
         who = _writer(here)
-        did = "has written over" if who else "has removed or changed"
-        text = f"{who or 'another distribution'} {did} files of {OURS} ({(changed or hidden or [FIRST])[0]})"
-        return f"{text}. {_cure(who, written_over=True)}"
+        file = (changed or hidden or [FIRST])[0]
+        did = f"{who} has written over" if who else "another distribution has written over or removed"
+        return f"{did} files of {OURS}, such as {file}. {_cure(who, again=True)}"
     return None
 
 
@@ -73,12 +75,9 @@ def reinstall() -> str:
     return f"pip install --force-reinstall --no-deps {shlex.quote(what)}"
 
 
-def _cure(who: str | None, *, written_over: bool) -> str:
-    first = f"`pip uninstall {who.partition(' ')[0]}`" if who and " in " not in who else ""
-    if who and not first:
-        return "Take that folder off the import path."
-    again = f"`{reinstall()}`" if written_over else ""
-    return f"Cure: {', then '.join(filter(None, (first, again)))}."
+def _cure(who: str | None, *, again: bool) -> str:
+    steps = [f"`pip uninstall -y {who.partition(' ')[0]}`"] if who else []
+    return f"Cure: {', then '.join([*steps, *([f'`{reinstall()}`'] if again else [])])}."
 
 
 def _ours() -> Distribution | None:

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
@@ -124,13 +124,16 @@ def _main(arguments: list[str] | None, debug: bool) -> None:
         where = f" {error}" if str(error) else ""  # in a plugin that hangs, say
         click.echo(HOW_TO_RESUME.format(where), err=True, nl=False)
         sys.exit(INTERRUPTED)
-    except Exception as raised:
-        error = missing_extra(raised) or raised
+    except Exception as error:
         if debug:
             traceback.print_exc()
-        known = isinstance(error, LoopkitError)
-        _complain(str(error) if known else f"{type(error).__name__}: {error}. `loopkit --debug …` shows where.")
-        sys.exit(error.exit_code if isinstance(error, LoopkitError) else 3)
+        _fail(missing_extra(error) or error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    known = isinstance(error, LoopkitError)
+    _complain(str(error) if known else f"{type(error).__name__}: {error}. `loopkit --debug …` shows where.")
+    sys.exit(error.exit_code if isinstance(error, LoopkitError) else 3)
 
 
 def _complain(text: str) -> None:

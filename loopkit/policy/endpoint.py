@@ -178,10 +178,13 @@ def parse(argument: str) -> tuple[str, str]:
 
 async def _body(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise ValueError(f"its body is longer than {LONGEST_BODY} bytes")
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise ValueError(f"its body is longer than {LONGEST_BODY} bytes")
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise ValueError(f"its body broke off: {type(error).__name__}: {error}") from error
     return bytes(body)
 
 
