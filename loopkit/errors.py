@@ -88,13 +88,13 @@ def missing_extra(error: BaseException, what: str = "this") -> MissingExtra | No
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or package not in EXTRAS:
         return None
-    return MissingExtra(f"{what} needs the package {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
+    return MissingExtra(f"{what} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
 
 
 def require(package: str, what: str) -> None:
     """Raises MissingExtra, before any work, where a package that ``what`` will need is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise MissingExtra(f"{what} needs the package {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
+        raise MissingExtra(f"{what} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
 
 
 @contextlib.contextmanager
