@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopkit.system import moved
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
     from loopkit.checks import check_game, check_trainer  # noqa: F401

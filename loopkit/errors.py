@@ -5,8 +5,10 @@ Exit codes: 1 a check failed, 2 usage, 3 a run failed, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Iterator
 
 
 class LoopkitError(Exception):
@@ -19,6 +21,10 @@ class UsageError(LoopkitError):
     """The user asked for something that cannot be: an unknown name, a misspelt option, bad data."""
 
     exit_code = 2
+
+
+class MissingExtra(UsageError):
+    """A package is needed that an extra brings, and it is not installed. The message is one line with the cure."""
 
 
 class PluginError(LoopkitError):
@@ -63,3 +69,40 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
     more = f" and {len(known) - 30} more" if len(known) > 30 else ""
     return f"Known: {', '.join(known[:30])}{more}." if known else "None is registered."
+
+
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate"), "train"),
+    **dict.fromkeys(("rouge_score", "nltk", "sacrebleu"), "text"),
+    "peft": "peft", "reasoning_gym": "reasoning-gym", "tensorboard": "track", "inspect_ai": "inspect",
+    "verifiers": "verifiers", "trl": "bench", "datasets": "bench",
+}  # fmt: skip
+"""Package as it is imported -> the extra of loopkit-rl that brings it."""
+
+
+def missing_extra(error: BaseException, what: str = "this") -> MissingExtra | None:
+    """The error to raise where an import failed for a package that an extra brings; None for any other error.
+
+    ``what``, as the user calls it, is what needs the package.
+    """
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or package not in EXTRAS:
+        return None
+    return MissingExtra(f"{what} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
+
+
+def require(package: str, what: str) -> None:
+    """Raises MissingExtra, before any work, where a package that ``what`` will need is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtra(f"{what} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
+
+
+@contextlib.contextmanager
+def needing(what: str) -> Iterator[None]:
+    """Import what an extra brings: raises MissingExtra where it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        if missing := missing_extra(error, what):
+            raise missing from error
+        raise

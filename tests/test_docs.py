@@ -161,7 +161,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 
 def pip_installs(words: Sequence[str]) -> bool:
     """Only loopkit itself, with extras that it has, or the page's own distribution."""
-    found = [re.fullmatch(r"(?:\.|loopkit)(?:\[([\w,-]+)\])?", w) for w in words if not w.startswith("-")]
+    found = [re.fullmatch(r"(?:\.|loopkit-rl)(?:\[([\w,-]+)\])?", w) for w in words if not w.startswith("-")]
     return all(m and set((m[1] or "").split(",")) <= {"", *PROJECT["optional-dependencies"]} for m in found)
 
 
@@ -226,7 +226,7 @@ def test_a_test_touches_every_block(block: Block) -> None:
     ("text", "missed"),
     [
         ("```console\n$ loopkit doctor && frobnicate now\n```", "`frobnicate now`"),
-        ("```sh\npip install -q 'loopkit[no-such-extra]'\n```", "`pip install -q 'loopkit[no-such-extra]'`"),
+        ("```sh\npip install -q 'loopkit-rl[no-such-extra]'\n```", "`pip install -q 'loopkit-rl[no-such-extra]'`"),
         ("```sh\nexport LOOPKIT_NO_SUCH=1\n```", "`export LOOPKIT_NO_SUCH=1`"),
         ("```sh\npython -m no_such_module\n```", "`python -m no_such_module`"),
         ("```python\n# alone.py\n1 / 0\n```", "alone.py, used by nothing"),

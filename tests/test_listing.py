@@ -14,7 +14,7 @@ from loopkit.cli import details, main
 from loopkit.contracts import Options
 from tests.dists import CHANNEL, hook, install, on_path
 
-OWN = f"loopkit {__version__}"
+OWN = f"loopkit-rl {__version__}"
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_settings_are_those_of_every_run(call: Any) -> None:
         ("channels self-grading/audti", "self-grading has no channel 'audti' of its own. Did you mean 'audit'?"),
         ("channels audit", "write GAME/audit"),
         ("detectors nogame/x", "unknown game 'nogame'"),
-        ("trainers --from nobody", "no plugin comes from 'nobody'. Known: loopkit."),
+        ("trainers --from nobody", "no plugin comes from 'nobody'. Known: loopkit-rl."),
     ],
 )
 def test_an_unknown_name_is_a_usage_error(words: str, said: str, call: Any) -> None:

@@ -60,11 +60,13 @@ def test_twine_finds_nothing(built: Path) -> None:
 
 def test_the_wheel_is_small_and_holds_the_packages_and_nothing_else(built: Path) -> None:
     wheel = wheel_of(built)
-    assert wheel.name == f"loopkit-{loopkit.__version__}-py3-none-any.whl"
+    assert wheel.name == f"loopkit_rl-{loopkit.__version__}-py3-none-any.whl"
     assert wheel.stat().st_size < 10 * MEGABYTE
     names = zipfile.ZipFile(wheel).namelist()
     plugins = {p.parent.name for p in (ROOT / "plugins").glob("loopkit_*/__init__.py")}
-    assert {n.split("/")[0] for n in names} == {"loopkit", f"loopkit-{loopkit.__version__}.dist-info", *plugins}
+    assert {n.split("/")[0] for n in names} == {
+        "loopkit", "loopkit_command", f"loopkit_rl-{loopkit.__version__}.dist-info", *plugins,
+    }  # fmt: skip
     own = [n for n in names if not n.startswith("loopkit/new/template/")]  # what `loopkit new` writes has tests
     assert not [n for n in own if re.search(r"(^|/)(tests?|conftest\.py|test_\w+\.py|__pycache__|\.\w+)(/|$)", n)]
 
@@ -75,8 +77,9 @@ def test_the_wheel_says_what_python_it_was_tested_on(built: Path) -> None:
     said = Parser().parsestr(packed.read(name).decode())
     assert said["Requires-Python"] == ">=3.11"
     versions = [c for c in said.get_all("Classifier") if re.search(r"Python :: 3\.", c)]
-    assert versions == ["Programming Language :: Python :: 3.11"]  # of later ones: not tested, and README says so
-    assert "later versions of Python are untested" in (ROOT / "README.md").read_text()
+    assert [v.rpartition(" ")[2] for v in versions] == ["3.11", "3.12", "3.13"]
+    tested = (ROOT / "docs/versions.md").read_text()
+    assert [v for v in versions if not re.search(rf"^\| \S+ \| {v.rpartition(' ')[2]}\.", tested, re.M)] == []
     assert said["License-Expression"] == "Apache-2.0"
     assert said["Description-Content-Type"] == "text/markdown"
 
@@ -85,7 +88,7 @@ def test_the_source_distribution_holds_what_git_does_and_no_more(built: Path) ->
     """Tests and documentation with their pictures, too: who gets the sources can run and build them."""
     archive = archive_of(built)
     assert archive.stat().st_size < 10 * MEGABYTE
-    top = f"loopkit-{loopkit.__version__}/"
+    top = f"loopkit_rl-{loopkit.__version__}/"
     with tarfile.open(archive) as packed:
         held = {m.name.removeprefix(top) for m in packed if m.isfile()}
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
@@ -100,8 +103,9 @@ def test_the_source_distribution_holds_what_git_does_and_no_more(built: Path) ->
 def test_extras_name_no_extra_that_is_not_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = {m[1] for needs in extras.values() for n in needs if (m := re.fullmatch(r"loopkit\[(\w+)\]", n))}
-    assert asked == {"docs"} <= set(extras)
+    lists = [m[1] for needs in extras.values() for n in needs if (m := re.fullmatch(r"loopkit-rl\[([\w,-]+)\]", n))]
+    asked = {name for names in lists for name in names.split(",")}
+    assert {"text", "train", "docs"} <= asked <= set(extras)
 
 
 @pytest.mark.slow

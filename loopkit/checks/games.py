@@ -19,7 +19,7 @@ from loopkit.checks.specimens import (
     specimens_of,
 )
 from loopkit.contracts import SPLITS, ExploitDetector, Game, RewardChannel
-from loopkit.errors import JudgeError, UsageError
+from loopkit.errors import JudgeError, MissingExtra, UsageError
 from loopkit.parts.channels import Placebo
 from loopkit.records import Message, Rollout, Scored
 from loopkit.rollouts.scoring import Setup, score
@@ -118,8 +118,8 @@ def conformance(
     for rollouts in ([s.rollout for s in specimens], garbage):
         try:
             found = score(setup, rollouts, [0] * len(rollouts))
-        except JudgeError:
-            raise  # a server's fault, and not the game's
+        except (JudgeError, MissingExtra):
+            raise  # a server's fault, or what is not installed, and not the game's
         except Exception as error:
             for r in rollouts:  # which one is it?
                 try:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from loopkit.errors import CheckFailed, JudgeError, LoopkitError, UsageError
+from loopkit.errors import CheckFailed, JudgeError, LoopkitError, MissingExtra, UsageError
 from loopkit.records import Json
 
 Complaints = Generator[str, None, str]
@@ -180,7 +180,7 @@ class Book:
                 found[complaint] = None
                 if len(found) == MOST_COMPLAINTS:
                     break
-        except JudgeError:
+        except (JudgeError, MissingExtra):
             raise
         except passing:
             raise

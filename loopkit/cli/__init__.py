@@ -6,13 +6,13 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
 from loopkit import __version__
-from loopkit.errors import LoopkitError, PluginError, UsageError, nearest
+from loopkit.errors import LoopkitError, MissingExtra, PluginError, UsageError, missing_extra, nearest
 from loopkit.registry.contain import harmless
 from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
@@ -127,9 +127,16 @@ def _main(arguments: list[str] | None, debug: bool) -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        known = isinstance(error, LoopkitError)
-        _complain(str(error) if known else f"{type(error).__name__}: {error}. `loopkit --debug …` shows where.")
-        sys.exit(error.exit_code if isinstance(error, LoopkitError) else 3)
+        _fail(missing_extra(error) or error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    if isinstance(error, MissingExtra):  # one line, to be copied
+        click.echo(f"Error: {harmless(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    known = isinstance(error, LoopkitError)
+    _complain(str(error) if known else f"{type(error).__name__}: {error}. `loopkit --debug …` shows where.")
+    sys.exit(error.exit_code if isinstance(error, LoopkitError) else 3)
 
 
 def _complain(text: str) -> None:

@@ -17,7 +17,7 @@ from loopkit.checks.games import FUZZ
 from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
-from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.errors import MissingExtra, PluginError, UsageError, nearest
 from loopkit.experiment.config import OWN_REWARD, parse_set
 from loopkit.experiment.resolve import build_game, channels_of
 from loopkit.registry import plugins as registry
@@ -84,6 +84,7 @@ def check(
             raise UsageError(f"{', '.join(others)}: a trainer has no detectors. Name games, or none for all of them.")
         sys.exit(quality.report(plugins, names or games, options, least, verbose, style, as_json))
     began, reports = time.perf_counter(), list[tuple[Report, float]]()
+    missing: MissingExtra | None = None
     left = [] if names else [name for name in trainers if _alone(plugins, name)]
     ready = [name for name in games if not _asks(plugins, name)]
     for name in names or (*ready, *(t for t in trainers if t not in left)):
@@ -91,7 +92,14 @@ def check(
         with render.Bars() as bars:
             if bars.terminal:  # a trainer takes a minute or two
                 bars.update(name, "check", 0, 0)
-            report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
+            try:
+                report = _one(plugins, name, options, fuzz)
+            except MissingExtra as error:  # of all that is installed, the rest can be checked
+                if names:
+                    raise
+                missing = error
+                click.echo(f"Not checked: {name}. {error}", err=True)
+                continue
         reports.append((report, time.perf_counter() - start))
         if not as_json:
             _print(*reports[-1], verbose, style)
@@ -103,7 +111,8 @@ def check(
         counts = {status: sum(r.status == status for r, _ in reports) for status in ("proven", "unproven", "fails")}
         told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
         click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {told}.")
-    sys.exit(1 if any(r.status == "fails" for r, _ in reports) else 0)
+    failed = any(r.status == "fails" for r, _ in reports)
+    sys.exit(1 if failed else missing.exit_code if missing else 0)
 
 
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
@@ -117,10 +126,16 @@ def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz
             name=name,
             fuzz=fuzz,
         )
+    except MissingExtra:
+        raise
     except (PluginError, UsageError) as error:  # one broken plugin does not keep the other reports back
         if options and isinstance(error, UsageError):
             raise  # the user's own options or data
         return _not_made(name, error)
+
+
+def _one(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
+    return _game(plugins, name, options, fuzz) if name in plugins.names("games") else _trainer(plugins, name)
 
 
 def _asks(plugins: registry.Plugins, name: str) -> bool:
@@ -156,6 +171,8 @@ def _trainer(plugins: registry.Plugins, name: str) -> Report:
                 options=dict(entry.preset),
                 name=name,
             )
+    except MissingExtra:
+        raise
     except (PluginError, UsageError) as error:
         return _not_made(name, error)
 

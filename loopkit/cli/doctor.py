@@ -20,7 +20,7 @@ from loopkit.experiment.manifest import PACKAGES
 from loopkit.experiment.resolve import build_game, detectors_of, own_channels
 from loopkit.records import Json
 from loopkit.registry import plugins as registry
-from loopkit.registry.plugins import KINDS, Entry, Origin, Plugins
+from loopkit.registry.plugins import KINDS, OWN, Entry, Origin, Plugins
 from loopkit.sandbox import VARIABLE, available
 
 EPILOG = """\b
@@ -58,9 +58,7 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "packages": {
-            name: _version(name) for name in (*PACKAGES, "peft", "gguf", "openai", "reasoning-gym", "tensorboard")
-        },
+        "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf", "reasoning-gym", "tensorboard")},
         "accelerator": _accelerator(),
         "sandbox": sandbox.text,
         "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],
@@ -68,7 +66,7 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
         "problems": [{"distribution": str(o), "message": m} for o, m in broken],
     }
     if sandbox.tier == "rlimit":
-        data["problems"].append({"distribution": f"loopkit {loopkit.__version__}", "message": UNCONFINED})
+        data["problems"].append({"distribution": f"{OWN} {loopkit.__version__}", "message": UNCONFINED})
     if as_json:
         render.echo_json(data)
     else:
@@ -161,5 +159,5 @@ def _accelerator() -> str:
     try:
         import torch
     except ImportError:
-        return "torch is not installed: pip install torch"
+        return "torch is not installed, so nothing can be trained: pip install 'loopkit-rl[train]'"
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none: runs on the CPU"

@@ -17,7 +17,7 @@ from loopkit.report.shortcut import HEAD
 
 reward_option = click.option(
     "--reward", metavar="FILE.py:FUNCTION",
-    help="Your own reward, with --data: a TRL reward function, a verifiers rubric (MODULE:NAME), or "
+    help="Your own reward, with --data: a function as TRL takes it (FILE.py:FUNCTION or MODULE:FUNCTION), or "
     "reasoning-gym:DATASET. See docs/own-reward.md.",
 )  # fmt: skip
 trusted_option = click.option(

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import click
-import structlog
 from tabulate import tabulate
 
 from loopkit.records import Json
@@ -18,6 +17,7 @@ from loopkit.registry.plugins import Plugins
 from loopkit.report.numbers import interval as interval  # the same on the page
 from loopkit.report.numbers import percent as percent
 from loopkit.running.runner import Event
+from loopkit.system.notices import log_line
 
 FORMATS = {"plain": "simple", "markdown": "github"}
 
@@ -86,7 +86,7 @@ class Bars(AbstractContextManager["Bars"]):
         if not self.terminal:
             if (name, phase) not in self._logged:
                 self._logged.add((name, phase))
-                log().info(phase, run=name, of=total or None)
+                log_line("info", phase, run=name, of=total or None)
             return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total or None)
@@ -102,28 +102,12 @@ class Bars(AbstractContextManager["Bars"]):
     def news(self, event: Event) -> None:
         """Show news of a run: a bar moves, what was overcome and what failed is logged."""
         if event.phase == "notice":
-            log().warning("went on", run=event.run, what=harmless(event.text))
+            log_line("warning", "went on", run=event.run, what=harmless(event.text))
             return
         self.update(event.run, event.phase, event.done, event.total)
         if event.phase == "failed":
-            log().error("run failed", run=event.run, why=harmless(event.text))
+            log_line("error", "run failed", run=event.run, why=harmless(event.text))
 
     def bar(self, name: str, phase: str) -> Callable[[int, int], None]:
         """A (done, total) callback for one bar."""
         return lambda done, total: self.update(name, phase, done, total)
-
-
-def log() -> Any:
-    """The logger: readable on a terminal, JSON lines elsewhere; always on standard error."""
-    renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    return structlog.get_logger()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loopkit.errors import UsageError
+from loopkit.errors import UsageError, needing
 from loopkit.records import Json
 from loopkit.registry.contain import excerpt
 
@@ -105,13 +105,8 @@ def _json(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
 
 
 def _inspect(path: Path) -> Iterator[Raw]:
-    try:
+    with needing(f"{path}, an Inspect log,"):
         from inspect_ai.log import read_eval_log
-    except ImportError as error:
-        raise UsageError(
-            f"{path} is an Inspect log, which inspect-ai reads: pip install 'loopkit[inspect]'. "
-            "Or write it as JSON: inspect log convert --to json."
-        ) from error
     try:
         log = read_eval_log(str(path))
     except Exception as error:

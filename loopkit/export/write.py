@@ -18,6 +18,7 @@ from loopkit.contracts import SPLITS, Split
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.resolve import build_game, channel_of
 from loopkit.records import Json
+from loopkit.registry.installed import OWN, requirement
 from loopkit.registry.plugins import Plugins
 from loopkit.system.files import TEMPORARY, write_whole, writing
 
@@ -60,7 +61,7 @@ def write(
     origin = plugins.get("games", game).origin.distribution
     context = {
         **names, "game": game, "version": type(made).version, "options": chosen, "channel": channel, "split": split,
-        "channel_options": paid.model_dump(mode="json"), "needs": sorted({"loopkit", origin}),
+        "channel_options": paid.model_dump(mode="json"), "needs": [requirement(), *([] if origin == OWN else [origin])],
         "loopkit": loopkit.__version__, "prefix": "".join(w[:1].upper() + w[1:] for w in plain.split("_")),
         "detectors": list(made.detectors), "channels": list(made.channels),
         "what": (type(made).__doc__ or game).strip().partition("\n")[0],

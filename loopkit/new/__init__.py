@@ -11,6 +11,7 @@ from pathlib import Path
 
 import loopkit
 from loopkit.errors import UsageError
+from loopkit.registry.installed import requirement
 from loopkit.registry.plugins import Kind, Plugins
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -34,7 +35,7 @@ def game_files(name: str) -> dict[str, str]:
         source = file.relative_to(TEMPLATE).as_posix()
         path = source.removesuffix(".jinja").replace("dot-", ".").replace("module.py", f"{module}.py")
         found[path] = made.get_template(source).render(
-            name=name, module=module, cls=cls, distribution=f"loopkit-{name}"
+            name=name, module=module, cls=cls, distribution=f"loopkit-{name}", requirement=requirement()
         )
     return dict(sorted(found.items()))
 

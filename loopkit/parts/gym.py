@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from loopkit.errors import UsageError, nearest
+from loopkit.errors import UsageError, nearest, needing
 
 EVALUATES = {"eval", "exec", "compile", "sympify", "parse_expr"}
 """What runs text as Python (sympy's two parsers do)."""
@@ -18,10 +18,8 @@ EVALUATES = {"eval", "exec", "compile", "sympify", "parse_expr"}
 
 def gym_version(option: str = "game.reasoning_gym") -> str:
     """The installed version. Raises UsageError where there is none; ``option`` is what asked for it."""
-    try:
+    with needing(option):
         import reasoning_gym  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f"{option} needs the package reasoning-gym: pip install 'loopkit[reasoning-gym]'.") from error
     return version("reasoning-gym")
 
 

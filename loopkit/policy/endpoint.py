@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
+
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment.config import RunSpec
 from loopkit.records import Decode, Dialogue, Json, Turn
@@ -53,7 +55,6 @@ class Endpoint:
         self.tries, self.concurrency = max(1, int(tries)), max(1, int(concurrency))
         self._left_out: set[str] = set()
         self._told: set[str] = set()
-        _client_class()
 
     def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
         """(B,) dialogues -> (B,) turns, text only. Raises RunError where the server gives no answer."""
@@ -72,9 +73,8 @@ class Endpoint:
         self._told.clear()
         key = os.environ.get("OPENAI_API_KEY") or "none"
         free = asyncio.Semaphore(self.concurrency)
-        async with _client_class()(
-            api_key=key, base_url=self.url, max_retries=0, timeout=self.timeout, organization="", project=""
-        ) as client:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(timeout=self.timeout, headers=headers, follow_redirects=True) as client:
 
             async def one(dialogue: Dialogue) -> Turn:
                 async with free:
@@ -87,29 +87,31 @@ class Endpoint:
                 raise failed.exceptions[0] from None
             return [task.result() for task in asked]
 
-    async def _one(self, client: Any, dialogue: Dialogue, schema: Mapping[str, Json] | None) -> Turn:
+    async def _one(self, client: httpx.AsyncClient, dialogue: Dialogue, schema: Mapping[str, Json] | None) -> Turn:
         """One answer, tried until the server gives it, or will not."""
-        import openai
-
         tried = 0
         while True:
             wait = None
             try:
                 async with asyncio.timeout(self.timeout):  # of the whole answer: the client's own is of each read
-                    asked = client.chat.completions.with_streaming_response.create(**self._question(dialogue, schema))
-                    async with asked as response:
-                        return _turn(await _body(response))
-            except (TimeoutError, openai.APITimeoutError):
-                why = f"no answer within {self.timeout:g} s"
-            except openai.APIStatusError as error:
-                why = f"HTTP {error.status_code}: {_excerpt(error.response.text)}"
-                if error.status_code in FINAL:
-                    if self._adapts(error.response.text, schema):
+                    question = self._question(dialogue, schema)
+                    async with client.stream("POST", f"{self.url}/chat/completions", json=question) as response:
+                        body = await _body(response)
+                    if response.is_success:
+                        return _turn(body)
+                said = body.decode(errors="replace")
+                why = f"HTTP {response.status_code}: {_excerpt(said)}"
+                if response.status_code in FINAL:
+                    if self._adapts(said, schema):
                         continue
-                    raise self._error(why, "It refuses the question; asking again would not help.") from error
-                wait = _retry_after(error.response.headers.get("retry-after"))
-            except openai.APIConnectionError as error:
-                why = f"no connection: {error.__cause__ or error}"
+                    raise self._error(why, "It refuses the question; asking again would not help.")
+                wait = _retry_after(response.headers.get("retry-after"))
+            except RunError:
+                raise
+            except (TimeoutError, httpx.TimeoutException):
+                why = f"no answer within {self.timeout:g} s"
+            except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                why = f"no connection: {error or type(error).__name__}"
             except ValueError as error:  # a body that is no chat completion
                 why = str(error)
             except Exception as error:  # a broken body is told in many ways
@@ -174,12 +176,15 @@ def parse(argument: str) -> tuple[str, str]:
     return model, url.rstrip("/")
 
 
-async def _body(response: Any) -> bytes:
+async def _body(response: httpx.Response) -> bytes:
     body = bytearray()
-    async for part in response.iter_bytes():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise ValueError(f"its body is longer than {LONGEST_BODY} bytes")
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise ValueError(f"its body is longer than {LONGEST_BODY} bytes")
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise ValueError(f"its body broke off: {type(error).__name__}: {error}") from error
     return bytes(body)
 
 
@@ -221,11 +226,3 @@ def _setting(name: str) -> float:
     if not 0 < found < 1e6:
         raise UsageError(f"LOOPKIT_ENDPOINT_{name}={given!r} is no positive number. Mend or unset it.")
     return found
-
-
-def _client_class() -> Any:
-    try:
-        from openai import AsyncOpenAI
-    except ImportError as error:
-        raise UsageError("openai:<model> needs the package openai: pip install 'loopkit[judge]'.") from error
-    return AsyncOpenAI

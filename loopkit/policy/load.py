@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from loopkit.contracts import PolicyRef
-from loopkit.errors import UsageError
+from loopkit.errors import UsageError, needing
 from loopkit.policy.decode import Sampling, sample
 from loopkit.policy.memory import speak_in_parts
 from loopkit.records import Decode, Dialogue, Message, Turn
@@ -148,10 +148,8 @@ def load_parts(path: str) -> tuple[Any, Any]:
 
 
 def _peft() -> Any:
-    try:
+    with needing("LoRA"):
         import peft
-    except ImportError as error:
-        raise UsageError("LoRA needs the package peft: pip install 'loopkit[peft]'.") from error
     return peft
 
 

@@ -8,14 +8,16 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
-from loopkit.policy.load import CausalPolicy
 from loopkit.system.notices import notice
+
+if TYPE_CHECKING:  # the names of checkpoints are asked for where torch is not installed
+    import torch
+
+    from loopkit.policy.load import CausalPolicy
 
 OPTIMIZER = "optimizer.safetensors"
 ADAPTER = "adapter_config.json"

@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from pydantic import BaseModel, Field
 
 from loopkit.contracts import Options, PolicyRef, Trainer
-from loopkit.policy import save, supervised
-from loopkit.policy.load import CausalPolicy, load_trainable
-from loopkit.policy.optimizer import adamw
 from loopkit.rollouts.playing import play
+
+if TYPE_CHECKING:  # a trainer can be listed, and its options read, where torch is not installed
+    import torch
+
+    from loopkit.policy.load import CausalPolicy
 
 
 class GradientOptions(Options):
@@ -62,10 +63,16 @@ class GradientTrainer(Trainer):
 
     def update(self, policy: CausalPolicy) -> float:
         """Clip, step, clear; returns the gradient's norm before clipping. Raises RunError if that is not finite."""
+        from loopkit.policy import supervised
+
         return supervised.step(self.optimizer, policy.model, self.options.max_grad_norm)
 
     def train(self, source: Any, workdir: Path) -> PolicyRef:
         """``source.n_steps`` steps, from the newest whole checkpoint in ``workdir`` on."""
+        from loopkit.policy import save
+        from loopkit.policy.load import load_trainable
+        from loopkit.policy.optimizer import adamw
+
         done, checkpoint = save.latest_checkpoint(workdir) or (0, None)
         options = self.options
         policy = load_trainable(self.start, checkpoint, options.lora_rank, self.seed)

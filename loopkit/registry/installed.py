@@ -8,12 +8,16 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from loopkit import __version__
 from loopkit.registry.contain import describe, excerpt
 from loopkit.registry.hookspecs import GROUP
 
-OWN = "loopkit"
+OWN = "loopkit-rl"
+"""The distribution's name. ``loopkit`` is its import package, its command and the group of entry points; a distribution
+of that name is another project's."""
+STRANGER = "loopkit"
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,17 @@ def unmet(dist: Distribution | None) -> str | None:
             need = Requirement(line)
         except InvalidRequirement:  # an old or odd one, perhaps of some other package: pip's business
             continue
-        if canonicalize_name(need.name) != OWN or (need.marker and not need.marker.evaluate({"extra": ""})):
+        name = canonicalize_name(need.name)
+        if name not in (OWN, STRANGER) or (need.marker and not need.marker.evaluate({"extra": ""})):
             continue
+        if name == STRANGER:
+            return f"asks for {STRANGER}, which is another project's distribution: this one is {OWN}"
         if not need.specifier.contains(__version__, prereleases=True):
-            return f"needs loopkit{need.specifier}, this is {__version__}"
+            return f"needs {OWN}{need.specifier}, this is {__version__}"
     return None
+
+
+def requirement() -> str:
+    """What a distribution made for this loopkit asks for: from this version on, below the next that may break it."""
+    release = Version(__version__).release
+    return f"{OWN}>={__version__},<{release[0]}.{release[1] + 1}"

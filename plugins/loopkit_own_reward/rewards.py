@@ -1,7 +1,7 @@
-"""Calls a user's own reward as its library would: a TRL reward function, a verifiers rubric, a reasoning-gym scorer.
+"""Calls a user's own reward as its library would: a TRL reward function, a reasoning-gym scorer.
 
 Whatever goes wrong names the reward, the row and the completion. It is never a reward of 0: TRL pays 0 where a function
-returns None, and a verifiers rubric where one raises, and a policy could learn to cause either.
+returns None, and a policy could learn to cause it.
 """
 
 from __future__ import annotations
@@ -97,12 +97,10 @@ class Reward:
 
 def reward(name: str, target: Any, columns: Sequence[str], chat: bool) -> Reward:
     """The reward that an imported object is. Raises UsageError where it is none, or needs what the rows lack."""
-    if all(hasattr(target, part) for part in ("funcs", "weights", "class_objects")):
-        return Reward(name, _rubric(name, target, chat))
     if not callable(target) or isinstance(target, type):
         raise UsageError(
             f"{name} is a {type(target).__name__}. Name a function fn(completions, prompts, **columns) that returns a "
-            "list of floats, or a verifiers rubric."
+            "list of floats."
         )
     takes, everything = _parameters(target)
     given = {"prompts", "completions", *columns} - {"prompt", "completion"}
@@ -140,35 +138,6 @@ def _done(found: Any) -> Any:
         return await found
 
     return asyncio.run(wait()) if inspect.isawaitable(found) else found
-
-
-GROUP = {"states", "prompts", "completions", "answers", "tasks", "infos"}
-"""What a verifiers function that scores a whole group takes."""
-
-
-def _rubric(name: str, rubric: Any, chat: bool) -> Callable[[Sequence[Row], Sequence[str]], Any]:
-    """The weighted sum of a rubric's functions (verifiers 0.1), each passed what it takes of a state. One that raises
-    raises here, where verifiers would log it and count 0.
-    """
-    if any(GROUP & set(_parameters(function)[0]) for function in rubric.funcs):
-        raise UsageError(
-            f"{name} scores groups, and a reward here may not depend on other completions. Leave that out."
-        )
-    if not rubric.funcs:
-        raise UsageError(f"{name} is a rubric without functions. Add one.")
-
-    def one(row: Row, said: str) -> float:
-        completion = [{"role": "assistant", "content": said}] if chat else said
-        state = {"prompt": row["prompt"], "completion": completion, "answer": row.get("answer", ""),
-                 "info": row.get("info", {}), "task": row.get("task", "default"), "input": row}  # fmt: skip
-        given = {**row, **state, **rubric.class_objects, "state": state}
-        total = 0.0
-        for function, weight in zip(rubric.funcs, rubric.weights, strict=True):
-            takes, everything = _parameters(function)
-            total += weight * float(_done(function(**{k: v for k, v in given.items() if everything or k in takes})))
-        return total
-
-    return lambda rows, said: [one(*of) for of in zip(rows, said, strict=True)]
 
 
 def scorer(name: str, data_set: Any) -> Reward:

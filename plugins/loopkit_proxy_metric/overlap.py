@@ -9,12 +9,13 @@ and the common subsequence (rapidfuzz) are found in strings. Every cache is boun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from loopkit_proxy_metric.tokens import Tokens, tokens
+from loopkit.errors import needing
+from loopkit_proxy_metric.tokens import GAME, Tokens, tokens
 
 ARTICLES = 64
 """Articles kept prepared: more than a step has."""
@@ -109,7 +110,6 @@ class Article:
 
     def _rouge(self, found: Tokens) -> tuple[float, float]:
         from rapidfuzz.distance import LCSseq
-        from rouge_score.scoring import fmeasure
 
         here, there = len(found.stems), len(self._stems.text)
         if not here or not there:
@@ -117,22 +117,38 @@ class Article:
         said = self._stems.code(found.stems)
         common = self._unigrams.common(said)
         subsequence = LCSseq.similarity(self._stems.text, said)
-        f1: list[float] = [fmeasure(n / here, n / there) for n in (common, subsequence)]
+        f1: list[float] = [_fmeasure()(n / here, n / there) for n in (common, subsequence)]
         return f1[0], f1[1]
 
     def _sentence_bleu(self, found: Tokens) -> float:
-        from sacrebleu.metrics.bleu import BLEU
-
         said = self._pieces.code(found.pieces)
         total = [max(0, len(said) - n) for n in range(ORDER)]
         if said in self._pieces.text:  # a run copied whole: every n-gram of it is there as often
             correct = list(total)
         else:
             correct = [c.common(grams) for c, grams in zip(self._ngrams, _up_to_order(said), strict=True)]
-        score = BLEU.compute_bleu(
+        score = _bleu()(
             correct, total, len(said), len(self._pieces.text), smooth_method="exp", effective_order=True
         ).score
         return min(1.0, float(score) / 100)  # sacrebleu's reach 100.00000000000004
+
+
+@lru_cache(maxsize=1)
+def _fmeasure() -> Callable[[float, float], float]:
+    with needing(GAME):
+        from rouge_score.scoring import fmeasure
+
+    made: Callable[[float, float], float] = fmeasure
+    return made
+
+
+@lru_cache(maxsize=1)
+def _bleu() -> Callable[..., Any]:
+    with needing(GAME):
+        from sacrebleu.metrics.bleu import BLEU
+
+    made: Callable[..., Any] = BLEU.compute_bleu
+    return made
 
 
 @lru_cache(maxsize=ARTICLES)

@@ -11,6 +11,9 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
+from loopkit.errors import needing
+
+GAME = "proxy-metric"
 CHUNKS = 1 << 16
 LONG = 64
 """Characters beyond which a chunk is not kept."""
@@ -65,7 +68,8 @@ def _pieces(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _stemmer() -> Callable[[str], str]:
-    from nltk.stem.porter import PorterStemmer  # takes a second to import
+    with needing(GAME):
+        from nltk.stem.porter import PorterStemmer  # takes a second to import
 
     made: Callable[[str], str] = PorterStemmer().stem
     return made
@@ -74,8 +78,9 @@ def _stemmer() -> Callable[[str], str]:
 @lru_cache(maxsize=1)
 def _tokenizer() -> Callable[[str], str]:
     """sacrebleu's, without its own caches: they would keep 2 x 65,536 whole texts."""
-    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
-    from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
+    with needing(GAME):
+        from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+        from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
 
     class Lines(TokenizerRegexp):
         __call__: Any = TokenizerRegexp.__call__.__wrapped__

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from loopkit.policy.load import CausalPolicy
-from loopkit.policy.supervised import backward, segments
 from loopkit.policy.trainer import GradientOptions, GradientTrainer
 from loopkit.records import Dialogue
+
+if TYPE_CHECKING:
+    from loopkit.policy.load import CausalPolicy
 
 
 class SftOptions(GradientOptions):
@@ -29,6 +30,8 @@ class Sft(GradientTrainer):
 
     def learn(self, policy: CausalPolicy, batch: Sequence[Dialogue]) -> dict[str, float]:
         """One gradient step on the batch."""
+        from loopkit.policy.supervised import backward, segments
+
         turns = [segment for dialogue in batch for segment in segments(policy, dialogue)]
         loss = backward(policy, turns, token_budget=self.options.token_budget)
         return {"loss": loss.value, "tokens": float(loss.tokens), "grad_norm": self.update(policy)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from loopkit.errors import UsageError
+from loopkit.errors import needing
 from loopkit.records import StepMetrics
 
 _writers: dict[str, Any] = {}
@@ -15,12 +15,9 @@ _writers: dict[str, Any] = {}
 
 def start(where: str, directory: str) -> None:
     """Open the run's writer. Steps that a resumed run plays again replace what was written of them."""
-    try:
+    with needing("LOOPKIT_TENSORBOARD"):
+        import tensorboard  # noqa: F401 - torch's writer would not say which package it lacks
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError(
-            "LOOPKIT_TENSORBOARD is set, but tensorboard is not installed: pip install 'loopkit[track]', or unset it."
-        ) from error
     path = Path(directory).resolve()
     lines = path / "steps.jsonl"
     done = len(lines.read_bytes().splitlines()) if lines.exists() else 0

@@ -12,6 +12,7 @@ from loopkit.errors import UsageError
 from loopkit.export.bridge import Exported
 from loopkit.export.write import TARGETS, write
 from loopkit.registry import plugins
+from loopkit.registry.installed import requirement
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -23,7 +24,7 @@ def test_it_is_a_small_distribution(tmp_path: Path, target: str, game: str) -> N
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
     project = tomllib.loads((out / "pyproject.toml").read_text())
     assert project["project"]["name"] == names["distribution"]
-    assert "loopkit" in project["project"]["dependencies"]
+    assert requirement() in project["project"]["dependencies"]
     text = (out / f"{names['module']}.py").read_text()
     assert len(text.splitlines()) <= 110
     (call,) = [

@@ -11,6 +11,7 @@ import loopkit_grpo
 import pytest
 import torch
 from loopkit_grpo import algorithms
+from loopkit_grpo.learning import Item, Learning
 from loopkit_grpo.trainer import Grpo, GrpoOptions
 
 from loopkit.checks import check_trainer
@@ -19,6 +20,7 @@ from loopkit.errors import RunError
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.save import save_policy
 from loopkit.policy.score import Segment
+from loopkit.policy.supervised import step
 from loopkit.policy.warmup import new_policy, warm_up
 from loopkit.records import Turn
 from loopkit.rollouts.playing import Played
@@ -114,9 +116,10 @@ def naive_step(
     return loss
 
 
-def learned(trainer: Grpo, policy: CausalPolicy, reference: CausalPolicy | None, groups: Any) -> dict[str, float]:
+def learned(made: GrpoOptions, policy: CausalPolicy, reference: CausalPolicy | None, groups: Any) -> dict[str, float]:
     """Learn by plain gradient descent, whose step is the gradient."""
-    return trainer._learn(policy, reference, torch.optim.SGD(policy.model.parameters(), lr=0.05), groups)
+    optimizer = torch.optim.SGD(policy.model.parameters(), lr=0.05)
+    return Learning(made, reference).learn(policy, groups, lambda p: step(optimizer, p.model, made.max_grad_norm))
 
 
 CASES: list[tuple[str, Mapping[str, Any], str]] = [
@@ -144,11 +147,8 @@ def test_learn_is_the_published_step(
     ends, metrics = [], []
     for budget in (100_000, 64):
         policy = double(random_policy)
-        trainer = Grpo(
-            options(preset, updates=updates, beta=beta, max_grad_norm=1e9, token_budget=budget, **extra),
-            PolicyRef(""), 0,
-        )  # fmt: skip
-        metrics.append(learned(trainer, policy, reference, groups))
+        made = options(preset, updates=updates, beta=beta, max_grad_norm=1e9, token_budget=budget, **extra)
+        metrics.append(learned(made, policy, reference, groups))
         ends.append([p.detach() for p in policy.model.parameters()])
     naive = double(random_policy)
     start = [p.detach().clone() for p in naive.model.parameters()]
@@ -177,7 +177,7 @@ def test_metrics(random_policy: CausalPolicy) -> None:
     policy = double(random_policy)
     groups = played(policy, noise=0.0)
     turns = [t for group in groups for p in group for t in p.turns]
-    found = learned(Grpo(options(max_grad_norm=1e9), PolicyRef(""), 0), policy, None, groups)
+    found = learned(options(max_grad_norm=1e9), policy, None, groups)
     assert found["tokens"] == sum(len(t.ids or ()) for t in turns)
     assert found["used_rollouts"] == 0.75  # one group of four has no variance
     assert found["clipped"] == 0
@@ -193,33 +193,30 @@ def test_without_variance_there_is_no_step(random_policy: CausalPolicy) -> None:
     groups = [[Played(p.id, p.turns, 0.1) for p in group] for group in played(policy, noise=0.3)]
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=0.1, weight_decay=0.1)
     for preset in PRESETS:
-        found = Grpo(options(preset), PolicyRef(""), 0)._learn(policy, None, optimizer, groups)
+        found = Learning(options(preset), None).learn(policy, groups, lambda p: step(optimizer, p.model, 1.0))
         assert found["used_rollouts"] == found["grad_norm"] == found["loss"] == 0
         assert all(torch.equal(a, b) for a, b in zip(policy.model.parameters(), before, strict=True))
     reference = double(random_policy)
-    found = Grpo(options(beta=0.1), PolicyRef(""), 0)._learn(policy, reference, optimizer, groups)
+    found = Learning(options(beta=0.1), reference).learn(policy, groups, lambda p: step(optimizer, p.model, 1.0))
     assert found["used_rollouts"] == 1  # with a KL term every token has a gradient
 
 
 def test_a_flat_group_gets_no_gradient(random_policy: CausalPolicy) -> None:
     """What its rollouts said makes no difference."""
-    trainer = Grpo(options(max_grad_norm=1e9, loss="rollout"), PolicyRef(""), 0)
+    made = options(max_grad_norm=1e9, loss="rollout")
     groups = played(double(random_policy), noise=0.3)
     silent = [[Played(p.id, (), p.reward) for p in g] if k == 1 else g for k, g in enumerate(groups)]
     one, two = double(random_policy), double(random_policy)
-    learned(trainer, one, None, groups)
-    learned(trainer, two, None, silent)
+    learned(made, one, None, groups)
+    learned(made, two, None, silent)
     assert same([p.detach() for p in one.model.parameters()], [p.detach() for p in two.model.parameters()], 1e-13)
 
 
 @pytest.mark.parametrize("loss", ["token", "rollout-ratio"])
 def test_micro_batches_keep_within_the_budget(random_policy: CausalPolicy, loss: str) -> None:
-    from loopkit_grpo.trainer import Item
-
     items = [Item(s, (), i // 2) for i, s in enumerate(random_segments(random_policy, 40))]
     for budget in (1, 100, 400, 10**6):
-        trainer = Grpo(options(loss=loss, token_budget=budget), PolicyRef(""), 0)
-        batches = trainer._micro_batches(items)
+        batches = Learning(options(loss=loss, token_budget=budget), None)._micro_batches(items)
         assert sorted(k for batch in batches for k in batch) == list(range(40))
         if loss == "rollout-ratio":
             assert all(k // 2 * 2 in batch and k // 2 * 2 + 1 in batch for batch in batches for k in batch)

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loopkit_grpo.algorithms import Baseline, Scale, advantages, kl, surrogate, token_weights
+from loopkit_grpo.algorithms import advantages, kl, surrogate, token_weights
+from loopkit_grpo.choices import Baseline, Scale
 
 EXACT = 1e-12
 

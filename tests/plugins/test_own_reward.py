@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import json
 import re
 import sys
@@ -175,55 +173,6 @@ def test_a_reasoning_gym_scorer_brings_its_own_rows(folder: Path) -> None:
         build_game(registry.load(), "own-reward", {**options, "data": "rows.jsonl"})
     with pytest.raises(UsageError, match="no data set 'chain_sun'"):
         build_game(registry.load(), "own-reward", {"reward": "reasoning-gym:chain_sun"})
-
-
-class Rubric:
-    """What loopkit uses of a verifiers 0.1 rubric: three public attributes."""
-
-    def __init__(self, funcs: list[Any], weights: list[float]) -> None:
-        self.funcs, self.weights, self.class_objects = funcs, weights, {"parser": "P"}
-
-
-def test_a_rubric_is_the_weighted_sum_of_its_functions(folder: Path) -> None:
-    (folder / "rubric.py").write_text(
-        "from tests.plugins.test_own_reward import Rubric\n"
-        "def right(completion, answer): return float(completion == answer)\n"
-        "async def long(completion, parser, **kwargs): return len(completion) * (parser == 'P') * ('state' in kwargs)\n"
-        "def fails(completion): raise KeyError('x')\n"
-        "def group(completions): return [0.0]\n"
-        "good, bad, batch = Rubric([right, long], [1.0, 0.1]), Rubric([fails], [1.0]), Rubric([group], [1.0])\n"
-    )
-    made = build_game(registry.load(), "own-reward", {"reward": "rubric.py:good", "data": "rows.jsonl"})
-    right = made.rows.references(made.tasks("train")[0].public["row"])[0]
-    assert made.assess(said(made, right))[0].signals["reward"] == pytest.approx(1 + 0.1 * len(right))
-    bad = build_game(registry.load(), "own-reward", {"reward": "rubric.py:bad", "data": "rows.jsonl"})
-    with pytest.raises(PluginError, match=r"rubric\.py:bad raised KeyError: 'x' \(rubric\.py, line 4\) on row"):
-        bad.assess(said(bad, "x"))
-    with pytest.raises(UsageError, match="scores groups"):
-        build_game(registry.load(), "own-reward", {"reward": "rubric.py:batch", "data": "rows.jsonl"})
-
-
-def test_a_real_verifiers_rubric_pays_what_it_pays_in_verifiers(folder: Path) -> None:
-    vf = pytest.importorskip("verifiers", reason="verifiers 0.1 is not installed")
-    (folder / "rubric.py").write_text(
-        "import verifiers as vf\n"
-        "parser = vf.XMLParser(['answer'])\n"
-        "def right(completion, answer, parser): return float(parser.parse_answer(completion) == answer)\n"
-        "async def short(completion, **kwargs): return float(len(kwargs['state']['completion'][-1]['content']) < 60)\n"
-        "rubric = vf.Rubric(funcs=[right, short], weights=[1.0, 0.2], parser=parser)\n"
-    )
-    rows = [{"prompt": [{"role": "user", "content": f"{n}"}], "answer": f"{n}"} for n in range(60)]
-    (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    made = build_game(registry.load(), "own-reward", {"reward": "rubric.py:rubric", "data": "chat.jsonl"})
-    right = made.rows.references(made.tasks("train")[0].public["row"])[0]
-    replies = [f"<answer>{right}</answer>", right, right * 100]
-    rubric = importlib.import_module("rubric").rubric
-    for reply in replies:
-        message = [{"role": "assistant", "content": reply}]
-        state = vf.State(prompt=rows[0]["prompt"], completion=message, answer=right, task="default", info={})
-        asyncio.run(rubric.score_rollout(state))
-        (found,) = made.assess(said(made, reply))
-        assert found.signals["reward"] == pytest.approx(state["reward"])
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from loopkit.experiment.resolve import build_game
 from loopkit.records import Message, Rollout, Turn
 from loopkit.registry.plugins import load
 
-GYM = "needs the extra reasoning-gym: pip install 'loopkit[reasoning-gym]'"
+GYM = "needs the extra reasoning-gym: pip install 'loopkit-rl[reasoning-gym]'"
 
 
 def game(**options: Any) -> Any:
@@ -177,7 +177,7 @@ def source(made: Any) -> tuple[str, str, int]:
 
 def test_without_the_extra_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    with pytest.raises(UsageError, match=r"pip install 'loopkit\[reasoning-gym\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'loopkit-rl\[reasoning-gym\]'"):
         game(reasoning_gym="chain_sum")
     assert len(game().tasks("dev")) == 2200, "and nothing else needs it"
 

@@ -70,6 +70,6 @@ def test_without_tensorboard_the_run_stops_and_says_so(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOPKIT_TENSORBOARD", str(tmp_path / "tb"))
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(LoopkitError, match=r"pip install 'loopkit\[track\]'"):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(LoopkitError, match=r"pip install 'loopkit-rl\[track\]'"):
         told(run, {0: 1.0})

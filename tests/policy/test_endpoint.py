@@ -14,7 +14,6 @@ from loopkit.policy.endpoint import Endpoint, parse
 from loopkit.records import Decode, Dialogue, Message
 from tests.chat_server import ChatServer, serving
 
-pytest.importorskip("openai", reason="needs the extra judge: pip install 'loopkit[judge]'")
 SCHEMA = {"type": "object", "properties": {"verdict": {"type": "string"}}}
 
 

@@ -149,7 +149,7 @@ def test_lora_without_peft(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None
     import sys
 
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UsageError, match=r"pip install 'loopkit\[peft\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'loopkit-rl\[peft\]'"):
         load_trainable(PolicyRef(str(saved)), None, 2, 0)
 
 

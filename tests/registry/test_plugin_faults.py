@@ -44,7 +44,7 @@ FAULTS = {
     "hook exits": ("@hookimpl\ndef register_games(register):\n    raise SystemExit", r"\(\) failed: SystemExit\."),
     "register without target": (hook("games", "'mine'"), r"register_games\(\) failed: TypeError: .*'target'"),
     "takes a bundled game": (
-        hook("games", "'self-grading', 'x:Y'"), r"game 'self-grading' is already registered by loopkit .*: choose",
+        hook("games", "'self-grading', 'x:Y'"), r"game 'self-grading' is already registered by loopkit-rl .*: choose",
     ),
     "takes a bundled trainer": (hook("trainers", "'grpo', 'x:Y'"), r"trainer 'grpo' is already registered by loopkit"),
     "channel of no game": (hook("channels", "'mine', 'x:Y'"), r"channel 'mine' names no game: .*'game/mine' or '\*/m"),
@@ -90,10 +90,10 @@ def test_a_fault_is_reported_and_spoils_nothing(fault: str, tmp_path: Path, caps
 
 NEEDS = {
     # Requires-Dist: whether this loopkit is enough
-    "loopkit": True, "loopkit>=0.0.1": True, "loopkit>=0.0.1,<99": True, "numpy>=99": True, "loopkit-extras>=99": True,
-    "loopkit>=99; python_version < '3'": True, "loopkit>=99; extra == 'later'": True, "loopkit @@ nonsense": True,
-    "loopkit>=99": False, "Loopkit[test] >= 99": False, "loopkit<0.0.1": False,
-    "loopkit>=99; python_version >= '3'": False,
+    "loopkit-rl": True, "loopkit-rl>=0.0.1": True, "loopkit_rl>=0.0.1,<99": True, "numpy>=99": True,
+    "loopkit-extras>=99": True, "loopkit-rl>=99; python_version < '3'": True, "loopkit-rl>=99; extra == 'later'": True,
+    "loopkit-rl @@ nonsense": True, "loopkit-rl>=99": False, "Loopkit-RL[test] >= 99": False, "loopkit-rl<0.0.1": False,
+    "loopkit-rl>=99; python_version >= '3'": False,
 }  # fmt: skip
 
 
@@ -109,12 +109,22 @@ def test_a_plugin_that_needs_another_loopkit_offers_nothing(line: str, tmp_path:
             return
         (said,) = messages(plugins, "newer")
         assert re.fullmatch(
-            rf"needs loopkit(>=99|<0\.0\.1), this is {re.escape(__version__)}: nothing of it is offered\. "
-            r"Install a loopkit that fits, or another release of newer\.", said,
+            rf"needs loopkit-rl(>=99|<0\.0\.1), this is {re.escape(__version__)}: nothing of it is offered\. "
+            r"Install a loopkit-rl that fits, or another release of newer\.", said,
         )  # fmt: skip
-        with pytest.raises(UsageError, match=r"unknown game 'newer'.*newer 1\.2 \(needs loopkit"):
+        with pytest.raises(UsageError, match=r"unknown game 'newer'.*newer 1\.2 \(needs loopkit-rl"):
             plugins.game("newer")
         assert len(specs(plugins)) == 3
+
+
+def test_a_plugin_that_asks_for_the_other_loopkit_offers_nothing(tmp_path: Path) -> None:
+    """pip would install somebody else's library into our import package."""
+    install(tmp_path, "older", hook("games", "'older', 'x:Y'"), requires=["loopkit>=0.1"])
+    with on_path(tmp_path) as plugins:
+        (said,) = messages(plugins, "older")
+        assert "asks for loopkit," in said
+        assert "loopkit-rl" in said
+        assert "older" not in plugins.names("games")
 
 
 @pytest.mark.parametrize("what", ["entry points", "metadata", "no metadata", "no module"])
