@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
     from loopkit.parts.channels import Audit, Placebo, pay  # noqa: F401
     from loopkit.parts.detectors import rule  # noqa: F401
+    from loopkit.parts.simple import SimpleGame  # noqa: F401
     from loopkit.records import (  # noqa: F401
         Assessment,
         Decode,
@@ -61,6 +62,7 @@ _HOMES = {
         "RolloutSet", "Trainer",
     ),
     "parts.detectors": ("rule",),
+    "parts.simple": ("SimpleGame",),
     "errors": ("LoopkitError",),
     "registry.hookspecs": ("hookimpl",),
     "rollouts.playing": ("play",),

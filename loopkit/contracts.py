@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,12 +29,15 @@ from loopkit.records import (
     Transcript,
     Turn,
 )
+from loopkit.system import code
 
 if TYPE_CHECKING:
     from loopkit.parts.judges import Role
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
+CORE_CLUES = frozenset({"asked", "said"})
+"""The clues that the core adds: what was asked, and what was said."""
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Draw = Callable[[str], float]
 """draw(purpose) -> a number in [0, 1), the same in both arms and however the rollouts arrived."""
@@ -82,6 +85,13 @@ class ExploitDetector(BaseModel, ABC):
         return share(flags, clusters)
 
 
+class _SourceHash:
+    """A class attribute that is a hash of the file that defines the class, and of what that imports beside it."""
+
+    def __get__(self, game: object, cls: type) -> str:
+        return code.of_class(cls)
+
+
 class Game(ABC):
     """A loophole game. Stateless: a Rollout carries everything, as JSON.
 
@@ -89,14 +99,16 @@ class Game(ABC):
     exploit rate), and implement ``tasks``, ``assess`` and ``specimens``.
     """
 
-    version: ClassVar[int | str]
-    """Bumped when any score would change; a hash for a user's own code."""
-    axis: ClassVar[Literal["specification", "robustness"]]
+    _derived: ClassVar[set[str]] = set()
+    """Which of ``signals`` and ``clues`` were not declared, and are read off the channels and detectors."""
+    version: ClassVar[int | str] = cast(str, _SourceHash())
+    """Bumped when any score would change. Default, and always of a game that is a file: a hash of its source."""
+    axis: ClassVar[Literal["specification", "robustness"]] = "specification"
     Options: ClassVar[type[BaseModel]] = Options
     signals: ClassVar[Mapping[str, Range]]
-    """Declared signals, name -> range. ``assess`` is held to them."""
+    """Declared signals, name -> range. ``assess`` is held to them. Default: what the channels read, in [0, 1]."""
     clues: ClassVar[Mapping[str, str]]
-    """Declared clues, name -> meaning. Keys are disjoint from ``signals``."""
+    """Declared clues, name -> meaning. Keys are disjoint from ``signals``. Default: what the detectors read."""
     channels: ClassVar[Mapping[str, RewardChannel]]
     """"loophole", normally "control", and mitigations."""
     absent: ClassVar[Mapping[str, str]] = {}
@@ -106,8 +118,9 @@ class Game(ABC):
     """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
     honest_score: ClassVar[str | None] = None
     """The score of honest behaviour that a mitigation may kill together with the exploit; None: there is none."""
-    observed_is_paid: ClassVar[bool] = False
-    """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
+    observed_is_paid: ClassVar[bool | None] = None
+    """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation).
+    None: it is, if the two were equal in every evaluated rollout."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}
     """The roles a model may judge in, name -> what is asked. A game without judges does without."""
     programs: ClassVar[bool] = False
@@ -118,8 +131,20 @@ class Game(ABC):
     """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
     its first half."""
 
-    def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
-        self.options = options
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Declare the signals and clues that a class with channels and detectors leaves undeclared."""
+        super().__init_subclass__(**named)
+        derived = cls._derived = {n for n in ("signals", "clues") if getattr(cls, n, None) is None or n in cls._derived}
+        derived -= vars(cls).keys()
+        if "channels" in vars(cls) and "signals" in derived:
+            reads = {name: channel for channel in cls.channels.values() for name in sorted(channel.reads)}
+            cls.signals = {n: c.range if getattr(c, "pays", None) == n else (0.0, 1.0) for n, c in reads.items()}
+        if "detectors" in vars(cls) and "clues" in derived:
+            said = {name: own for own, detector in cls.detectors.items() for name in sorted(detector.reads)}
+            cls.clues = {name: f"read by the detector {own!r}" for name, own in said.items() if name not in CORE_CLUES}
+
+    def __init__(self, options: BaseModel | None = None, judges: Mapping[str, Policy] | None = None) -> None:
+        self.options = self.Options() if options is None else options
         self.judges = dict(judges or {})
 
     @abstractmethod
@@ -136,7 +161,8 @@ class Game(ABC):
 
     @abstractmethod
     def specimens(self, task: Task, draw: Draw) -> Mapping[str, Sequence[Transcript]]:
-        """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage)."""
+        """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage; without
+        the key, loopkit plays its own)."""
 
     def labelled(self) -> Sequence[Labelled]:
         """Transcripts that a reader labelled, to measure detectors on (``loopkit.parts.data.read_labelled``).

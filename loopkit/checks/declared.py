@@ -23,7 +23,7 @@ STRICT = {"extra": "forbid", "frozen": True, "strict": True}
 
 def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mapping[str, ExploitDetector]) -> Complaints:
     if not isinstance(getattr(game, "version", None), (int, str)):
-        yield "The game has no version. Set `version = 1` on the class, and raise it when any score would change."
+        yield "The game has no version. Set `version = 1` on the class, or leave it out: then it is a hash of the code."
     if getattr(game, "axis", None) not in ("specification", "robustness"):
         yield "The game's axis is unknown. Set `axis` to 'specification' or 'robustness'."
     if both := sorted(game.signals.keys() & game.clues.keys()):

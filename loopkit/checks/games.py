@@ -9,6 +9,7 @@ from loopkit.checks import declared, economics, purity
 from loopkit.checks.report import RULES, Book, Complaints, Report, blame
 from loopkit.checks.specimens import (
     JSON_CURE,
+    MOST_TURNS,
     TEXT_CURE,
     Specimen,
     converse,
@@ -103,12 +104,11 @@ def conformance(
     texts = garbage_texts(fuzz, specimens)
     like = [specimens[i % len(specimens)].rollout for i in range(fuzz)]
     start = [replace(r, id=f"{r.slot}/g{i}", steps=()) for i, r in enumerate(like)]
-    scripts = [[texts[(i + i % 2 * n) % fuzz] for n in range(purity.MOST_TURNS)] for i in range(fuzz)]
+    scripts = [[texts[(i + i % 2 * n) % fuzz] for n in range(MOST_TURNS)] for i in range(fuzz)]
     garbage += converse(setup.game, start, scripts)
     if not all(r.done for r in garbage):
         yield (
-            f"After {purity.MOST_TURNS} turns of garbage reply() has not said Done. "
-            "Bound the number of turns, on any words."
+            f"After {MOST_TURNS} turns of garbage reply() has not said Done. Bound the number of turns, on any words."
         )
         return ""
     for r in garbage:

@@ -13,14 +13,20 @@ from pydantic import BaseModel
 
 from loopkit.checks import fresh
 from loopkit.checks.report import RULES, Complaints
-from loopkit.checks.specimens import Specimen, converse, garbage_texts, sample, specimens_of, through_json
+from loopkit.checks.specimens import (
+    MOST_TURNS,
+    Specimen,
+    converse,
+    garbage_texts,
+    sample,
+    specimens_of,
+    through_json,
+)
 from loopkit.contracts import SPLITS, ExploitDetector, Game, Policy, RewardChannel
 from loopkit.errors import ContractError, UsageError
 from loopkit.records import Done, Json, Message, Rollout, Scored, StepMetrics, Turn
 from loopkit.rollouts.referee import LocalReferee, plan
 from loopkit.rollouts.scoring import Setup, score
-
-MOST_TURNS = 32
 
 
 def _differs(s: Scored, t: Scored) -> str:

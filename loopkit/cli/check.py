@@ -20,6 +20,7 @@ from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
 from loopkit.experiment.config import OWN_REWARD, parse_set
 from loopkit.experiment.resolve import build_game, channels_of
+from loopkit.registry import files
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.scoring import Setup
 
@@ -27,6 +28,7 @@ EPILOG = """\b
 Examples:
   loopkit check                       # every installed game and trainer
   loopkit check self-grading -v       # and show what was proven, over how much
+  loopkit check my_game.py:Compare    # a game in a file of yours; it runs with your rights
   loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
   loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward
@@ -71,7 +73,11 @@ def check(
     if found := own.named(None, reward, trusted, tables):
         names = [*names, *({found} - set(names))]
     options = tables.get("game", {}) | ({"data": data} if data else {})
-    games, trainers = plugins.names("games"), plugins.names("trainers")
+    names = [plugins.game_name(name) for name in names]
+    for name in filter(files.is_file, names):
+        plugins.game(name)  # a file that is not there, or cannot be imported, is no failed check
+    games = [*plugins.names("games"), *filter(files.is_file, names)]
+    trainers = plugins.names("trainers")
     for name in names:
         if name not in (*games, *trainers):
             raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")

@@ -31,7 +31,8 @@ def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
         return _owned(plugins, kind, game, own)
     if kind in ("channels", "detectors") and not slash:
         raise UsageError(f"{name!r} names no game: write GAME/{name}, as `loopkit list {kind}` does.")
-    entry = plugins.get(kind, name)
+    entry = plugins.get(kind, plugins.game_name(name) if kind == "games" else name)
+    name = entry.name
     thing = entry.load()
     with contained(
         entry.origin, f"{entry} cannot be described", f"Report it to {entry.origin.distribution}'s authors."

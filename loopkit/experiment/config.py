@@ -15,11 +15,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from loopkit.contracts import Options, Split
 from loopkit.errors import UsageError, nearest
 from loopkit.records import Json
+from loopkit.registry import files
+from loopkit.registry import plugins as registry
 
 SECTIONS = ("game", "trainer", "run", "arms", "rollouts")
 Condition = Literal["instruct", "base", "chain-of-thought"]
@@ -136,6 +146,12 @@ class Experiment(Options):
     run: dict[str, Json] = Field(default_factory=dict)
     rollouts: dict[str, Json] = Field(default_factory=dict)
     judges: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("game", mode="before")
+    @classmethod
+    def _game_name(cls, game: Any) -> Any:
+        """A file (``my_game.py``, ``my_game.py:Compare``) or a class gets the name that is recorded."""
+        return registry.load().game_name(game) if isinstance(game, type) or files.is_file(str(game)) else game
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:

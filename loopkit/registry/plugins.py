@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pluggy
 
 from loopkit.errors import PluginError, UsageError, nearest
-from loopkit.registry import hookspecs, installed
+from loopkit.registry import files, hookspecs, installed
 from loopkit.registry.contain import contained, excerpt, guarded
 from loopkit.registry.installed import OWN as OWN
 from loopkit.registry.installed import Origin as Origin
@@ -100,6 +100,8 @@ class Plugins:
             )
         if (kind, name) in self.entries:
             return self.entries[kind, name]
+        if kind == "games" and files.is_file(name):
+            return _of_file(name)
         text = f"unknown {ONE[kind]} {name!r}. {nearest(name, self.names(kind))}"
         if self.problems:
             first = {p.origin.distribution: p for p in reversed(self.problems)}
@@ -107,6 +109,15 @@ class Plugins:
             more = f", and {len(first) - 3} more" if len(first) > 3 else ""
             text += f" Some plugins have problems: {', '.join(told)}{more}. See `loopkit doctor`."
         raise UsageError(text)
+
+    def game_name(self, game: str | type[Game]) -> str:
+        """The name that a spec records of a game: registered, ``FILE.py:CLASS``, or of the class itself."""
+        if isinstance(game, str):
+            return game if ("games", game) in self.entries else files.whole(game)
+        for entry in self.entries.values():
+            if entry.kind == "games" and entry.target in (game, f"{game.__module__}:{game.__qualname__}"):
+                return entry.name
+        return files.of_class(game)
 
     def game(self, name: str) -> type[Game]:
         found: type[Game] = self.get("games", name).load()
@@ -190,6 +201,12 @@ class Plugins:
         for origin in self.origins:
             if own := self.manager.get_plugin(_key(origin)):
                 yield origin, self.manager.subset_hook_caller(hook, plugins - {own})
+
+
+def _of_file(name: str) -> Entry:
+    """The entry of a game that is a file: its origin is the file, and the version is the hash of the code."""
+    cls = files.load(name)
+    return Entry("games", name, cls, {}, Origin(name.rpartition(":")[0], str(cls.version), files.FILE))
 
 
 def _same(one: str, other: str) -> bool:

@@ -16,7 +16,7 @@ from loopkit.parts.detectors import rule
 from loopkit.parts.generic import GENERIC, Length
 from loopkit.parts.gym import gym_set, gym_version
 from loopkit.records import Assessment, Done, Json, Rollout, Task, Transcript, Turn
-from loopkit_own_reward import code, rewards, rows
+from loopkit_own_reward import named, rewards, rows
 
 MOST = 1e6
 """No reward is larger, either way, unless ``reward_range`` says so."""
@@ -67,7 +67,7 @@ class GameOptions(DataOptions):
             if not spec or spec.startswith(GYM):
                 continue
             try:
-                found = code.fingerprint(code.split(spec)[0])
+                found = named.fingerprint(spec)
             except UsageError as error:
                 raise ValueError(str(error).rstrip(".")) from error
             if kept not in ("", found):
@@ -136,7 +136,7 @@ class OwnReward(Game):
     def _made(self, spec: str, sha256: str) -> rewards.Reward:
         if spec.startswith(GYM):
             return rewards.scorer(spec, gym_set(*self._gym, "--reward reasoning-gym"))
-        return rewards.reward(spec, code.load(spec, sha256), self.rows.columns, self.rows.chat)
+        return rewards.reward(spec, named.load(spec, sha256), self.rows.columns, self.rows.chat)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return self.rows.tasks[split]
