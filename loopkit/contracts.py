@@ -85,7 +85,7 @@ class ExploitDetector(BaseModel, ABC):
         return share(flags, clusters)
 
 
-class _SourceHash:
+class SourceHash:
     """A class attribute that is a hash of the file that defines the class, and of what that imports beside it."""
 
     def __get__(self, game: object, cls: type) -> str:
@@ -101,8 +101,8 @@ class Game(ABC):
 
     _derived: ClassVar[set[str]] = set()
     """Which of ``signals`` and ``clues`` were not declared, and are read off the channels and detectors."""
-    version: ClassVar[int | str] = cast(str, _SourceHash())
-    """Bumped when any score would change. Default, and always of a game that is a file: a hash of its source."""
+    version: ClassVar[int | str] = cast(str, SourceHash())
+    """Bumped when any score would change. Default: a hash of the code."""
     axis: ClassVar[Literal["specification", "robustness"]] = "specification"
     Options: ClassVar[type[BaseModel]] = Options
     signals: ClassVar[Mapping[str, Range]]

@@ -1,8 +1,9 @@
 """Games that are files: ``my_game.py:Compare`` is a game's name, and so is the class itself. No distribution is needed.
 
 A spec records the name with the path as it was given, relative to the working directory where the file lies below it:
-like ``--data``, it is found again from the directory in which the run was begun. The class's ``version`` is a hash of
-the file and of what it imports beside it, so an edited file is another game, and a begun run refuses it.
+like ``--data``, it is found again from the directory in which the run was begun. A class that sets no
+``version`` has a hash of the file and of what it imports beside it, so an edited file is another game, and a begun run
+refuses it.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def load(name: str) -> type[Game]:
     assert named is not None
     module, sha256 = _module(named["file"])
     cls = getattr(module, named["cls"], None)
+    from loopkit.contracts import SourceHash
+
     games = _games(module)
     if cls is None:
         raise UsageError(f"{named['file']} has no {named['cls']!r}. {nearest(named['cls'], games)}")
@@ -75,7 +78,8 @@ def load(name: str) -> type[Game]:
             f"the file that defines it. Games there: {', '.join(games) or 'none'}."
         )
     game = games[named["cls"]]
-    game.version = sha256
+    if module.__name__.startswith(code.PREFIX) and isinstance(inspect.getattr_static(game, "version"), SourceHash):
+        game.version = sha256  # of the code that was imported, whatever the file holds by now
     return game
 
 

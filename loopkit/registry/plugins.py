@@ -204,7 +204,7 @@ class Plugins:
 
 
 def _of_file(name: str) -> Entry:
-    """The entry of a game that is a file: its origin is the file, and the version is the hash of the code."""
+    """The entry of a game that is a file: its origin is the file, with the game's version."""
     cls = files.load(name)
     return Entry("games", name, cls, {}, Origin(name.rpartition(":")[0], str(cls.version), files.FILE))
 

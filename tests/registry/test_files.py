@@ -109,7 +109,7 @@ def test_what_is_no_game_says_why(folder: Path, text: str | None, name: str, wor
 
 def test_a_class_that_no_process_could_import_is_refused(folder: Path) -> None:
     space: dict[str, Any] = {"__name__": "a_notebook"}
-    exec(GAME, space)
+    exec(GAME.replace("from helper import says", HELPER), space)
     with pytest.raises(UsageError, match="%%writefile"):
         PLUGINS.game_name(space["Parrot"])
 
