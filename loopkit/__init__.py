@@ -26,8 +26,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
         PolicyRef,
         Range,
         Referee,
+        Reporting,
         RewardChannel,
         RolloutSet,
+        Tiny,
         Trainer,
     )
     from loopkit.errors import LoopkitError  # noqa: F401
@@ -58,8 +60,8 @@ _HOMES = {
     "checks": ("check_game", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
     "contracts": (
-        "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "RewardChannel",
-        "RolloutSet", "Trainer",
+        "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "Reporting",
+        "RewardChannel", "RolloutSet", "Tiny", "Trainer",
     ),
     "parts.detectors": ("rule",),
     "parts.simple": ("SimpleGame",),

@@ -90,6 +90,8 @@ def check_game(
         )
     if not any(s.kind == "exploit" for s in played):
         unproven.append("No exploit specimen is known. Let specimens() return one, so that the loophole is shown.")
+    if unproven and game.reporting.unproven:
+        unproven = [game.reporting.unproven]
     return book.report(unproven)
 
 
@@ -133,7 +135,7 @@ def conformance(
             if not is_json(dict(s.assessment.clues)):
                 yield f"The clues of the words {s.rollout.words!r:.80} do not survive JSON. {JSON_CURE}"
         scored += found
-    scores, honest = {name for s in scored for name in s.assessment.scores}, setup.game.honest_score
+    scores, honest = {name for s in scored for name in s.assessment.scores}, setup.game.reporting.honest_score
     if honest is not None and honest not in scores:
-        yield f"honest_score {honest!r} is no score that assess() gives. Name one of {sorted(scores)}, or None."
+        yield f"reporting.honest_score {honest!r} is no score of assess(). Name one of {sorted(scores)}, or None."
     return f"{len(specimens)} specimens, {fuzz} garbage completions"

@@ -18,7 +18,7 @@ from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
-from loopkit.experiment.config import OWN_REWARD, parse_set
+from loopkit.experiment.config import parse_set
 from loopkit.experiment.resolve import build_game, channels_of
 from loopkit.registry import files
 from loopkit.registry import plugins as registry
@@ -100,7 +100,7 @@ def check(
             report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
         reports.append((report, time.perf_counter() - start))
         if not as_json:
-            _print(*reports[-1], verbose, style)
+            _print(*reports[-1], verbose, style, _blamed(plugins, name) if name in games else "")
     if left:
         click.echo(f"Not checked unless named, since each takes the whole machine: {', '.join(left)}.", err=True)
     if as_json:
@@ -127,6 +127,14 @@ def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz
         if options and isinstance(error, UsageError):
             raise  # the user's own options or data
         return _not_made(name, error)
+
+
+def _blamed(plugins: registry.Plugins, name: str) -> str:
+    """What a user who wrote no game is told beside the complaints of its checks."""
+    try:
+        return plugins.game(name).reporting.blamed
+    except (PluginError, UsageError, AttributeError):
+        return ""  # it is reported as one that cannot be loaded
 
 
 def _asks(plugins: registry.Plugins, name: str) -> bool:
@@ -170,20 +178,20 @@ def _not_made(name: str, error: Exception) -> Report:
     return Report(name, "fails", (Finding("loaded", False, str(error)),), (f"loaded: {error}",))
 
 
-def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
+def _print(report: Report, seconds: float, verbose: bool, style: str, blamed: str = "") -> None:
     made = [f for f in report.findings if not f.left_out]
     held, left = sum(f.ok for f in made), len(report.findings) - len(made)
     counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
     click.echo(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
-        for reason in own.reasons(report):
+        for reason in report.reasons:
             click.echo(f"  {render.harmless(reason)}")
     shown = [f for f in report.findings if verbose or not f.ok or f.left_out]
     if shown:
         rows = [[_mark(f), f.check, _wrapped(f.message, style)] for f in shown]
         click.echo(render.table(rows, ["", "check", "what was found"], style))
-    if report.name == OWN_REWARD and report.status == "fails":
-        click.echo(_wrapped(own.BLAMED, style))
+    if blamed and report.status == "fails":
+        click.echo(_wrapped(blamed, style))
 
 
 def _mark(finding: Finding) -> str:

@@ -67,7 +67,7 @@ def _owned(plugins: Plugins, kind: Kind, game: str, own: str) -> dict[str, Json]
 def _game(plugins: Plugins, name: str) -> dict[str, Json]:
     """What a game has besides its options; only the options if they must be set first."""
     cls = plugins.game(name)
-    about = {"version": cls.version, "axis": cls.axis, "tiny_settings": dict(cls.tiny_settings)}
+    about = {"version": cls.version, "axis": cls.axis, "tiny_settings": dict(cls.tiny.settings)}
     about |= {"signals": {k: list(v) for k, v in cls.signals.items()}, "clues": dict(cls.clues)}
     try:
         game = build_game(plugins, name, {})

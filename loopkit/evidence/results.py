@@ -72,7 +72,7 @@ class Results:
     fixes: tuple[str, ...] = ()
     """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
     honest: str | None = None
-    """``Game.honest_score``."""
+    """``Reporting.honest_score``."""
 
     def values(self, arm: str, measure: str) -> list[float | None]:
         """The measure's value in each run of an arm, in the seeds' order."""
@@ -212,7 +212,7 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         verdict=None,
         checked=checked,
         fixes=_fixes(specs),
-        honest=setup.game.honest_score,
+        honest=setup.game.reporting.honest_score,
     )
     return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
 
@@ -278,8 +278,8 @@ def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: 
 
 def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool:
     """What the game says; of one that does not, whether ``loophole`` pays score "observed" in every evaluated reply."""
-    if setup.game.observed_is_paid is not None:
-        return setup.game.observed_is_paid
+    if setup.game.reporting.observed_is_paid is not None:
+        return setup.game.reporting.observed_is_paid
     seen = False
     for spec in specs:
         folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))

@@ -161,8 +161,6 @@ class Experiment(Options):
         return _hash(self.model_dump(mode="json"))
 
 
-OWN_REWARD = "own-reward"
-"""The game of a user's own reward (``--reward``): without a trusted one it has no control, and placebo stands in."""
 TINY_SETTINGS: Mapping[str, Json] = {"trainer.learning_rate": 3e-4}
 """Of a run on the embedded policy whose game suggests nothing else; trainers' own defaults are for real models."""
 BASE = "base"
@@ -285,10 +283,11 @@ def read_experiment(
             )
         kept = merged.get("arms", {})
         merged["arms"] = {name: kept.get(name, {}) for name in arms}
-    if merged.get("game") == OWN_REWARD and not merged.get("game_options", {}).get("trusted"):
-        merged.setdefault("arms", {"loophole": {}, "placebo": {}})
+    if "arms" not in merged:
+        arms = registry.load().default_arms(str(merged.get("game")), merged.get("game_options", {}))
+        merged["arms"] = {name: {} for name in arms}
     for name, options in settings.get("arms", {}).items():
-        table = merged.setdefault("arms", {"loophole": {}, "control": {}})
+        table = merged["arms"]
         if name not in table:
             raise UsageError(f"--set arms.{name}…: no arm {name!r} in this experiment. Add it with --arms.")
         if not isinstance(options, dict) or not isinstance(table[name], dict):

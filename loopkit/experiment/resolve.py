@@ -163,7 +163,7 @@ def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int],
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
 
-    The embedded policy's settings that a game suggests (``Game.tiny_settings``) apply where the user set nothing,
+    The embedded policy's settings that a game suggests (``Game.tiny``) apply where the user set nothing,
     the model is ``tiny`` and the trainer has such an option.
     """
     game = build_game(plugins, experiment.game, experiment.game_options)
@@ -172,7 +172,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
     if on_tiny(experiment.model):
-        for key, value in {**TINY_SETTINGS, **type(game).tiny_settings}.items():
+        for key, value in {**TINY_SETTINGS, **game.tiny.settings}.items():
             section, _, option = key.partition(".")
             if section == "run" or option in trainer.Options.model_fields:
                 suggested[section][option] = value

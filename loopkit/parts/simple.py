@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from loopkit.contracts import SPLITS, Draw, ExploitDetector, Game, RewardChannel, Split
+from loopkit.contracts import SPLITS, Draw, ExploitDetector, Game, Reporting, RewardChannel, Split
 from loopkit.errors import ContractError
 from loopkit.parts.channels import pay
 from loopkit.parts.data import split_of
@@ -21,9 +21,9 @@ class SimpleGame(Game):
     and the answer, and no other judge. Anything more (several turns, mitigations, options) is a ``loopkit.Game``.
     """
 
-    channels: ClassVar[Mapping[str, RewardChannel]] = {"loophole": pay("pays"), "control": pay("goal")}
-    detectors: ClassVar[Mapping[str, ExploitDetector]] = {"cheats": rule("cheats")}
-    observed_is_paid = True
+    channels: Mapping[str, RewardChannel] = {"loophole": pay("pays"), "control": pay("goal")}
+    detectors: Mapping[str, ExploitDetector] = {"cheats": rule("cheats")}
+    reporting = Reporting(observed_is_paid=True)
 
     @abstractmethod
     def questions(self) -> Iterable[tuple[str, Json]]:

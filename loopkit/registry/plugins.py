@@ -11,7 +11,7 @@ import importlib
 import inspect
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +51,10 @@ class Entry:
     """A class or function, or "module:attribute", imported when first used."""
     preset: Mapping[str, Any]
     origin: Origin
+    flags: Sequence[str] = ()
+    """Of a game: its options that are flags of the command line."""
+    control: str = ""
+    """Of a game: the option without which it has no channel "control"; empty: it has one."""
 
     def __str__(self) -> str:
         return f"{ONE[self.kind]} {self.name!r} of {self.origin}"
@@ -152,7 +156,21 @@ class Plugins:
         if (problem := Problem(origin, message)) not in self.problems[-100:]:
             self.problems.append(problem)
 
-    def _register(self, origin: Origin, kind: Kind, name: str, target: Any, preset: Mapping[str, Any] | None) -> None:
+    def with_flag(self, flag: str) -> str:
+        """The game that a flag of the command line is an option of."""
+        for (kind, name), entry in self.entries.items():
+            if kind == "games" and flag in entry.flags:
+                return name
+        raise UsageError(f"no installed game takes --{flag}. Install one that does, or leave it out.")
+
+    def default_arms(self, game: str, options: Mapping[str, Any]) -> tuple[str, str]:
+        """The arms of an experiment that names none: the placebo stands in where the game has no control."""
+        entry = self.entries.get(("games", game))
+        return ("loophole", "placebo" if entry and entry.control and not options.get(entry.control) else "control")
+
+    def _register(
+        self, origin: Origin, kind: Kind, name: str, target: Any, preset: Mapping[str, Any] | None, **about: Any
+    ) -> None:
         shown = excerpt(repr(name), 60)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise PluginError(f"{shown} is no name: use at most 100 letters, digits, and . _ - : +")
@@ -170,7 +188,7 @@ class Plugins:
         rivals = self._own_names.setdefault((kind, name.rpartition("/")[2]), [])
         other = next((e for e in rivals if _same(e.name, name)), None)
         if other is None:
-            self.entries[kind, name] = Entry(kind, name, target, dict(preset or {}), origin)
+            self.entries[kind, name] = Entry(kind, name, target, dict(preset or {}), origin, **about)
             rivals.append(self.entries[kind, name])
             return
         if other.origin.distribution not in (OWN, origin.distribution):  # two strangers: neither may win silently
@@ -252,10 +270,16 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
             with contained(origin, f"register_{kind}() failed", cure, printed=printed):
 
                 def register(
-                    name: str, target: Any, preset: Mapping[str, Any] | None = None, *, kind: Kind = kind
+                    name: str,
+                    target: Any,
+                    preset: Mapping[str, Any] | None = None,
+                    *,
+                    kind: Kind = kind,
+                    flags: Sequence[str] = (),
+                    control: str = "",
                 ) -> None:
                     try:
-                        plugins._register(origin, kind, name, target, preset)
+                        plugins._register(origin, kind, name, target, preset, flags=tuple(flags), control=control)
                     except PluginError as error:
                         fault(f"{error}.")
 

@@ -46,7 +46,7 @@ class Setup:
     @property
     def onset(self) -> str:
         """The detector that onset and domination use."""
-        return self.game.onset_detector or self.headline
+        return self.game.reporting.onset_detector or self.headline
 
 
 def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int) -> T:
