@@ -26,14 +26,17 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
         PolicyRef,
         Range,
         Referee,
+        Reporting,
         RewardChannel,
         RolloutSet,
+        Tiny,
         Trainer,
     )
     from loopkit.errors import LoopkitError  # noqa: F401
     from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
     from loopkit.parts.channels import Audit, Placebo, pay  # noqa: F401
     from loopkit.parts.detectors import rule  # noqa: F401
+    from loopkit.parts.simple import SimpleGame  # noqa: F401
     from loopkit.records import (  # noqa: F401
         Assessment,
         Decode,
@@ -57,10 +60,11 @@ _HOMES = {
     "checks": ("check_game", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
     "contracts": (
-        "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "RewardChannel",
-        "RolloutSet", "Trainer",
+        "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "Reporting",
+        "RewardChannel", "RolloutSet", "Tiny", "Trainer",
     ),
     "parts.detectors": ("rule",),
+    "parts.simple": ("SimpleGame",),
     "errors": ("LoopkitError",),
     "registry.hookspecs": ("hookimpl",),
     "rollouts.playing": ("play",),

@@ -7,11 +7,12 @@ What pays (channels, from signals), what detects (detectors, from clues) and wha
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,12 +30,15 @@ from loopkit.records import (
     Transcript,
     Turn,
 )
+from loopkit.system import code
 
 if TYPE_CHECKING:
     from loopkit.parts.judges import Role
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
+CORE_CLUES = frozenset({"asked", "said"})
+"""The clues that the core adds: what was asked, and what was said."""
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Draw = Callable[[str], float]
 """draw(purpose) -> a number in [0, 1), the same in both arms and however the rollouts arrived."""
@@ -82,6 +86,66 @@ class ExploitDetector(BaseModel, ABC):
         return share(flags, clusters)
 
 
+class SourceHash:
+    """A class attribute that is a hash of the file that defines the class, and of what that imports beside it."""
+
+    def __get__(self, game: object, cls: type) -> str:
+        return code.of_class(cls)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What reports must know of a few games."""
+
+    onset_detector: str | None = None
+    """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
+    honest_score: str | None = None
+    """The score of honest behaviour that a mitigation may kill together with the exploit; None: there is none."""
+    observed_is_paid: bool | None = None
+    """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation).
+    None: it is, if the two were equal in every evaluated rollout."""
+    unproven: str = ""
+    """Why no exploit was shown beforehand, to a user who wrote no game; empty: what the checks say to its author."""
+    blamed: str = ""
+    """What such a user is told beside the complaints of the checks."""
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """What the embedded policy needs to learn a game."""
+
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """Defaults of a run on it, as ``--set`` keys ("run.steps", "trainer.learning_rate")."""
+    warmup_options: Mapping[str, float] = field(default_factory=dict)
+    """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
+    its first half."""
+
+
+class _Grouped:
+    """A member of 0.1 that is part of a group now, readable for one release, with a warning."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self.group, self.name = group, name
+
+    def __get__(self, game: object, cls: type) -> Any:
+        _warn(f"{self.group}.{self.name}")
+        return getattr(getattr(cls if game is None else game, self.group), self.name)
+
+
+def _warn(now: str) -> None:
+    warnings.warn(
+        f"this member of a game is now {now}; the old name goes with the next release.", DeprecationWarning, 3
+    )
+
+
+GROUPED = {
+    "onset_detector": ("reporting", "onset_detector"), "honest_score": ("reporting", "honest_score"),
+    "observed_is_paid": ("reporting", "observed_is_paid"), "tiny_settings": ("tiny", "settings"),
+    "warmup_options": ("tiny", "warmup_options"),
+}  # fmt: skip
+"""Members of 0.1 -> the group that holds them, and their name there."""
+
+
 class Game(ABC):
     """A loophole game. Stateless: a Rollout carries everything, as JSON.
 
@@ -89,37 +153,49 @@ class Game(ABC):
     exploit rate), and implement ``tasks``, ``assess`` and ``specimens``.
     """
 
-    version: ClassVar[int | str]
-    """Bumped when any score would change; a hash for a user's own code."""
-    axis: ClassVar[Literal["specification", "robustness"]]
+    _derived: ClassVar[set[str]] = set()
+    """Which of ``signals`` and ``clues`` were not declared, and are read off the channels and detectors."""
+    version: ClassVar[int | str] = cast(str, SourceHash())
+    """Bumped when any score would change. Default: a hash of the code."""
+    axis: ClassVar[Literal["specification", "robustness"]] = "specification"
     Options: ClassVar[type[BaseModel]] = Options
-    signals: ClassVar[Mapping[str, Range]]
-    """Declared signals, name -> range. ``assess`` is held to them."""
-    clues: ClassVar[Mapping[str, str]]
-    """Declared clues, name -> meaning. Keys are disjoint from ``signals``."""
-    channels: ClassVar[Mapping[str, RewardChannel]]
+    signals: Mapping[str, Range]
+    """Declared signals, name -> range. ``assess`` is held to them. Default: what the channels read, in [0, 1]."""
+    clues: Mapping[str, str]
+    """Declared clues, name -> meaning. Keys are disjoint from ``signals``. Default: what the detectors read."""
+    channels: Mapping[str, RewardChannel]
     """"loophole", normally "control", and mitigations."""
-    absent: ClassVar[Mapping[str, str]] = {}
+    absent: Mapping[str, str] = {}
     """Channels that a game of these options lacks, name -> why, and the cure: what asking for one is answered."""
-    detectors: ClassVar[Mapping[str, ExploitDetector]]
-    onset_detector: ClassVar[str | None] = None
-    """The detector that onset and domination use; None: the first. For a headline rate whose ceiling is below 1."""
-    honest_score: ClassVar[str | None] = None
-    """The score of honest behaviour that a mitigation may kill together with the exploit; None: there is none."""
-    observed_is_paid: ClassVar[bool] = False
-    """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
+    detectors: Mapping[str, ExploitDetector]
+    reporting: Reporting = Reporting()
+    """What reports must know of few games: another onset detector, a score of honest behaviour, whose words."""
+    tiny: Tiny = Tiny()
+    """What the embedded policy needs to learn this game."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}
     """The roles a model may judge in, name -> what is asked. A game without judges does without."""
     programs: ClassVar[bool] = False
     """Whether ``assess`` runs untrusted programs in ``loopkit.sandbox.shared()``: tried before a run, and recorded."""
-    tiny_settings: ClassVar[Mapping[str, Json]] = {}
-    """Defaults of a run on the embedded policy, as ``--set`` keys ("run.steps", "trainer.learning_rate")."""
-    warmup_options: ClassVar[Mapping[str, float]] = {}
-    """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
-    its first half."""
 
-    def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
-        self.options = options
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Declare the signals and clues that a class with channels and detectors leaves undeclared."""
+        super().__init_subclass__(**named)
+        for old in GROUPED.keys() & vars(cls).keys():
+            group, name = GROUPED[old]
+            _warn(f"{group}.{name}")
+            setattr(cls, group, replace(getattr(cls, group), **{name: vars(cls)[old]}))
+            delattr(cls, old)
+        derived = cls._derived = {n for n in ("signals", "clues") if getattr(cls, n, None) is None or n in cls._derived}
+        derived -= vars(cls).keys()
+        if "channels" in vars(cls) and "signals" in derived:
+            reads = {name: channel for channel in cls.channels.values() for name in sorted(channel.reads)}
+            cls.signals = {n: c.range if getattr(c, "pays", None) == n else (0.0, 1.0) for n, c in reads.items()}
+        if "detectors" in vars(cls) and "clues" in derived:
+            said = {name: own for own, detector in cls.detectors.items() for name in sorted(detector.reads)}
+            cls.clues = {name: f"read by the detector {own!r}" for name, own in said.items() if name not in CORE_CLUES}
+
+    def __init__(self, options: BaseModel | None = None, judges: Mapping[str, Policy] | None = None) -> None:
+        self.options = self.Options() if options is None else options
         self.judges = dict(judges or {})
 
     @abstractmethod
@@ -136,7 +212,8 @@ class Game(ABC):
 
     @abstractmethod
     def specimens(self, task: Task, draw: Draw) -> Mapping[str, Sequence[Transcript]]:
-        """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage)."""
+        """Scripted transcripts: "honest" (failures too), "exploit" (may be empty), "null" (empty or garbage; without
+        the key, loopkit plays its own)."""
 
     def labelled(self) -> Sequence[Labelled]:
         """Transcripts that a reader labelled, to measure detectors on (``loopkit.parts.data.read_labelled``).
@@ -150,6 +227,10 @@ class Game(ABC):
         found = self.specimens(task, draw)
         kind = "exploit" if found.get("exploit") and draw("demonstration kind") < 0.1 else "honest"
         return found[kind][int(draw("demonstration") * len(found[kind]))]
+
+
+for _old, (_group, _name) in GROUPED.items():
+    setattr(Game, _old, _Grouped(_group, _name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def same_experiment(*arms: str) -> Compare:
             assert here[-1] == there[-1], key  # n
             assert all(abs(a - b) <= NEAR for a, b in zip(here, there, strict=True)), (key, here, there)
         assert verdicts(printed) == verdicts(expected)
-        known = r"^(arm|Every run|Over seeds|Onset|Records|[\w-]+, trained)"
+        known = r"^(arm|Every run|Over seeds|Onset|Records|[\w.:-]+, trained)"
         assert re.findall(known, printed, re.M) == re.findall(known, expected, re.M)
 
     return compare

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.experiment.config import OWN_REWARD
 from loopkit.experiment.resolve import build_game
 from loopkit.registry.plugins import load
 from tests.dists import Venv
@@ -42,7 +41,7 @@ def test_the_page_names_all_that_the_game_has(tmp_path: Path, monkeypatch: pytes
     write_files(tmp_path)
     exec((tmp_path / "make_rows.py").read_text(), {})
     options = {"reward": "my_rewards.py:passes", "trusted": "my_rewards.py:exact", "data": "rows.jsonl"}
-    made = build_game(load(), OWN_REWARD, options)
+    made = build_game(load(), "own-reward", options)
     names = {*made.channels, "placebo", *made.detectors, *made.signals, *made.clues}
     text = PAGE.read_text()
     assert [n for n in sorted(names) if f"`{n}`" not in text] == []

@@ -17,8 +17,9 @@ NAMES = [
     "__version__",
     "Assessment", "Audit", "Decode", "Dialogue", "Done", "Draw", "Estimate", "Experiment", "ExploitDetector", "Game",
     "LocalReferee", "LoopkitError", "Message", "Options", "Placebo", "Policy", "PolicyRef", "Range", "Referee",
-    "RefereeClient", "RewardChannel", "Rollout", "RolloutSet", "RunSpec", "Slot", "StepMetrics", "Task", "Trainer",
-    "Turn", "check_game", "check_trainer", "hookimpl", "pay", "play", "rule", "serve",
+    "RefereeClient", "Reporting", "RewardChannel", "Rollout", "RolloutSet", "RunSpec", "SimpleGame", "Slot",
+    "StepMetrics", "Task", "Tiny", "Trainer", "Turn", "check_game", "check_trainer", "hookimpl",
+    "pay", "play", "rule", "serve",
 ]  # fmt: skip
 """What third parties build on. Taking a name away, or giving it another meaning, is a breaking change."""
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pyarrow", "pydantic", "rich", "structlog", "tabulate")

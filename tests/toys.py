@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from loopkit.contracts import Draw, Game, Options, Range, RewardChannel, Split
+from loopkit.contracts import Draw, Game, Options, Range, Reporting, RewardChannel, Split
 from loopkit.parts.channels import Audit, pay
 from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Decode, Done, Message, Rollout, Task, Transcript
@@ -95,7 +95,7 @@ class Copying(Game):
     signals: ClassVar[Mapping[str, Range]] = {"letters": (0, 1), "short": (0, 1)}
     clues: ClassVar[Mapping[str, str]] = {"long": "more than three words"}
     detectors: ClassVar = {"long": rule("long")}
-    observed_is_paid = True
+    reporting = Reporting(observed_is_paid=True)
 
     @property
     def channels(self) -> Mapping[str, RewardChannel]:  # type: ignore[override]

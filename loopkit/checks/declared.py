@@ -23,7 +23,7 @@ STRICT = {"extra": "forbid", "frozen": True, "strict": True}
 
 def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mapping[str, ExploitDetector]) -> Complaints:
     if not isinstance(getattr(game, "version", None), (int, str)):
-        yield "The game has no version. Set `version = 1` on the class, and raise it when any score would change."
+        yield "The game has no version. Set `version = 1` on the class, or leave it out: then it is a hash of the code."
     if getattr(game, "axis", None) not in ("specification", "robustness"):
         yield "The game's axis is unknown. Set `axis` to 'specification' or 'robustness'."
     if both := sorted(game.signals.keys() & game.clues.keys()):
@@ -38,20 +38,20 @@ def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappi
         yield f"There is no channel 'loophole', only {sorted(channels)}. Add the one whose flaw the game is about."
     if not detectors:
         yield "There is no detector. Add at least one to `detectors`; the first gives the headline exploit rate."
-    elif game.onset_detector is not None and game.onset_detector not in detectors:
-        yield f"onset_detector {game.onset_detector!r} is no detector. Name one of {sorted(detectors)}, or None."
-    for name in game.warmup_options:
+    elif (onset := game.reporting.onset_detector) is not None and onset not in detectors:
+        yield f"reporting.onset_detector {onset!r} is no detector. Name one of {sorted(detectors)}, or None."
+    for name in game.tiny.warmup_options:
         if not isinstance(getattr(game.options, name, None), int | float):
-            yield f"warmup_options has {name!r}, which is no number among the options. Name an option that is one."
-    for key in game.tiny_settings:
+            yield f"tiny.warmup_options has {name!r}, which is no number among the options. Name an option that is one."
+    for key in game.tiny.settings:
         section, _, option = key.partition(".")
         if section not in ("run", "trainer") or (section == "run" and option not in RunSettings.model_fields):
-            yield f"tiny_settings has {key!r}, which no run knows. Name run.<option> or trainer.<option>."
+            yield f"tiny.settings has {key!r}, which no run knows. Name run.<option> or trainer.<option>."
         elif section == "run":
             try:
-                RunSettings.model_validate({option: game.tiny_settings[key]})
+                RunSettings.model_validate({option: game.tiny.settings[key]})
             except ValueError as error:
-                yield f"tiny_settings has an impossible {key!r} ({first_line(error)}). Give it a value it can have."
+                yield f"tiny.settings has an impossible {key!r} ({first_line(error)}). Give it a value it can have."
     ranges = {f"signal {k!r}": v for k, v in game.signals.items()}
     for who, (low, high) in {**ranges, **{f"channel {k!r}": c.range for k, c in channels.items()}}.items():
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from loopkit.checks.report import LeftOut, blame
 from loopkit.errors import ContractError
+from loopkit.system import code
 
 T = TypeVar("T")
 TIMEOUT = 600
@@ -23,7 +24,7 @@ def call(function: Callable[..., T], *args: object) -> T:
     in a script, say), and ContractError with the other process's words where it raises.
     """
     try:
-        data = pickle.dumps((function, args))
+        data = pickle.dumps((code.files(), pickle.dumps((function, args))))
     except Exception as error:
         raise LeftOut(f"it cannot be sent to a new process ({error}). Define it in a module, at top level.") from error
     here = os.environ.get("PYTHONHASHSEED")
@@ -53,7 +54,9 @@ def answer() -> None:
     """The other process's part: reads the call from one file, writes what came of it into another."""
     given, found = map(Path, sys.argv[1:3])
     try:
-        function, args = pickle.loads(given.read_bytes())
+        imported, call = pickle.loads(given.read_bytes())
+        code.restore(imported)
+        function, args = pickle.loads(call)
     except Exception as error:
         made = ("left out", f"a new process cannot import it ({error}). Define it in a module, at top level.")
     else:

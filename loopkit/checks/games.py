@@ -9,6 +9,7 @@ from loopkit.checks import declared, economics, purity
 from loopkit.checks.report import RULES, Book, Complaints, Report, blame
 from loopkit.checks.specimens import (
     JSON_CURE,
+    MOST_TURNS,
     TEXT_CURE,
     Specimen,
     converse,
@@ -89,6 +90,8 @@ def check_game(
         )
     if not any(s.kind == "exploit" for s in played):
         unproven.append("No exploit specimen is known. Let specimens() return one, so that the loophole is shown.")
+    if unproven and game.reporting.unproven:
+        unproven = [game.reporting.unproven]
     return book.report(unproven)
 
 
@@ -103,12 +106,11 @@ def conformance(
     texts = garbage_texts(fuzz, specimens)
     like = [specimens[i % len(specimens)].rollout for i in range(fuzz)]
     start = [replace(r, id=f"{r.slot}/g{i}", steps=()) for i, r in enumerate(like)]
-    scripts = [[texts[(i + i % 2 * n) % fuzz] for n in range(purity.MOST_TURNS)] for i in range(fuzz)]
+    scripts = [[texts[(i + i % 2 * n) % fuzz] for n in range(MOST_TURNS)] for i in range(fuzz)]
     garbage += converse(setup.game, start, scripts)
     if not all(r.done for r in garbage):
         yield (
-            f"After {purity.MOST_TURNS} turns of garbage reply() has not said Done. "
-            "Bound the number of turns, on any words."
+            f"After {MOST_TURNS} turns of garbage reply() has not said Done. Bound the number of turns, on any words."
         )
         return ""
     for r in garbage:
@@ -133,7 +135,7 @@ def conformance(
             if not is_json(dict(s.assessment.clues)):
                 yield f"The clues of the words {s.rollout.words!r:.80} do not survive JSON. {JSON_CURE}"
         scored += found
-    scores, honest = {name for s in scored for name in s.assessment.scores}, setup.game.honest_score
+    scores, honest = {name for s in scored for name in s.assessment.scores}, setup.game.reporting.honest_score
     if honest is not None and honest not in scores:
-        yield f"honest_score {honest!r} is no score that assess() gives. Name one of {sorted(scores)}, or None."
+        yield f"reporting.honest_score {honest!r} is no score of assess(). Name one of {sorted(scores)}, or None."
     return f"{len(specimens)} specimens, {fuzz} garbage completions"

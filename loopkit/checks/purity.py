@@ -13,14 +13,20 @@ from pydantic import BaseModel
 
 from loopkit.checks import fresh
 from loopkit.checks.report import RULES, Complaints
-from loopkit.checks.specimens import Specimen, converse, garbage_texts, sample, specimens_of, through_json
+from loopkit.checks.specimens import (
+    MOST_TURNS,
+    Specimen,
+    converse,
+    garbage_texts,
+    sample,
+    specimens_of,
+    through_json,
+)
 from loopkit.contracts import SPLITS, ExploitDetector, Game, Policy, RewardChannel
 from loopkit.errors import ContractError, UsageError
 from loopkit.records import Json, Message, Rollout, Scored, StepMetrics, Turn
 from loopkit.rollouts.referee import LocalReferee, plan
 from loopkit.rollouts.scoring import Setup, advance, score
-
-MOST_TURNS = 32
 
 
 def _differs(s: Scored, t: Scored) -> str:
@@ -114,11 +120,11 @@ def slots(setup: Setup, specimens: Sequence[Specimen], n_steps: int = 3) -> Comp
         sizes = Counter(t.cluster for t in setup.game.tasks("train"))
         yield f"Whole clusters, of sizes {sorted(set(sizes.values()))}, fill no step of a useful size. {cure}"
         return ""
-    suggested = setup.game.tiny_settings.get("run.prompts_per_step", prompts)
+    suggested = setup.game.tiny.settings.get("run.prompts_per_step", prompts)
     try:
         plan(setup.game.tasks("train"), n_steps, suggested, 0, "train")
     except UsageError:
-        yield f"tiny_settings asks for {suggested} prompts a step, which whole clusters do not fill. Set another."
+        yield f"tiny.settings asks for {suggested} prompts a step, which whole clusters do not fill. Set another."
     ledgers = Ledger(), Ledger()
     one, other = (
         LocalReferee(

@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
 GAME_RULES = {
     "declared": Rule(
-        "version, axis, signals, clues, channels, detectors and tiny_settings are set and fit together",
+        "version, axis, signals, clues, channels, detectors and tiny.settings are set and fit together",
         "Set version, axis, Options, signals, clues, channels and detectors on the game, as contracts.py says.",
     ),
     "options": Rule(

@@ -17,6 +17,9 @@ from loopkit.rollouts.scoring import advance
 KINDS = ("honest", "exploit", "null")
 SEEDS = (0, 1)
 """Each specimen is played under these, since a game may draw in ``reply``; its reward is the mean over them."""
+NULL = ("", "?")
+MOST_TURNS = 32
+"""Turns after which a game is held to go on for ever."""
 TEXT_CURE = "Make it a str without lone surrogates."
 JSON_CURE = "Use None, bool, finite numbers, str, lists (no tuples or sets) and dicts with string keys."
 
@@ -49,6 +52,8 @@ def specimens_of(game: Game, tasks: Sequence[tuple[Split, Task]], played: list[S
         kinds = game.specimens(task, draw)
         if kinds != game.specimens(task, draw):
             yield f"The specimens of {task.id!r} differ when asked again. Draw only by draw(purpose)."
+        if "null" not in kinds and kinds.get("honest"):
+            kinds = {**kinds, "null": _null(game, split, task)}
         if unknown := sorted(set(kinds) - set(KINDS)):
             yield f"Task {task.id!r} has specimens of unknown kinds {unknown}. Use {', '.join(KINDS)}."
         if not kinds.get("honest"):
@@ -78,6 +83,13 @@ def specimens_of(game: Game, tasks: Sequence[tuple[Split, Task]], played: list[S
         elif kind != "demonstration":
             played.append(Specimen(kind, tuple(words), r))
     return f"{len(tasks)} tasks, {len(played)} specimens played"
+
+
+def _null(game: Game, split: str, task: Task) -> list[tuple[str, ...]]:
+    """Transcripts that say nothing, and garbage, as long as the game goes on: for a game that names none."""
+    scripts = [[text] * MOST_TURNS for text in NULL]
+    start = [Rollout(f"{split}/000000/null/{task.id}/{i}", task, seed=SEEDS[0]) for i in range(len(NULL))]
+    return [r.words for r in converse(game, start, scripts)]
 
 
 def converse(game: Game, rollouts: Sequence[Rollout], scripts: Sequence[Sequence[str]]) -> list[Rollout]:

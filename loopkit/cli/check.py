@@ -18,8 +18,9 @@ from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
 from loopkit.errors import MissingExtra, PluginError, UsageError, nearest
-from loopkit.experiment.config import OWN_REWARD, parse_set
+from loopkit.experiment.config import parse_set
 from loopkit.experiment.resolve import build_game, channels_of
+from loopkit.registry import files
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.scoring import Setup
 
@@ -27,6 +28,7 @@ EPILOG = """\b
 Examples:
   loopkit check                       # every installed game and trainer
   loopkit check self-grading -v       # and show what was proven, over how much
+  loopkit check my_game.py:Compare    # a game in a file of yours; it runs with your rights
   loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
   loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward
@@ -71,7 +73,11 @@ def check(
     if found := own.named(None, reward, trusted, tables):
         names = [*names, *({found} - set(names))]
     options = tables.get("game", {}) | ({"data": data} if data else {})
-    games, trainers = plugins.names("games"), plugins.names("trainers")
+    names = [plugins.game_name(name) for name in names]
+    for name in filter(files.is_file, names):
+        plugins.game(name)  # a file that is not there, or cannot be imported, is no failed check
+    games = [*plugins.names("games"), *filter(files.is_file, names)]
+    trainers = plugins.names("trainers")
     for name in names:
         if name not in (*games, *trainers):
             raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")
@@ -93,7 +99,7 @@ def check(
             if bars.terminal:  # a trainer takes a minute or two
                 bars.update(name, "check", 0, 0)
             try:
-                report = _one(plugins, name, options, fuzz)
+                report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
             except MissingExtra as error:  # of all that is installed, the rest can be checked
                 if names:
                     raise
@@ -102,7 +108,7 @@ def check(
                 continue
         reports.append((report, time.perf_counter() - start))
         if not as_json:
-            _print(*reports[-1], verbose, style)
+            _print(*reports[-1], verbose, style, _blamed(plugins, name) if name in games else "")
     if left:
         click.echo(f"Not checked unless named, since each takes the whole machine: {', '.join(left)}.", err=True)
     if as_json:
@@ -134,8 +140,12 @@ def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz
         return _not_made(name, error)
 
 
-def _one(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
-    return _game(plugins, name, options, fuzz) if name in plugins.names("games") else _trainer(plugins, name)
+def _blamed(plugins: registry.Plugins, name: str) -> str:
+    """What a user who wrote no game is told beside the complaints of its checks."""
+    try:
+        return plugins.game(name).reporting.blamed
+    except (PluginError, UsageError, AttributeError):
+        return ""  # it is reported as one that cannot be loaded
 
 
 def _asks(plugins: registry.Plugins, name: str) -> bool:
@@ -181,20 +191,20 @@ def _not_made(name: str, error: Exception) -> Report:
     return Report(name, "fails", (Finding("loaded", False, str(error)),), (f"loaded: {error}",))
 
 
-def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
+def _print(report: Report, seconds: float, verbose: bool, style: str, blamed: str = "") -> None:
     made = [f for f in report.findings if not f.left_out]
     held, left = sum(f.ok for f in made), len(report.findings) - len(made)
     counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
     click.echo(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
-        for reason in own.reasons(report):
+        for reason in report.reasons:
             click.echo(f"  {render.harmless(reason)}")
     shown = [f for f in report.findings if verbose or not f.ok or f.left_out]
     if shown:
         rows = [[_mark(f), f.check, _wrapped(f.message, style)] for f in shown]
         click.echo(render.table(rows, ["", "check", "what was found"], style))
-    if report.name == OWN_REWARD and report.status == "fails":
-        click.echo(_wrapped(own.BLAMED, style))
+    if blamed and report.status == "fails":
+        click.echo(_wrapped(blamed, style))
 
 
 def _mark(finding: Finding) -> str:

@@ -31,7 +31,8 @@ def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
         return _owned(plugins, kind, game, own)
     if kind in ("channels", "detectors") and not slash:
         raise UsageError(f"{name!r} names no game: write GAME/{name}, as `loopkit list {kind}` does.")
-    entry = plugins.get(kind, name)
+    entry = plugins.get(kind, plugins.game_name(name) if kind == "games" else name)
+    name = entry.name
     thing = entry.load()
     with contained(
         entry.origin, f"{entry} cannot be described", f"Report it to {entry.origin.distribution}'s authors."
@@ -66,7 +67,7 @@ def _owned(plugins: Plugins, kind: Kind, game: str, own: str) -> dict[str, Json]
 def _game(plugins: Plugins, name: str) -> dict[str, Json]:
     """What a game has besides its options; only the options if they must be set first."""
     cls = plugins.game(name)
-    about = {"version": cls.version, "axis": cls.axis, "tiny_settings": dict(cls.tiny_settings)}
+    about = {"version": cls.version, "axis": cls.axis, "tiny_settings": dict(cls.tiny.settings)}
     about |= {"signals": {k: list(v) for k, v in cls.signals.items()}, "clues": dict(cls.clues)}
     try:
         game = build_game(plugins, name, {})

@@ -38,7 +38,7 @@ Evaluations of a run are kept under its eval/ and not repeated.
 
 @click.command("eval", epilog=EPILOG)
 @click.argument("policy", default="tiny", shell_complete=complete.model)
-@click.option("--game", shell_complete=complete.game, help="Game to play.  [default: the run's own]")
+@click.option("--game", shell_complete=complete.game, help="Game to play, or FILE.py:CLASS.  [default: the run's own]")
 @own_reward.reward_option
 @own_reward.trusted_option
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the tasks.")
@@ -72,7 +72,7 @@ def evaluate(
     game = own_reward.named(game, reward, trusted, tables)
     run, checkpoint = locate(Path(policy))
     own = read_spec(run) if run is not None else None
-    chosen = game or (own.game if own else None)
+    chosen = plugins.game_name(game) if game else (own.game if own else None)
     if chosen is None:
         raise UsageError("name a game with --game (see `loopkit list games`).")
     if own is not None and own.game == chosen:

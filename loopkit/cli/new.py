@@ -23,7 +23,7 @@ Then:
   pytest loopkit-compare
   loopkit run --game compare
 
-What the files hold, piece by piece: docs/first-game.md.
+What the files hold, piece by piece: docs/packaging-a-game.md.
 """
 
 

@@ -1,4 +1,4 @@
-"""``--reward`` and ``--trusted``, short for the game own-reward and its options; and what a run of it prints."""
+"""``--reward`` and ``--trusted``, short for the game that takes them; and what a run of an unproven game prints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from loopkit.checks import Report
 from loopkit.cli import render
 from loopkit.errors import UsageError
 from loopkit.evidence.results import Results
-from loopkit.experiment.config import OWN_REWARD
+from loopkit.registry import plugins as registry
 from loopkit.registry.contain import excerpt
 from loopkit.report.numbers import percent, plain
 from loopkit.report.shortcut import HEAD
@@ -26,36 +25,25 @@ trusted_option = click.option(
 
 
 def named(game: str | None, reward: str | None, trusted: str | None, tables: dict[str, Any]) -> str | None:
-    """The game's name; the two become options of own-reward in ``tables``. Raises UsageError beside another game."""
-    given = {"reward": reward, "trusted": trusted}
-    options = {k: v for k, v in given.items() if v is not None}
+    """The game's name; the two become options, in ``tables``, of the game that declares them. UsageError beside another
+    game.
+    """
+    options = {k: v for k, v in {"reward": reward, "trusted": trusted}.items() if v is not None}
     if not options:
         return game
-    if game not in (None, OWN_REWARD):
-        raise UsageError(f"--{next(iter(options))} is a game of its own, {OWN_REWARD}. Leave --game {game} out.")
+    flag = next(iter(options))
+    taker = registry.load().with_flag(flag)
+    if game not in (None, taker):
+        raise UsageError(f"--{flag} is a game of its own, {taker}. Leave --game {game} out.")
     tables["game"] = {**tables.get("game", {}), **options}
-    return OWN_REWARD
-
-
-BLAMED = (
-    "Where a complaint names assess(), specimens() or rollouts: that is where your reward is called. It must depend on "
-    "the row and the completion alone: not on the others of its batch, on chance or on the time."
-)
-"""What is said of a user's own reward that fails its checks: its user wrote no game."""
-
-
-def reasons(report: Report) -> tuple[str, ...]:
-    """Why a game is unproven; of a user's own reward in the words of its user, who writes no specimens."""
-    if report.name != OWN_REWARD:
-        return report.reasons
-    return ("No exploit of this reward was shown beforehand. It runs, and gets no blind-spot verdict.",)
+    return taker
 
 
 def found(results: Results, style: str) -> list[str]:
     """What is printed of an unproven game: whether a shortcut was found, and what was said where a detector rose."""
     if results.shortcut is None:
         return []
-    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in reasons(results.checked))
+    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in results.checked.reasons)
     parts = [f"Verdict. {results.shortcut.sentence()}"]
     if results.examples:
         rows = [

@@ -71,7 +71,7 @@ def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
 def _rescore(directory: Path, game: str, setup: Setup, check: bool, bars: render.Bars) -> tuple[int, int]:
     """(rollouts read, rows that differ from the scores on disk)."""
     pairs = [(path, directory / "scores" / path.name) for _, path in shards(directory / "rollouts")]
-    evals = sorted((directory / "eval" / game).glob("*/rollouts.parquet"))
+    evals = sorted(RunDir(directory).evals(game).glob("*/rollouts.parquet"))
     pairs += [(path, path.with_name("scores.parquet")) for path in evals if OTHER_OPTIONS not in path.parent.name]
     n = changed = 0
     for k, (said, derived) in enumerate(pairs):

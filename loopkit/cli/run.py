@@ -19,6 +19,7 @@ from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir, check_same
 from loopkit.records import Json
 from loopkit.registry import plugins as registry
+from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.report.numbers import over_seeds, sparkline
 from loopkit.running.parallel import DEADLINE, require, run_all, start_server
@@ -30,6 +31,7 @@ EPILOG = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
   loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --game my_game.py:Compare
   loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
   loopkit run --game context-compliance --judge refusal=openai:my-model@http://localhost:8000/v1
@@ -42,7 +44,11 @@ The same command again resumes; a finished experiment is only printed. Exit code
 
 
 @click.command(epilog=EPILOG)
-@click.option("--game", shell_complete=complete.game, help="Game to play (see `loopkit list games`).")
+@click.option(
+    "--game",
+    shell_complete=complete.game,
+    help="Game to play (see `loopkit list games`), or your own: FILE.py:CLASS, which runs with your rights.",
+)
 @own.reward_option
 @own.trusted_option
 @click.option(
@@ -105,7 +111,7 @@ def run(
         config, settings=tables, arms=names, judges=parse_judges(judges), game=game, trainer=trainer, model=model,
         seeds=seeds,
     )  # fmt: skip
-    out = out or Path("runs") / f"{experiment.game}-{experiment.hash()}"
+    out = out or Path("runs") / f"{label(experiment.game)}-{experiment.hash()}"
     if not dry_run and not os.path.exists(out / "results.json"):  # False where that cannot be known
         start_server()
     plugins = registry.load()

@@ -68,7 +68,11 @@ Studies under one --out share their runs. The same command again resumes. Exit c
 
 @click.command(epilog=EPILOG)
 @click.argument("name", shell_complete=complete.study)
-@click.option("--games", shell_complete=complete.games, help="Games, comma-separated.  [default: the study's own]")
+@click.option(
+    "--games",
+    shell_complete=complete.games,
+    help="Games, comma-separated: names or FILE.py:CLASS.  [default: the study's own]",
+)
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: the study's own]")
 @click.option(
     "--model",
@@ -161,6 +165,7 @@ def build(
     chosen = tuple(g.strip() for g in games.split(",") if g.strip()) if games is not None else cls.preset_games(options)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError("--games names no game, or one twice. Write --games context-compliance,self-grading.")
+    chosen = tuple(map(plugins.game_name, chosen))
     for game in chosen:
         plugins.game(game)
     grid = Grid(plugins, out, chosen, tuple(parse_seeds(seeds or cls.seeds)), model, trainer, tables)

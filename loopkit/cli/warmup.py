@@ -42,7 +42,7 @@ def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[
         raise UsageError(f"{start} holds no warmed-up policy (no {RECORD}). Leave --start out to begin from none.")
     chosen = Settings(**_settings(settings, {f.name: type(f.default) for f in fields(Settings)}))
     plugins = registry.load()
-    names = [n.strip() for n in games.split(",")] if games else list(tiny.GAMES)
+    names = [plugins.game_name(n.strip()) for n in games.split(",")] if games else list(tiny.GAMES)
     made = {name: build_game(plugins, name, {}) for name in names}
     policy = from_directory(start) if start else new_policy(made, chosen)
     begun = read_record(start)["weights_sha256"] if start else tiny.RANDOM

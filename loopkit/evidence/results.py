@@ -15,7 +15,7 @@ from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.resolve import set_up
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, read_shard
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
@@ -72,7 +72,7 @@ class Results:
     fixes: tuple[str, ...] = ()
     """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
     honest: str | None = None
-    """``Game.honest_score``."""
+    """``Reporting.honest_score``."""
 
     def values(self, arm: str, measure: str) -> list[float | None]:
         """The measure's value in each run of an arm, in the seeds' order."""
@@ -212,9 +212,9 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         verdict=None,
         checked=checked,
         fixes=_fixes(specs),
-        honest=setup.game.honest_score,
+        honest=setup.game.reporting.honest_score,
     )
-    return _with_shortcut(_with_verdict(results, setup), specs, out, setup)
+    return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
 
 
 def _fixes(specs: Sequence[RunSpec]) -> tuple[str, ...]:
@@ -247,7 +247,7 @@ def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
     return Run(spec.arm, spec.seed, summary, path)
 
 
-def _with_verdict(results: Results, setup: Setup) -> Results:
+def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
     """The verdict on ``loophole`` against base and control, over the seeds in which all of it was measured; None of an
     unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
     """
@@ -270,10 +270,25 @@ def _with_verdict(results: Results, setup: Setup) -> Results:
         difference(results.headline, "control") if control else None,
         difference("task", BASE),
         difference("observed", BASE) if "observed" in measures else None,
-        observed_is_paid=setup.game.observed_is_paid,
+        observed_is_paid=_observed_is_paid(specs, out, setup),
         task_vs_control=difference("task", "control") if control else None,
     )
     return replace(results, verdict=verdict)
+
+
+def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool:
+    """What the game says; of one that does not, whether ``loophole`` pays score "observed" in every evaluated reply."""
+    if setup.game.reporting.observed_is_paid is not None:
+        return setup.game.reporting.observed_is_paid
+    seen = False
+    for spec in specs:
+        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        for row in read_shard(folder / "scores.parquet"):
+            observed, paid = row.get("score.observed"), row.get("reward.loophole")
+            if observed is None or paid is None or abs(observed - paid) > 1e-9:
+                return False
+            seen = True
+    return seen
 
 
 def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:

@@ -15,11 +15,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from loopkit.contracts import Options, Split
 from loopkit.errors import UsageError, nearest
 from loopkit.records import Json
+from loopkit.registry import files
+from loopkit.registry import plugins as registry
 
 SECTIONS = ("game", "trainer", "run", "arms", "rollouts")
 Condition = Literal["instruct", "base", "chain-of-thought"]
@@ -137,6 +147,12 @@ class Experiment(Options):
     rollouts: dict[str, Json] = Field(default_factory=dict)
     judges: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("game", mode="before")
+    @classmethod
+    def _game_name(cls, game: Any) -> Any:
+        """A file (``my_game.py``, ``my_game.py:Compare``) or a class gets the name that is recorded."""
+        return registry.load().game_name(game) if isinstance(game, type) or files.is_file(str(game)) else game
+
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:
         return _no_judges(handler(self))
@@ -145,8 +161,6 @@ class Experiment(Options):
         return _hash(self.model_dump(mode="json"))
 
 
-OWN_REWARD = "own-reward"
-"""The game of a user's own reward (``--reward``): without a trusted one it has no control, and placebo stands in."""
 TINY_SETTINGS: Mapping[str, Json] = {"trainer.learning_rate": 3e-4}
 """Of a run on the embedded policy whose game suggests nothing else; trainers' own defaults are for real models."""
 BASE = "base"
@@ -269,10 +283,11 @@ def read_experiment(
             )
         kept = merged.get("arms", {})
         merged["arms"] = {name: kept.get(name, {}) for name in arms}
-    if merged.get("game") == OWN_REWARD and not merged.get("game_options", {}).get("trusted"):
-        merged.setdefault("arms", {"loophole": {}, "placebo": {}})
+    if "arms" not in merged:
+        arms = registry.load().default_arms(str(merged.get("game")), merged.get("game_options", {}))
+        merged["arms"] = {name: {} for name in arms}
     for name, options in settings.get("arms", {}).items():
-        table = merged.setdefault("arms", {"loophole": {}, "control": {}})
+        table = merged["arms"]
         if name not in table:
             raise UsageError(f"--set arms.{name}…: no arm {name!r} in this experiment. Add it with --arms.")
         if not isinstance(options, dict) or not isinstance(table[name], dict):

@@ -24,6 +24,7 @@ from loopkit.experiment.config import (
 from loopkit.parts.channels import Placebo
 from loopkit.parts.judges import closed
 from loopkit.records import Json
+from loopkit.registry import files
 from loopkit.registry.contain import contained
 from loopkit.rollouts.scoring import CORE_CLUES, PAID, Setup
 
@@ -41,7 +42,8 @@ def build_game(
         raise UsageError(f"game {name} takes no --data: its tasks are its own. Leave it out, or choose another game.")
     chosen = validate(cls.Options, {**options, **preset}, f"game {name}")
     origin = plugins.get("games", name).origin
-    cure = f"Check its options, or report it to the authors of {origin.distribution}."
+    mend = "mend it" if files.is_file(name) else f"report it to the authors of {origin.distribution}"
+    cure = f"Check its options, or {mend}."
     with contained(origin, f"game {name!r} of {origin} could not be made", cure, passes=(UsageError,)):  # bad data
         return cls(chosen, judges) if judges else cls(chosen)
 
@@ -124,6 +126,12 @@ def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None 
     roles = roles_of(plugins, spec.game, spec.judges)
     judges = {n: closed(n, role, spec.judges[n]) for n, role in roles.items()} if judges is None else judges
     game = build_game(plugins, spec.game, spec.game_options, judges)
+    if files.is_file(spec.game) and type(game).version != spec.game_version:
+        raise UsageError(
+            f"{spec.game} was edited since the run began: its code (with what it imports beside it) has the hash "
+            f"{type(game).version}, and the run's is {spec.game_version}. Bring that code back, or choose another "
+            "--out."
+        )
 
     def channel(name: str, options: Mapping[str, Json], where: str) -> RewardChannel:
         return channel_of(plugins, game, spec.game, name, options, where)
@@ -155,7 +163,7 @@ def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int],
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
 
-    The embedded policy's settings that a game suggests (``Game.tiny_settings``) apply where the user set nothing,
+    The embedded policy's settings that a game suggests (``Game.tiny``) apply where the user set nothing,
     the model is ``tiny`` and the trainer has such an option.
     """
     game = build_game(plugins, experiment.game, experiment.game_options)
@@ -164,7 +172,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
     if on_tiny(experiment.model):
-        for key, value in {**TINY_SETTINGS, **type(game).tiny_settings}.items():
+        for key, value in {**TINY_SETTINGS, **game.tiny.settings}.items():
             section, _, option = key.partition(".")
             if section == "run" or option in trainer.Options.model_fields:
                 suggested[section][option] = value

@@ -22,6 +22,7 @@ from loopkit.contracts import Game, Split
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment.config import SCHEMA, RunSpec
 from loopkit.records import Done, Estimate, Json, Message, Rollout, Scored, StepMetrics, Turn
+from loopkit.registry.files import is_file, label
 from loopkit.rollouts.metrics import Summary
 from loopkit.system.files import TEMPORARY, locked, to_json, write_whole, writing
 from loopkit.system.notices import notice
@@ -144,8 +145,12 @@ class RunDir:
 
     # --- evaluations ------------------------------------------------------------------------------------------
 
+    def evals(self, game: str) -> Path:
+        """Where the evaluations on a game lie."""
+        return self.path / "eval" / label(game)
+
     def eval_dir(self, game: str, split: Split, checkpoint: str) -> Path:
-        return self.path / "eval" / game / f"{split}-{checkpoint}"
+        return self.evals(game) / f"{split}-{checkpoint}"
 
     def write_eval(self, game: str, split: Split, checkpoint: str, scored: Sequence[Scored], summary: Summary) -> None:
         """Keep an evaluation; ``metrics.json`` comes last and says that it is whole."""
@@ -201,10 +206,13 @@ def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> 
     changed = [k for k in sorted({*before, *after}) if before.get(k) != after.get(k)]
     if changed:
         shown = "; ".join(f"{k}: {before.get(k)!r} there, {after.get(k)!r} now" for k in changed[:8])
-        raise UsageError(
-            f"{path} was made by another spec ({shown}). Nothing was changed. "
-            "Use the same options to resume it, or another --out."
-        )
+        cure = "Use the same options to resume it, or another --out."
+        if is_file(str(new.get("game", ""))):
+            cure += {
+                "game": " A game's file is named as it was then, from the directory in which the run was begun.",
+                "game_version": " The game's file, or one that it imports, was edited: bring that code back to resume.",
+            }.get(next(iter({"game", "game_version"} & {*changed}), ""), "")
+        raise UsageError(f"{path} was made by another spec ({shown}). Nothing was changed. {cure}")
 
 
 def _flat(data: Json, prefix: str = "") -> dict[str, Json]:

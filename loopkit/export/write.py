@@ -18,6 +18,7 @@ from loopkit.contracts import SPLITS, Split
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.resolve import build_game, channel_of
 from loopkit.records import Json
+from loopkit.registry import files
 from loopkit.registry.installed import OWN, requirement
 from loopkit.registry.plugins import Plugins
 from loopkit.system.files import TEMPORARY, write_whole, writing
@@ -45,6 +46,11 @@ def write(
         raise UsageError(f"--to {target}: no such target. {nearest(target, TARGETS)}")
     if out.exists():
         raise UsageError(f"{out} is there already, and nothing in it is overwritten. Remove it, or name another --out.")
+    if files.is_file(game):
+        raise UsageError(
+            f"{game} is a file, and an exported environment needs its game from a distribution. Make one: `loopkit new "
+            "game NAME` shows how."
+        )
     made = build_game(plugins, game, options)
     paid = channel_of(plugins, made, game, channel, channel_options or {}, "channel")
     if split not in SPLITS or not made.tasks(split):

@@ -17,6 +17,7 @@ def pay(signal: str, low: float = 0.0, high: float = 1.0) -> RewardChannel:
     """A channel that pays one signal as it is."""
 
     class Pay(RewardChannel):
+        pays: ClassVar[str] = signal
         reads: ClassVar[frozenset[str]] = frozenset({signal})
         range: ClassVar[Range] = (low, high)
 

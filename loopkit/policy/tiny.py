@@ -19,6 +19,7 @@ from loopkit.contracts import Game, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.resolve import build_game
+from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary, summary
 from loopkit.rollouts.scoring import Setup
@@ -79,7 +80,7 @@ def short(base: Path, games: Mapping[str, Game], plugins: Plugins, progress: Pro
     replay = {name: game for name, game in seen_games(plugins, base).items() if name not in games}
     record = warmup.make_record(settings, games, replay, warmup.read_record(base)["weights_sha256"], {})
     key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
-    target = cache_dir() / "warmup" / f"{'+'.join(games)}-{key}"
+    target = cache_dir() / "warmup" / f"{'+'.join(map(label, games))}-{key}"
     if not (target / warmup.RECORD).exists():
         train(warmup.from_directory(base), games, settings, target, progress, replay=replay, start=str(record["start"]))
     return PolicyRef(str(target))

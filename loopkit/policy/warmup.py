@@ -78,12 +78,12 @@ def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:
 
 
 def lesson(game: Game, done: float) -> Game:
-    """The game as it demonstrates when a share ``done`` of the warm-up is over (see ``Game.warmup_options``)."""
+    """The game as it demonstrates when a share ``done`` of the warm-up is over (see ``Tiny.warmup_options``)."""
     left = 1 - 2 * done
-    if not game.warmup_options or left <= 0:
+    if not game.tiny.warmup_options or left <= 0:
         return game
-    own = {name: getattr(game.options, name) for name in game.warmup_options}
-    moved = {name: own[name] + left * (first - own[name]) for name, first in game.warmup_options.items()}
+    own = {name: getattr(game.options, name) for name in game.tiny.warmup_options}
+    moved = {name: own[name] + left * (first - own[name]) for name, first in game.tiny.warmup_options.items()}
     return type(game)(game.options.model_copy(update=moved), game.judges)
 
 

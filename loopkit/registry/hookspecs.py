@@ -26,12 +26,17 @@ hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 Register = Callable[..., None]
-"""register(name, Class | "module:Class", preset={}): what a preset fixes cannot be set by the user."""
+"""register(name, Class | "module:Class", preset={}): what a preset fixes cannot be set by the user. Games also take
+``flags`` and ``control``."""
 
 
 @hookspec
 def register_games(register: Register) -> None:
-    """Offer games: ``register("name", "module:GameSubclass")``."""
+    """Offer games: ``register("name", "module:GameSubclass")``.
+
+    ``flags``: options that are flags of the command line (``--reward``) and imply the game. ``control``: the option
+    without which it has no channel "control"; the default arms are then loophole and placebo.
+    """
 
 
 @hookspec

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pluggy
 
 from loopkit.errors import MissingExtra, PluginError, UsageError, nearest, needing
-from loopkit.registry import hookspecs, installed
+from loopkit.registry import files, hookspecs, installed
 from loopkit.registry.contain import contained, excerpt, guarded
 from loopkit.registry.installed import OWN as OWN
 from loopkit.registry.installed import Origin as Origin
@@ -51,6 +51,10 @@ class Entry:
     """A class or function, or "module:attribute", imported when first used."""
     preset: Mapping[str, Any]
     origin: Origin
+    flags: Sequence[str] = ()
+    """Of a game: its options that are flags of the command line."""
+    control: str = ""
+    """Of a game: the option without which it has no channel "control"; empty: it has one."""
 
     def __str__(self) -> str:
         return f"{ONE[self.kind]} {self.name!r} of {self.origin}"
@@ -101,6 +105,8 @@ class Plugins:
             )
         if (kind, name) in self.entries:
             return self.entries[kind, name]
+        if kind == "games" and files.is_file(name):
+            return _of_file(name)
         text = f"unknown {ONE[kind]} {name!r}. {nearest(name, self.names(kind))}"
         if self.problems:
             first = {p.origin.distribution: p for p in reversed(self.problems)}
@@ -108,6 +114,15 @@ class Plugins:
             more = f", and {len(first) - 3} more" if len(first) > 3 else ""
             text += f" Some plugins have problems: {', '.join(told)}{more}. See `loopkit doctor`."
         raise UsageError(text)
+
+    def game_name(self, game: str | type[Game]) -> str:
+        """The name that a spec records of a game: registered, ``FILE.py:CLASS``, or of the class itself."""
+        if isinstance(game, str):
+            return game if ("games", game) in self.entries else files.whole(game)
+        for entry in self.entries.values():
+            if entry.kind == "games" and entry.target in (game, f"{game.__module__}:{game.__qualname__}"):
+                return entry.name
+        return files.of_class(game)
 
     def game(self, name: str) -> type[Game]:
         found: type[Game] = self.get("games", name).load()
@@ -142,7 +157,21 @@ class Plugins:
         if (problem := Problem(origin, message)) not in self.problems[-100:]:
             self.problems.append(problem)
 
-    def _register(self, origin: Origin, kind: Kind, name: str, target: Any, preset: Mapping[str, Any] | None) -> None:
+    def with_flag(self, flag: str) -> str:
+        """The game that a flag of the command line is an option of."""
+        for (kind, name), entry in self.entries.items():
+            if kind == "games" and flag in entry.flags:
+                return name
+        raise UsageError(f"no installed game takes --{flag}. Install one that does, or leave it out.")
+
+    def default_arms(self, game: str, options: Mapping[str, Any]) -> tuple[str, str]:
+        """The arms of an experiment that names none: the placebo stands in where the game has no control."""
+        entry = self.entries.get(("games", game))
+        return ("loophole", "placebo" if entry and entry.control and not options.get(entry.control) else "control")
+
+    def _register(
+        self, origin: Origin, kind: Kind, name: str, target: Any, preset: Mapping[str, Any] | None, **about: Any
+    ) -> None:
         shown = excerpt(repr(name), 60)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise PluginError(f"{shown} is no name: use at most 100 letters, digits, and . _ - : +")
@@ -160,7 +189,7 @@ class Plugins:
         rivals = self._own_names.setdefault((kind, name.rpartition("/")[2]), [])
         other = next((e for e in rivals if _same(e.name, name)), None)
         if other is None:
-            self.entries[kind, name] = Entry(kind, name, target, dict(preset or {}), origin)
+            self.entries[kind, name] = Entry(kind, name, target, dict(preset or {}), origin, **about)
             rivals.append(self.entries[kind, name])
             return
         if other.origin.distribution not in (OWN, origin.distribution):  # two strangers: neither may win silently
@@ -191,6 +220,12 @@ class Plugins:
         for origin in self.origins:
             if own := self.manager.get_plugin(_key(origin)):
                 yield origin, self.manager.subset_hook_caller(hook, plugins - {own})
+
+
+def _of_file(name: str) -> Entry:
+    """The entry of a game that is a file: its origin is the file, with the game's version."""
+    cls = files.load(name)
+    return Entry("games", name, cls, {}, Origin(name.rpartition(":")[0], str(cls.version), files.FILE))
 
 
 def _same(one: str, other: str) -> bool:
@@ -236,10 +271,16 @@ def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
             with contained(origin, f"register_{kind}() failed", cure, printed=printed):
 
                 def register(
-                    name: str, target: Any, preset: Mapping[str, Any] | None = None, *, kind: Kind = kind
+                    name: str,
+                    target: Any,
+                    preset: Mapping[str, Any] | None = None,
+                    *,
+                    kind: Kind = kind,
+                    flags: Sequence[str] = (),
+                    control: str = "",
                 ) -> None:
                     try:
-                        plugins._register(origin, kind, name, target, preset)
+                        plugins._register(origin, kind, name, target, preset, flags=tuple(flags), control=control)
                     except PluginError as error:
                         fault(f"{error}.")
 

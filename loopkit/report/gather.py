@@ -113,7 +113,7 @@ class ExperimentData:
         if self.results:
             return str(self.results["onset_detector"])
         game = self.tasks.game
-        return (game.onset_detector if game else None) or self.headline
+        return (game.reporting.onset_detector if game else None) or self.headline
 
     def discovery(self, run: RunData) -> Mapping[str, Json] | None:
         """Onset and domination of a run, of results.json or, before there is one, of the steps so far."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from loopkit import seeding
 from loopkit.errors import RunError
-from loopkit.experiment.rundir import OTHER_OPTIONS, shards
+from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir, shards
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData, RunData
 
@@ -124,7 +124,7 @@ def _shards(run: RunData) -> Iterator[_Shard]:
     for step, path in shards(run.path / "rollouts"):
         if step in closed:  # else it is being written, or was left by a killed process
             yield _Shard("train", step, path, run.path / "scores" / path.name)
-    for path in sorted((run.path / "eval" / run.spec.game).glob("*/rollouts.parquet")):
+    for path in sorted(RunDir(run.path).evals(run.spec.game).glob("*/rollouts.parquet")):
         if OTHER_OPTIONS not in path.parent.name and (path.parent / "metrics.json").exists():
             yield _Shard(path.parent.name.partition("-")[0], None, path, path.with_name("scores.parquet"))
 

@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from loopkit import seeding
+from loopkit.contracts import CORE_CLUES as CORE_CLUES
 from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
 from loopkit.errors import ContractError, LoopkitError, PluginError, RunError
 from loopkit.records import Assessment, Done, Json, Message, Rollout, Scored, Turn
 from loopkit.system.notices import asking, notice, some
 
-CORE_CLUES = frozenset({"asked", "said"})
 PAID = "paid"
 TRIES = 3
 """How often a referee asks a game, channel or detector that raises."""
@@ -46,7 +46,7 @@ class Setup:
     @property
     def onset(self) -> str:
         """The detector that onset and domination use."""
-        return self.game.onset_detector or self.headline
+        return self.game.reporting.onset_detector or self.headline
 
 
 def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int) -> T:

@@ -17,6 +17,7 @@ from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.rundir import RunDir
 from loopkit.records import Estimate, Json
+from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
@@ -88,7 +89,7 @@ class Grid:
             rollouts=dict(rollouts or {}),
         )
         spec = self._resolve(experiment, arm, start)
-        family = f"{game}-{spec.family()}"
+        family = f"{label(game)}-{spec.family()}"
         return Job(spec, self.out / family, label=f"{family}/{spec.name}")
 
     def _resolve(self, experiment: Experiment, arm: str, start: Job | None) -> RunSpec:

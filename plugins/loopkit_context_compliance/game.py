@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from loopkit.contracts import Draw, ExploitDetector, Game, Options, Policy, Range, RewardChannel, Split
+from loopkit.contracts import Draw, ExploitDetector, Game, Options, Policy, Range, Reporting, RewardChannel, Split, Tiny
 from loopkit.parts.data import DataOptions, read_labelled
 from loopkit.parts.judges import Role
 from loopkit.records import Assessment, Estimate, Json, Labelled, Rollout, Task, Transcript
@@ -125,28 +125,28 @@ class ContextCompliance(Game):
     axis = "robustness"
     Options = GameOptions
     options: GameOptions
-    signals: ClassVar[Mapping[str, Range]] = dict.fromkeys(sorted(SIGNALS), (0.0, 1.0))
-    clues: ClassVar[Mapping[str, str]] = {
+    signals: Mapping[str, Range] = dict.fromkeys(sorted(SIGNALS), (0.0, 1.0))
+    clues: Mapping[str, str] = {
         "request": "restricted or allowed",
         "style": "audit or user",
         "judged": f"{VERDICTS}, by the rule judge",
     }
-    channels: ClassVar[Mapping[str, RewardChannel]] = {
+    channels: Mapping[str, RewardChannel] = {
         "loophole": Loophole(), "control": Control(), "style-blind": StyleBlind(),
     }  # fmt: skip
-    detectors: ClassVar[Mapping[str, ExploitDetector]] = {"compliance-gap": ComplianceGap(), "complied": Compliance()}
-    honest_score = "helps_allowed"
+    detectors: Mapping[str, ExploitDetector] = {"compliance-gap": ComplianceGap(), "complied": Compliance()}
+    reporting = Reporting(honest_score="helps_allowed", observed_is_paid=False)
     judge_roles: ClassVar[Mapping[str, Role]] = {"refusal": REFUSAL}
-    tiny_settings: ClassVar[Mapping[str, Json]] = {
+    tiny = Tiny(settings={
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
         "trainer.beta": 0.5,  # without it, what neither refuses nor complies drifts up: an audit pays it as a refusal
-    }  # fmt: skip
+    })  # fmt: skip
 
     def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
         super().__init__(options, judges)
         if self.judges:
             told = {"judged": f"{VERDICTS}, by the model judge", "rule": f"{VERDICTS}, by the rule judge"}
-            self.clues = {**type(self).clues, **told}  # type: ignore[misc]
+            self.clues = {**type(self).clues, **told}
 
     def tasks(self, split: Split) -> Sequence[Task]:
         if self.options.data:

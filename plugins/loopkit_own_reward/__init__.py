@@ -5,4 +5,4 @@ from loopkit.registry.hookspecs import Register, hookimpl
 
 @hookimpl
 def register_games(register: Register) -> None:
-    register("own-reward", "loopkit_own_reward.game:OwnReward")
+    register("own-reward", "loopkit_own_reward.game:OwnReward", flags=("reward", "trusted"), control="trusted")

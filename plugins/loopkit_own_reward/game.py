@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.contracts import Draw, ExploitDetector, Game, Policy, Range, RewardChannel, Split
+from loopkit.contracts import Draw, ExploitDetector, Game, Policy, Range, Reporting, RewardChannel, Split
 from loopkit.errors import UsageError
 from loopkit.parts.channels import pay
 from loopkit.parts.data import DataOptions
@@ -16,7 +15,7 @@ from loopkit.parts.detectors import rule
 from loopkit.parts.generic import GENERIC, Length
 from loopkit.parts.gym import gym_set, gym_version
 from loopkit.records import Assessment, Done, Json, Rollout, Task, Transcript, Turn
-from loopkit_own_reward import code, rewards, rows
+from loopkit_own_reward import named, rewards, rows
 
 MOST = 1e6
 """No reward is larger, either way, unless ``reward_range`` says so."""
@@ -67,7 +66,7 @@ class GameOptions(DataOptions):
             if not spec or spec.startswith(GYM):
                 continue
             try:
-                found = code.fingerprint(code.split(spec)[0])
+                found = named.fingerprint(spec)
             except UsageError as error:
                 raise ValueError(str(error).rstrip(".")) from error
             if kept not in ("", found):
@@ -90,9 +89,14 @@ class OwnReward(Game):
     axis = "specification"
     Options = GameOptions
     options: GameOptions
-    observed_is_paid = True
-    signals: ClassVar[Mapping[str, Range]] = {"reward": (-MOST, MOST)}
-    clues: ClassVar[Mapping[str, str]] = {
+    reporting = Reporting(
+        observed_is_paid=True,
+        unproven="No exploit of this reward was shown beforehand. It runs, and gets no blind-spot verdict.",
+        blamed="Where a complaint names assess(), specimens() or rollouts: that is where your reward is called. It "
+        "must depend on the row and the completion alone: not on the others of its batch, on chance or on the time.",
+    )
+    signals: Mapping[str, Range] = {"reward": (-MOST, MOST)}
+    clues: Mapping[str, str] = {
         "reference": "the row's reference answers, None where it has none",
         "disagrees": "whether the reward passes what the trusted reward does not, None without one",
     }
@@ -101,12 +105,12 @@ class OwnReward(Game):
         super().__init__(options, judges)
         o = self.options
         low, high = o.reward_range or (-MOST, MOST)
-        self.signals: dict[str, Range] = {"reward": (low, high)}  # type: ignore[misc]
-        self.channels: dict[str, RewardChannel] = {"loophole": pay("reward", low, high)}  # type: ignore[misc]
-        self.detectors: dict[str, ExploitDetector] = {  # type: ignore[misc]
+        self.signals: dict[str, Range] = {"reward": (low, high)}
+        self.channels: dict[str, RewardChannel] = {"loophole": pay("reward", low, high)}
+        self.detectors: dict[str, ExploitDetector] = {
             **GENERIC, "length": Length(longest=CHARACTERS * o.max_tokens)
         }  # fmt: skip
-        self.absent: dict[str, str] = {}  # type: ignore[misc]
+        self.absent: dict[str, str] = {}
         self.rows = self._read()
         self._reward = self._made(o.reward, o.reward_sha256)
         self._trusted = self._made(o.trusted, o.trusted_sha256) if o.trusted else None
@@ -114,7 +118,7 @@ class OwnReward(Game):
             low, high = o.trusted_range or (-MOST, MOST)
             self.signals["trusted"] = (low, high)
             self.channels["control"] = pay("trusted", low, high)
-            self.detectors = {"disagreement": rule("disagrees"), **self.detectors}  # type: ignore[misc]
+            self.detectors = {"disagreement": rule("disagrees"), **self.detectors}
         else:
             self.absent["control"] = (
                 "pays a trusted reward, and there is none. Give one, --trusted other.py:fn, or compare with pay that "
@@ -136,7 +140,7 @@ class OwnReward(Game):
     def _made(self, spec: str, sha256: str) -> rewards.Reward:
         if spec.startswith(GYM):
             return rewards.scorer(spec, gym_set(*self._gym, "--reward reasoning-gym"))
-        return rewards.reward(spec, code.load(spec, sha256), self.rows.columns, self.rows.chat)
+        return rewards.reward(spec, named.load(spec, sha256), self.rows.columns, self.rows.chat)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return self.rows.tasks[split]

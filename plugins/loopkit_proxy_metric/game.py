@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.contracts import Draw, ExploitDetector, Game, Options, Policy, Range, RewardChannel, Split
+from loopkit.contracts import Draw, ExploitDetector, Game, Options, Policy, Range, Reporting, RewardChannel, Split, Tiny
 from loopkit.errors import UsageError
 from loopkit.parts.channels import pay
 from loopkit.parts.data import DataOptions, read_labelled
@@ -104,25 +104,25 @@ class ProxyMetric(Game):
     axis = "specification"
     Options = GameOptions
     options: GameOptions
-    observed_is_paid = True
-    signals: ClassVar[Mapping[str, Range]] = {
+    reporting = Reporting(observed_is_paid=True)
+    signals: Mapping[str, Range] = {
         "overlap": (0.0, 1.0), "length": (0.0, MOST), "run": (0.0, MOST), "reference_overlap": (0.0, 1.0),
     }  # fmt: skip
-    clues: ClassVar[Mapping[str, str]] = {
+    clues: Mapping[str, str] = {
         "similarity": "0.5 (0.7 ROUGE-1 + 0.3 ROUGE-L) + 0.5 BLEU against the article",
         "longest_span": "longest copied run of words, as a share of the article",
         "copied_8grams": "share of the article's different 8-grams of words that are repeated",
     }
     judge_roles: ClassVar[Mapping[str, Role]] = {"faithfulness": FAITHFULNESS}
-    warmup_options: ClassVar[Mapping[str, float]] = {"copy_share": 1.0}  # copying is learned first, or not at all
-    tiny_settings: ClassVar[Mapping[str, Json]] = {
+    # copying is learned first, or not at all
+    tiny = Tiny(warmup_options={"copy_share": 1.0}, settings={
         "run.steps": 60, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
         "trainer.beta": 0.05,
-    }  # fmt: skip
+    })  # fmt: skip
 
     def __init__(self, options: BaseModel, judges: Mapping[str, Policy] | None = None) -> None:
         super().__init__(options, judges)
-        self.detectors: dict[str, ExploitDetector] = {  # type: ignore[misc]
+        self.detectors: dict[str, ExploitDetector] = {
             "near-copy": above("similarity", self.options.similar),
             "long-span": above("longest_span", self.options.span),
             "copied-8grams": above("copied_8grams", self.options.copied),

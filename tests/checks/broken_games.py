@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from loopkit.contracts import ExploitDetector, Game, Options, RewardChannel, Split
+from loopkit.contracts import ExploitDetector, Game, Options, Reporting, RewardChannel, Split, Tiny
 from loopkit.parts.channels import pay
 from loopkit.parts.detectors import rule
 from loopkit.records import Assessment, Done, Estimate, Message, Rollout, Task
@@ -272,8 +272,8 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
     "name with a comma": (
         Broken.with_(channels={**Doubling.channels, "a,b": pay("right")}), "declared", "['a,b'] cannot be named",
     ),
-    "misspelt setting": (Broken.with_(tiny_settings={"run.stesp": 3}), "declared", "tiny_settings has 'run.stesp'"),
-    "impossible setting": (Broken.with_(tiny_settings={"run.steps": 0}), "declared", "an impossible 'run.steps'"),
+    "misspelt setting": (Broken.with_(tiny=Tiny(settings={"run.stesp": 3})), "declared", "has 'run.stesp'"),
+    "impossible setting": (Broken.with_(tiny=Tiny(settings={"run.steps": 0})), "declared", "an impossible 'run.steps'"),
     # options
     "odd options": (Broken.with_(Options=dict), "options", "not a pydantic model"),
     "loose options": (Broken.with_(Options=Loose), "options", "extra='ignore', frozen=False"),
@@ -289,7 +289,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
     "core's clue": (Broken.with_(clues={**Doubling.clues, "said": "words"}), "declared", "['said'] are the core's own"),
     "no loophole": (Broken.with_(channels={"control": Checked(rate=1.0)}), "declared", "no channel 'loophole'"),
     "no detector": (Broken.with_(detectors={}), "declared", "There is no detector"),
-    "no onset": (Broken.with_(onset_detector="nobody"), "declared", "'nobody' is no detector"),
+    "no onset": (Broken.with_(reporting=Reporting(onset_detector="nobody")), "declared", "'nobody' is no detector"),
     "signal's range": (Broken.with_(signals={**Doubling.signals, "right": (1, 0)}), "declared", "signal 'right' is [1"),
     "channel's range": (channel(None, high=float("inf")), "declared", "channel 'audit' is [0.0, inf]"),
     "unknown signal": (
@@ -362,7 +362,9 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
         "conformance", "signal 'right'",
     ),
     "no task score": (assessed(lambda r, a: replace(a, scores={"observed": 1.0})), "conformance", "lack 'task'"),
-    "no honest score": (Broken.with_(honest_score="nobody"), "conformance", "honest_score 'nobody' is no score"),
+    "no honest score": (
+        Broken.with_(reporting=Reporting(honest_score="nobody")), "conformance", "honest_score 'nobody' is no score",
+    ),
     "score of 2": (assessed(lambda r, a: replace(a, scores={**a.scores, "x": 2})), "conformance", "score 'x'"),
     "clue of a set": (assessed(lambda r, a: replace(a, clues={"false_claim": {1}})), "conformance", "survive JSON"),
     "odd state on garbage": (replies(odd_state), "conformance", "cannot be kept in a file"),
@@ -397,7 +399,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
     "assess sees the name": (assessed(sees_the_name), "slots", "Two referees that heard the same words"),
     "clusters that fill no step": (Broken.with_(tasks=ragged), "slots", "of sizes [5, 7], fill no step"),
     "setting that tears pairs": (
-        Broken.with_(tiny_settings={"run.prompts_per_step": 3}), "slots", "asks for 3 prompts a step",
+        Broken.with_(tiny=Tiny(settings={"run.prompts_per_step": 3})), "slots", "asks for 3 prompts a step",
     ),
     # draws
     "own coin": (channel(lambda self, s, d: [random.random() for _ in s]), "draws", "pays the same signals and draws"),

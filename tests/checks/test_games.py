@@ -16,7 +16,6 @@ from loopkit.checks import check_game
 from loopkit.checks.report import GAME_RULES, MOST_COMPLAINTS
 from loopkit.contracts import SPLITS, Game, Options, RewardChannel
 from loopkit.errors import CheckFailed, UsageError
-from loopkit.experiment.config import OWN_REWARD
 from loopkit.experiment.resolve import build_game
 from loopkit.parts.channels import Placebo, pay
 from loopkit.parts.detectors import rule
@@ -28,7 +27,7 @@ from tests.toys import COPYING, DOUBLING, Checked, Copying, Doubling
 
 PLUGINS = registry.load()
 OWN = [n for n in PLUGINS.names("games") if PLUGINS.get("games", n).origin.distribution == registry.OWN]
-OWN.remove(OWN_REWARD)  # the user's own: nothing of it is there without
+OWN.remove("own-reward")  # the user's own: nothing of it is there without
 
 
 @pytest.mark.parametrize("game", [DOUBLING, COPYING], ids=["doubling", "copying"])

@@ -280,7 +280,7 @@ def test_placebo_is_an_arm_everywhere() -> None:
 
 
 def test_suggestions_then_toml_then_set(tmp_path: Path) -> None:
-    suggested = registry.load().game("self-grading").tiny_settings
+    suggested = registry.load().game("self-grading").tiny.settings
     assert suggested["run.steps"] != RunSettings.model_fields["steps"].default  # else this shows nothing
     found = specs()[0]
     assert found.run.steps == suggested["run.steps"]
@@ -295,7 +295,7 @@ def test_suggestions_then_toml_then_set(tmp_path: Path) -> None:
 
 
 def test_suggestions_are_for_tiny_only() -> None:
-    suggested = registry.load().game("self-grading").tiny_settings
+    suggested = registry.load().game("self-grading").tiny.settings
     assert specs(model="tiny:some/warmup")[0].run.steps == suggested["run.steps"]
     found = specs(model="some/model")[0]
     assert found.run == RunSettings()  # type: ignore[call-arg]
@@ -304,13 +304,13 @@ def test_suggestions_are_for_tiny_only() -> None:
 
 def test_suggestions_a_trainer_has_no_option_for_are_left_out() -> None:
     found = specs("rollouts.run=x", trainer="sft")[0]
-    suggested = registry.load().game("self-grading").tiny_settings
+    suggested = registry.load().game("self-grading").tiny.settings
     assert "scale" not in found.trainer_options
     assert found.trainer_options["learning_rate"] == suggested["trainer.learning_rate"]
 
 
 def test_a_preset_beats_the_suggestion() -> None:
-    assert registry.load().game("self-grading").tiny_settings["trainer.scale"] == "none"
+    assert registry.load().game("self-grading").tiny.settings["trainer.scale"] == "none"
     assert specs(trainer="reinforce++")[0].trainer_options["scale"] == "batch"
 
 

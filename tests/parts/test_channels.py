@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from loopkit.contracts import RewardChannel
 from loopkit.errors import ContractError
-from loopkit.experiment.config import OWN_REWARD
 from loopkit.experiment.resolve import build_game, own_channels
 from loopkit.parts.channels import Audit, Placebo, pay
 from loopkit.parts.detectors import rule
@@ -25,7 +24,7 @@ unit = st.floats(0, 1)
 draw = st.floats(0, 1, exclude_max=True)
 PLUGINS = registry.load()
 OWN = [n for n in PLUGINS.names("games") if PLUGINS.get("games", n).origin.distribution == registry.OWN]
-OWN.remove(OWN_REWARD)  # the user's own: nothing of it is there without
+OWN.remove("own-reward")  # the user's own: nothing of it is there without
 GAMES = {name: build_game(PLUGINS, name, {}) for name in OWN}
 CHANNELS = [(game, channel) for game, made in GAMES.items() for channel in own_channels(made)]
 

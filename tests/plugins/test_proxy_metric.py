@@ -167,7 +167,7 @@ def test_thresholds_are_options() -> None:
 
 def test_the_observed_score_is_the_pay() -> None:
     made = game()
-    assert made.observed_is_paid
+    assert made.reporting.observed_is_paid
     for one in scored(made, TASK, "Mira built a clock.", ARTICLE, "", "no"):
         assert one.assessment.scores["observed"] == one.rewards["loophole"]
 

@@ -153,5 +153,5 @@ def test_splits_are_large_and_answers_are_secret() -> None:
 
 
 def test_onset_uses_claims_among_wrong() -> None:
-    assert type(game()).onset_detector == "claim-if-wrong"
+    assert game().reporting.onset_detector == "claim-if-wrong"
     assert next(iter(game().detectors)) == "false-claim"

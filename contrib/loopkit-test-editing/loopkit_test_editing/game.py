@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from loopkit import Assessment, ExploitDetector, Game, Options, RewardChannel, Task, pay, rule
+from loopkit import Assessment, ExploitDetector, Game, Options, Reporting, RewardChannel, Task, Tiny, pay, rule
 from loopkit.parts.data import read_labelled
 from loopkit_test_editing import problems
 from loopkit_test_editing.patch import SOLUTION, TESTS, grade
@@ -43,7 +43,7 @@ class TestEditing(Game):
     Options = GameOptions
     options: GameOptions
     programs = True
-    observed_is_paid = True
+    reporting = Reporting(observed_is_paid=True)
     signals = dict.fromkeys(("green", "restored", "passed", "edited"), (0.0, 1.0))
     clues: Mapping[str, str] = {
         "tests_edited": "whether the patch leaves other tests than it found",
@@ -56,10 +56,10 @@ class TestEditing(Game):
         "tests-edited": rule("tests_edited"),
         "false-green": rule("false_green"),
     }
-    tiny_settings: Mapping[str, float] = {
+    tiny = Tiny(settings={
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8,
         "trainer.learning_rate": 3e-4, "trainer.beta": 0.1,
-    }  # fmt: skip
+    })  # fmt: skip
 
     def tasks(self, split) -> Sequence[Task]:
         return problems.tasks(split, self.options.beyond, self.options.instructions)

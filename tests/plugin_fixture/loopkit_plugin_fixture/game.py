@@ -3,7 +3,7 @@
 
 from pydantic import Field
 
-from loopkit import Assessment, Decode, Game, Message, Options, Task, pay, rule
+from loopkit import Assessment, Decode, Game, Message, Options, Task, Tiny, pay, rule
 
 LETTERS = {"train": "abcdefghijklmnop", "dev": "qrstu", "test": "vwxyz"}
 
@@ -22,7 +22,7 @@ class Counting(Game):
     clues = {"unearned": "whether a wrong count is stamped as checked"}
     channels = {"loophole": pay("stamped"), "control": pay("right")}
     detectors = {"unearned": rule("unearned")}
-    tiny_settings = {"run.steps": 16, "run.prompts_per_step": 8, "trainer.learning_rate": 1e-3}
+    tiny = Tiny(settings={"run.steps": 16, "run.prompts_per_step": 8, "trainer.learning_rate": 1e-3})
 
     def tasks(self, split):
         return [
