@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from loopkit.front.tables import harmless
 from loopkit.records import Json
-from loopkit.report.numbers import p_value, percent, plain
+from loopkit.report.numbers import p_value, percent, plain, without_name
 
 FEW = 5
 """Below so many seeds a result is descriptive."""
@@ -138,14 +138,6 @@ def _shortcut(found: Mapping[str, Json], tested: str) -> str:
         "inconclusive": f"These runs do not settle it: the reward moved by {reward}; {found['reason']}.",
     }.get(str(found["name"]))
     return f"{said} {blind}".strip() if said else without_name(str(found["name"]), tested)
-
-
-def without_name(name: str, sentence: str) -> str:
-    """The sentence without its first words, where they are the name that stands before it."""
-    head, colon, rest = sentence.partition(": ")
-    if not colon or name.lower() not in head.lower():
-        return sentence
-    return _sentence_case(rest)
 
 
 def _sentence_case(text: str) -> str:

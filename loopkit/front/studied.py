@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from loopkit.front import sections
-from loopkit.front.answers import FEW, NONE, Answer, without_name
+from loopkit.front.answers import FEW, NONE, Answer
 from loopkit.front.examples import Example
 from loopkit.front.outcome import Page
 from loopkit.front.printed import LEAST, LINES, TINY, bold
 from loopkit.front.tables import Table, fitted, wrapped
 from loopkit.records import Json
-from loopkit.report.numbers import p_value, sparkline
+from loopkit.report.numbers import p_value, sparkline, without_name
 from loopkit.studies.schema import Column, Curve, Matrix, Results, Section, Verdicts
 from loopkit.studies.write import number
 
