@@ -69,11 +69,14 @@ class Example:
             yield "", f"paid {plain(one.paid)}" + (", flagged" if one.flagged else ", not flagged")
 
     def text(self, most: int = 14) -> str:
-        """In at most ``most`` lines: messages are cut to fewer lines until it fits."""
+        """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" of a pair that does not fit,
+        since half of it shows nothing."""
         for each in (LINES, 1):
             lines = self._lines(each)
             if len(lines) <= most:
                 return "\n".join(lines)
+        if len(self.said) > 1:
+            return ""
         return "\n".join([*lines[: most - 1], f"  … {len(lines) - most + 1} more lines: see the page"])
 
     def _lines(self, each: int) -> list[str]:

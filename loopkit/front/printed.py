@@ -38,5 +38,5 @@ def experiment(result: Result, style: str = "plain") -> str:
     example = result.example() if result.rose() else None
     room = LINES - sum(part.count("\n") + 2 for part in parts if part) + 1 - 1
     if example and room >= LEAST:
-        parts.insert(3, example.text(room))
+        parts.insert(3, example.text(room))  # "" where it does not fit
     return "\n\n".join(part for part in parts if part)

@@ -105,7 +105,7 @@ class StudyResult(Page):
         example = self.example()
         left = room - table.count("\n") - 2
         told = [example.text(left)] if example and left > LEAST else []
-        return "\n\n".join([head, table, *told, tail])
+        return "\n\n".join(part for part in (head, table, *told, tail) if part)
 
     def _whole(self, style: str) -> str:
         results, made = self.results, self.results.made
@@ -141,6 +141,8 @@ class StudyResult(Page):
 
 def _shortened(table: Table, style: str, most: int) -> str:
     """The table in at most ``most`` lines: rows that do not fit are counted."""
+    if style == "plain" and table.keys == 2 and "\n\n" in fitted(table.cells, table.headers, style, 2):
+        table = _grouped(table)
     text, rows = table.text(style), len(table.cells)
     while text.count("\n") + 1 > most and rows > 1:
         rows -= 1
@@ -148,6 +150,21 @@ def _shortened(table: Table, style: str, most: int) -> str:
         note = (f"… and {left} more row{'s' * (left > 1)}: --verbose.", *table.notes)
         text = Table(table.headers, table.cells[:rows], table.records[:rows], note, table.keys).text(style)
     return text
+
+
+def _grouped(table: Table) -> Table:
+    """The same with the first column as headings: narrower, and a line longer for each."""
+    cells: list[tuple[str, ...]] = []
+    records: list[dict[str, Json]] = []
+    last = None
+    for row, record in zip(table.cells, table.records, strict=True):
+        if row[0] != last:
+            last = row[0]
+            cells.append((f"{last}:", *[""] * (len(row) - 2)))
+            records.append({})
+        cells.append(row[1:])
+        records.append(record)
+    return Table(table.headers[1:], tuple(cells), tuple(records), table.notes)
 
 
 def sketch(section: Section) -> str:
