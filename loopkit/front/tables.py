@@ -117,7 +117,7 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A small table: text where it is printed, HTML in a notebook, and plain dicts. ``notes`` stand below it."""
 
@@ -139,6 +139,9 @@ class Table:
         return "\n\n".join(parts)
 
     def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
