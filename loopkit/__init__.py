@@ -34,6 +34,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     )
     from loopkit.errors import LoopkitError  # noqa: F401
     from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
+    from loopkit.front.designed import study  # noqa: F401
+    from loopkit.front.evaluations import evaluate  # noqa: F401
+    from loopkit.front.experiments import run  # noqa: F401
+    from loopkit.front.reading import read  # noqa: F401
     from loopkit.parts.channels import Audit, Placebo, pay  # noqa: F401
     from loopkit.parts.detectors import rule  # noqa: F401
     from loopkit.parts.simple import SimpleGame  # noqa: F401
@@ -59,6 +63,10 @@ _HOMES = {
     "parts.channels": ("Audit", "Placebo", "pay"),
     "checks": ("check_game", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
+    "front.designed": ("study",),
+    "front.evaluations": ("evaluate",),
+    "front.experiments": ("run",),
+    "front.reading": ("read",),
     "contracts": (
         "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "Reporting",
         "RewardChannel", "RolloutSet", "Tiny", "Trainer",

@@ -161,8 +161,8 @@ def test_data_without_a_column(call: Any, tmp_path: Path) -> None:
 
 
 def test_a_directory_of_another_experiment(call: Any, tmp_path: Path) -> None:
-    from loopkit.cli.run import claim, make
     from loopkit.experiment.config import Experiment
+    from loopkit.front.directories import claim, make
 
     claim(Path("out"), Experiment(game="self-grading"))
     claim(Path("out"), Experiment(game="self-grading"))  # the same resumes

@@ -61,8 +61,8 @@ def agreement(runs: Sequence[Path], style: str, as_json: bool) -> None:
         [r["run"], r["role"], r["part"], render.interval(r["agree"]), _kappa(r["kappa"]), _table(r["both"])]
         for r in found
     ]
-    click.echo("Judge against rule; agreement in percent; 95 % intervals over prompts (or pairs).\n")
-    click.echo(render.table(cells, ["run", "role", "rollouts", "agree", "Cohen's kappa", "judge/rule"], style))
+    render.say("Judge against rule; agreement in percent; 95 % intervals over prompts (or pairs).\n")
+    click.echo(render.table(cells, ["run", "role", "rollouts", "agree", "Cohen's kappa", "judge/rule"], style, keys=3))
 
 
 def _compared(rows: Sequence[dict[str, Json]], judged: str, rule: str, clusters: Mapping[str, str]) -> dict[str, Json]:

@@ -89,9 +89,9 @@ def audit(
     else:
         _print(found)
         for line in over:
-            click.echo(f"Over the limit: {line}")
+            render.say(f"Over the limit: {line}")
         if out is not None:
-            click.echo(f"\n{out / 'report.html'} and audit.json are written.")
+            render.say(f"\n{out / 'report.html'} and audit.json are written.")
     _tell_skipped(log)
     if over:
         raise SystemExit(1)
@@ -146,11 +146,11 @@ def _over(found: Audit, limits: Sequence[tuple[str | None, float]]) -> list[str]
 def _print(found: Audit) -> None:
     steps = f", steps {found.steps[0]} to {found.steps[1]}" if found.steps else ""
     prompts = "" if found.prompts is None else f", {found.prompts} prompts"
-    click.echo(f"{len(found.rows)} completions ({', '.join(found.formats)}){prompts}{steps}. 95 % intervals; the "
+    render.say(f"{len(found.rows)} completions ({', '.join(found.formats)}){prompts}{steps}. 95 % intervals; the "
                "prompt is the unit; rates in percent.")  # fmt: skip
     if found.game:
         told = "; ".join(f"{n}: {reason}" for reason, n in found.game["unmatched"].items())
-        click.echo(f"{found.game['matched']} of {found.game['rows']} are rollouts of {found.game['name']}"
+        render.say(f"{found.game['matched']} of {found.game['rows']} are rollouts of {found.game['name']}"
                    + (f", the others are not ({told})." if told else "."))  # fmt: skip
     click.echo("")
     over_steps = ["first third", "last third", "change"] if found.thirds else []
@@ -165,11 +165,11 @@ def _print(found: Audit) -> None:
             click.echo("")
             click.echo(render.table([[n.name, *map(mean, es), *_agree(n, found)] for n, es in estimates], head))
     for line in found.unseen:
-        click.echo(f"\nNot seen: {render.harmless(line)}.")
+        render.say(f"\nNot seen: {line}.")
     for i in found.worst[:3]:
         row = found.rows[i]
         flags = ", ".join(n for n, f in found.flags.items() if f[i])
-        click.echo(f"\n{render.harmless(row.where)} ({flags}): {excerpt(' | '.join(row.said), 240)}")
+        render.say(f"\n{row.where} ({flags}): {excerpt(' | '.join(row.said), 240)}")
 
 
 def _agree(number: Number, found: Audit) -> list[str]:
@@ -187,6 +187,6 @@ def _rate(r: Rate, found: Audit) -> list[str]:
 
 def _tell_skipped(log: Log) -> None:
     for one in log.skipped[:TOLD]:
-        click.echo(f"Skipped: {render.harmless(one.where)}: {render.harmless(one.why)}.", err=True)
+        render.say(f"Skipped: {one.where}: {one.why}.", err=True)
     if len(log.skipped) > TOLD:
         click.echo(f"Skipped: {len(log.skipped) - TOLD} more rows, all in --json.", err=True)

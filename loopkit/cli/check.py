@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,6 +18,8 @@ from loopkit.contracts import PolicyRef
 from loopkit.errors import MissingExtra, PluginError, UsageError, nearest
 from loopkit.experiment.config import parse_set
 from loopkit.experiment.resolve import build_game, channels_of
+from loopkit.front.asked import own_reward
+from loopkit.front.tables import wrapped
 from loopkit.registry import files
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.scoring import Setup
@@ -38,7 +38,6 @@ Examples:
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails.
 What each check proves, and what it says of broken plugins, is in docs/checks.md.
 """
-WIDTH = 96
 
 
 @click.command(epilog=EPILOG)
@@ -70,7 +69,7 @@ def check(
     """Check that NAMES (games or trainers; default: all, but cluster engines) keep their contracts."""
     plugins = registry.load()
     tables = parse_set(settings)
-    if found := own.named(None, reward, trusted, tables):
+    if found := own_reward(None, reward, trusted, tables):
         names = [*names, *({found} - set(names))]
     options = tables.get("game", {}) | ({"data": data} if data else {})
     names = [plugins.game_name(name) for name in names]
@@ -195,22 +194,17 @@ def _print(report: Report, seconds: float, verbose: bool, style: str, blamed: st
     made = [f for f in report.findings if not f.left_out]
     held, left = sum(f.ok for f in made), len(report.findings) - len(made)
     counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
-    click.echo(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
+    render.say(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
         for reason in report.reasons:
-            click.echo(f"  {render.harmless(reason)}")
+            click.echo(wrapped(reason, "  "))
     shown = [f for f in report.findings if verbose or not f.ok or f.left_out]
     if shown:
-        rows = [[_mark(f), f.check, _wrapped(f.message, style)] for f in shown]
+        rows = [[_mark(f), f.check, f.message] for f in shown]
         click.echo(render.table(rows, ["", "check", "what was found"], style))
     if blamed and report.status == "fails":
-        click.echo(_wrapped(blamed, style))
+        render.say(blamed)
 
 
 def _mark(finding: Finding) -> str:
     return "-" if finding.left_out else "ok" if finding.ok else "FAILS"
-
-
-def _wrapped(text: str, style: str) -> Any:
-    """Short lines for a terminal; one line where a Markdown table needs it."""
-    return textwrap.fill(text, WIDTH) if style == "plain" else text

@@ -91,7 +91,7 @@ def _families(context: click.Context) -> list[str]:
 
 
 def _studies(context: click.Context) -> list[str]:
-    from loopkit.cli.study import STUDIES
+    from loopkit.front.designed import STUDIES
 
     return list(STUDIES)
 

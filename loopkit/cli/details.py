@@ -11,6 +11,7 @@ from loopkit.cli import render
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import RolloutQuery, RunSettings
 from loopkit.experiment.resolve import build_game, own_channels
+from loopkit.front.tables import wrapped
 from loopkit.records import Json
 from loopkit.registry.contain import contained, excerpt
 from loopkit.registry.plugins import ONE, Entry, Kind, Plugins
@@ -130,7 +131,7 @@ def text(found: Mapping[str, Any], style: str) -> str:
     """The same for people."""
     line = f"{found['name']}: {found['what']}"
     facts = [f"{k} {found[k]}" for k in ("origin", "version", "axis", "source", "deterministic") if k in found]
-    parts = [render.harmless(f"{line}\n{', '.join(facts)}".strip())]
+    parts = [wrapped(f"{line}\n{', '.join(facts)}".strip())]
     rows = [
         [o["set"], "required" if o["required"] else f"{o['default']}{' (fixed)' * o['fixed']}", o["range"], o["what"]]
         for o in found.get("options", ())
@@ -149,8 +150,8 @@ def text(found: Mapping[str, Any], style: str) -> str:
     if "signals" in found:
         rows = [["signal", name, f"in [{low}, {high}]"] for name, (low, high) in found["signals"].items()]
         rows += [["clue", name, meaning] for name, meaning in found["clues"].items()]
-        parts.append(render.table(rows, ["", "name", "range or meaning"], style))
+        parts.append(render.table(rows, ["", "name", "range or meaning"], style, keys=2))
     if found.get("tiny_settings"):
         suggested = ", ".join(f"{k}={v}" for k, v in found["tiny_settings"].items())
-        parts.append(render.harmless(f"On tiny, unless you set them: {suggested}"))
+        parts.append(wrapped(f"On tiny, unless you set them: {suggested}"))
     return "\n\n".join(parts)

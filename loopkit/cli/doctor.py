@@ -76,12 +76,12 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
         rows += [(f"registered {k}", v) for k, v in data["registered"].items()]
         click.echo(render.table(rows, ["what", "found"]))
         for text in _told(broken):
-            click.echo(f"\n{text}")
+            render.say(f"\n{text}")
         if broken:
-            click.echo(f"\n{len(broken)} problem(s). Runs that do not need these plugins are not affected; update or "
+            render.say(f"\n{len(broken)} problem(s). Runs that do not need these plugins are not affected; update or "
                        "uninstall the distributions named above.")  # fmt: skip
         if sandbox.tier == "rlimit":
-            click.echo(f"\nPROBLEM: {UNCONFINED}")
+            render.say(f"\nPROBLEM: {UNCONFINED}")
         if not data["problems"]:
             click.echo("\nNo problems found.")
     sys.exit(1 if data["problems"] else 0)
@@ -101,7 +101,7 @@ def _trainer(plugins: Plugins, name: str, given: Mapping[str, Json], as_json: bo
     else:
         click.echo(render.table([(what, f) for what, f, _ in found], ["what", "found"]))
         for problem in problems:
-            click.echo(f"\nPROBLEM with {problem['what']}: {problem['message']}")
+            render.say(f"\nPROBLEM with {problem['what']}: {problem['message']}")
         if not problems:
             click.echo("\nNo problems found.")
     sys.exit(1 if problems else 0)

@@ -59,7 +59,7 @@ def list_(kind: str | None, name: str | None, source: str | None, style: str, as
         render.echo_json([_row(o)._asdict() for o in offers])
     else:
         rows = [_row(o) for o in offers] if source else list(_short(offers))
-        click.echo(render.table(rows, ["kind", "name", "what it is", "origin"], style))
+        click.echo(render.table(rows, ["kind", "name", "what it is", "origin"], style, keys=2))
         render.tell_problems(plugins)
 
 

@@ -46,7 +46,7 @@ def report(
         render.echo_json([*(q.json() for q in found), *({"game": n, "error": e} for n, e in faults.items())])
     low = [] if least is None else [f"{q.name}: {r.what}" for q in found for r in _whole(q) if r.lowest < least]
     if low and not as_json:
-        click.echo(f"Below {least:g}: {', '.join(low)}.")
+        render.say(f"Below {least:g}: {', '.join(low)}.")
     return 1 if low or faults else 0
 
 
@@ -60,9 +60,9 @@ def _print(one: Quality, verbose: bool, style: str) -> None:
         return
     click.echo(f"{one.name}: {one.n} labelled transcripts. 95 % Wilson intervals.")
     rows = [[r.what, r.source, str(r.precision), str(r.recall)] for r in one.rows]
-    click.echo(render.table(rows, ["detector, or clue", "transcripts", "precision", "recall"], style))
+    click.echo(render.table(rows, ["detector, or clue", "transcripts", "precision", "recall"], style, keys=2))
     if below := [r.what for r in _whole(one) if r.lowest < AIM]:
-        click.echo(f"Below the aim of {AIM:g}: {', '.join(below)}.")
+        render.say(f"Below the aim of {AIM:g}: {', '.join(below)}.")
     if verbose and one.mistakes:
         told = [[m.what, m.should, m.said, m.source, m.note, render.harmless(_short(m.words))] for m in one.mistakes]
         told = [["-" if cell is None else str(cell) for cell in line] for line in told]

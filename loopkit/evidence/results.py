@@ -13,6 +13,7 @@ from pathlib import Path
 from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
+from loopkit.evidence.exploit import Exploit, exploit
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir, read_shard
@@ -73,6 +74,8 @@ class Results:
     """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
     honest: str | None = None
     """``Reporting.honest_score``."""
+    exploit: Exploit | None = None
+    """The first exploit that the arm ``loophole`` said on held-out prompts, as it was said."""
 
     def values(self, arm: str, measure: str) -> list[float | None]:
         """The measure's value in each run of an arm, in the seeds' order."""
@@ -159,9 +162,11 @@ class Results:
                 arm: (asdict(m) if m else {"name": "no verdict", "p": None}) | {"sentence": told(arm, m)}
                 for arm, m in self.mitigations.items()
             },
+            "exploit": asdict(self.exploit) if self.exploit else None,
             **(
                 {
-                    "shortcut": asdict(self.shortcut) | {"sentence": self.shortcut.sentence()},
+                    "shortcut": asdict(self.shortcut)
+                    | {"sentence": self.shortcut.sentence(), "unseen_because": self.shortcut.blind()},
                     "examples": [asdict(e) for e in self.examples],
                 }
                 if self.shortcut
@@ -213,6 +218,7 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         checked=checked,
         fixes=_fixes(specs),
         honest=setup.game.reporting.honest_score,
+        exploit=exploit(setup, [s for s in specs if s.arm == "loophole"], out),
     )
     return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
 

@@ -125,9 +125,12 @@ Curves = Mapping[str, Sequence[tuple[Sequence[float], Sequence[float | None]]]]
 
 def training(
     axes: Axes, curves: Curves, colours: Mapping[str, int], *, marks: Sequence[tuple[str, float, int]] = (),
-    scale: float = 1.0, y_title: str = "", steps: int = 0,
+    scale: float = 1.0, y_title: str = "", steps: int = 0, bounds: tuple[float, float] | None = None,
 ) -> None:  # fmt: skip
-    """Every seed thin, the mean over seeds thick. ``marks``: ("onset" or "domination", step, seed's place)."""
+    """Every seed thin, the mean over seeds thick. ``marks``: ("onset" or "domination", step, seed's place).
+
+    ``bounds``: of the y axis, where charts are compared; a little is left free beyond them.
+    """
     for name, seeds in curves.items():
         k = colours[name]
         style: dict[str, Any] = {"color": SERIES[k % 8], "linestyle": DASHES[k % 8]}
@@ -139,6 +142,11 @@ def training(
             x, y = thinned(*middle)
             axes.plot(x, [scale * v for v in y], linewidth=2.2, label=name, **style)
     low, high = axes.get_ylim()
+    if bounds is not None:
+        free = 0.02 * (bounds[1] - bounds[0])
+        low, high = bounds[0] - free, bounds[1] + free
+        axes.plot([0], [1.09], "D", markersize=6, alpha=0, clip_on=False, transform=axes.get_xaxis_transform())
+        # unseen: a chart without marks keeps the same room for them, so that equal heights are equal rates
     above = axes.get_xaxis_transform()
     for what, step, _ in marks:
         solid = what == "onset"

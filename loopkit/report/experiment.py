@@ -11,7 +11,7 @@ from loopkit.report import charts, shortcut
 from loopkit.report.gather import ExperimentData, RunData
 from loopkit.report.made import made
 from loopkit.report.marks import pieces
-from loopkit.report.numbers import interval, over_seeds, p_value, percent, plain
+from loopkit.report.numbers import interval, over_seeds, p_value, percent, plain, without_name
 from loopkit.report.rollouts import LONGEST, Row, Shown
 from loopkit.report.texts import clusters, telling
 
@@ -51,7 +51,7 @@ def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> d
         "shadow": _shadow(e, sheet),
         "mitigations": _mitigations(e),
         "phrases": phrases,
-        "first": [_card(e, row, phrases) for row in _chosen(shown.first)],
+        "first": [[_card(e, row, phrases) for row in rows] for rows in _chosen(shown.first)],
         "first_total": len(shown.first),
         "clusters": [
             {
@@ -75,14 +75,14 @@ def _verdict(e: ExperimentData) -> dict[str, Any]:
     results = e.results
     if results is None:
         done = sum(r.state == "done" for r in e.runs)
-        return {"name": "no verdict yet", "sentence": f"No verdict yet: {done} of the {len(e.runs)} runs begun are "
+        return {"name": "no verdict yet", "sentence": f"{done} of the {len(e.runs)} runs begun are "
                 "finished, and `loopkit run` has not written results.json.", "rests": [], "p": None}  # fmt: skip
     found, checked = results["verdict"], results["checked"]
     if found is None and results.get("shortcut"):
         return shortcut.verdict(results["shortcut"], checked["status"])
     if found is None:
         why = results.get("no_verdict") or "; ".join(checked["reasons"])
-        return {"name": "no verdict", "sentence": f"No verdict: {why}.", "rests": [], "p": None}
+        return {"name": "no verdict", "sentence": f"{why[:1].upper()}{why[1:]}.", "rests": [], "p": None}
     rests = [
         {"test": test, "estimate": _points(c["estimate"]), "p": p_value(c["p"]), "shown": c["p"] <= 0.05}
         for test, c in found["components"].items()
@@ -90,7 +90,8 @@ def _verdict(e: ExperimentData) -> dict[str, Any]:
     visible = [f"{contrast.replace('_', ' ')}: {100 * v:.1f} points"
                for contrast, v in found["smallest_visible"].items() if v is not None]  # fmt: skip
     return {
-        "name": found["name"], "sentence": found["sentence"], "p": p_value(found["p"]), "rests": rests,
+        "name": found["name"], "sentence": without_name(found["name"], found["sentence"]),
+        "p": p_value(found["p"]), "rests": rests,
         "visible": visible, "seeds": found["seeds"], "status": checked["status"],
     }  # fmt: skip
 
@@ -121,6 +122,11 @@ def _states(e: ExperimentData) -> list[dict[str, Any]]:
 
 def _curves(e: ExperimentData, sheet: charts.Sheet) -> list[dict[str, Any]]:
     out = []
+    shown = [n for n in (e.headline, e.onset_detector) if n]
+    lowest = min(
+        (s["rates"][n]["value"] for r in e.runs for s in r.steps for n in shown if s["rates"].get(n)), default=0
+    )
+    bounds = (min(0.0, 100 * lowest), 100.0)  # one scale for all arms: they are compared
     for arm in e.arms:
         runs = [
             r for r in e.runs if r.spec.arm == arm and r.trained and any(s["rates"] or s["scores"] for s in r.steps)
@@ -142,7 +148,8 @@ def _curves(e: ExperimentData, sheet: charts.Sheet) -> list[dict[str, Any]]:
 
         def draw(axes: Axes, data: Any = data, marks: Any = marks) -> None:
             colours = {name: SEEN[name.partition(":")[0]] for name in data}
-            charts.training(axes, data, colours, marks=marks, scale=100, y_title="percent", steps=e.spec.run.steps)
+            charts.training(axes, data, colours, marks=marks, scale=100, y_title="percent", steps=e.spec.run.steps,
+                            bounds=bounds)  # fmt: skip
 
         out.append({"arm": arm, "svg": sheet.draw(label, draw), "words": words})
     return out
@@ -245,6 +252,8 @@ def _shadow(e: ExperimentData, sheet: charts.Sheet) -> dict[str, Any] | None:
             rows.append([arm, pays, *(_spread([s[c] for s in seeds if c in s]) for c in channels)])
     curves = []
     others = [c for c in channels if c != "paid"]
+    seen = [v for r in e.runs for s in r.steps for c in others if (v := s["rewards"].get(c)) is not None]
+    bounds = (min(seen), max(seen)) if seen and min(seen) < max(seen) else None
     for arm in e.arms:
         runs = [r for r in e.runs if r.spec.arm == arm and r.trained and any(s["rewards"] for s in r.steps)]
         if not runs:
@@ -253,8 +262,9 @@ def _shadow(e: ExperimentData, sheet: charts.Sheet) -> dict[str, Any] | None:
 
         def draw(axes: Axes, data: Any = data) -> None:
             charts.training(
-                axes, data, {c: k for k, c in enumerate(others)}, y_title="mean reward", steps=e.spec.run.steps
-            )
+                axes, data, {c: k for k, c in enumerate(others)}, y_title="mean reward", steps=e.spec.run.steps,
+                bounds=bounds,
+            )  # fmt: skip
 
         label = f"{e.name}, arm {arm}: mean reward in training under every channel, by step"
         curves.append({"arm": arm, "svg": sheet.draw(label, draw)})
@@ -273,17 +283,17 @@ def _mitigations(e: ExperimentData) -> list[dict[str, Any]]:
     found = (e.results or {}).get("mitigations") or {}
     if list(found) == ["control"]:  # of control alone the verdict speaks
         return []
-    return [{"arm": arm, "name": m["name"], "sentence": m["sentence"], "p": p_value(m["p"])}
+    return [{"arm": arm, "name": m["name"], "sentence": without_name(m["name"], m["sentence"]), "p": p_value(m["p"])}
             for arm in e.arms if (m := found.get(arm))]  # fmt: skip
 
 
 # --- exploits ---------------------------------------------------------------------------------------------------------
 
 
-def _chosen(first: Sequence[Row]) -> list[Row]:
+def _chosen(first: Sequence[tuple[Row, ...]]) -> list[tuple[Row, ...]]:
     """Those of the loophole's arm, or else of every arm, the earliest first."""
-    own = [r for r in first if r.run.spec.arm == "loophole"] or list(first)
-    return sorted(own, key=lambda r: (r.step or 0, r.run.spec.seed))[:CARDS]
+    own = [rows for rows in first if rows[-1].run.spec.arm == "loophole"] or list(first)
+    return sorted(own, key=lambda rows: (rows[-1].step or 0, rows[-1].run.spec.seed))[:CARDS]
 
 
 def _card(e: ExperimentData, row: Row, phrases: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from loopkit.errors import LoopkitError, RunError, UsageError
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import build_game
 from loopkit.experiment.rundir import RunDir, read_spec
-from loopkit.records import Json
+from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
 from loopkit.running.runner import ERROR, checkpoint_of
 from loopkit.stats.onset import discovery
@@ -57,16 +57,20 @@ class Tasks:
 
     game: Game | None
     why: str = ""
-    _found: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _found: dict[str, Mapping[str, Task]] = field(default_factory=dict)
 
     def prompt(self, split: str, task: str) -> list[tuple[str, str]] | None:
         """(role, text) of a task's opening messages; None where it is not known. Secrets are never read."""
+        known = self.of(split).get(task)
+        return None if known is None else [(m.role, m.content) for m in known.messages]
+
+    def of(self, split: str) -> Mapping[str, Task]:
+        """A split's tasks by their id; none where the game is not known."""
         if self.game is None:
-            return None
+            return {}
         if split not in self._found:
-            self._found[split] = {t.id: t.messages for t in self.game.tasks(split)}  # type: ignore[arg-type]
-        messages = self._found[split].get(task)
-        return None if messages is None else [(m.role, m.content) for m in messages]
+            self._found[split] = {t.id: t for t in self.game.tasks(split)}  # type: ignore[arg-type]
+        return self._found[split]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,14 @@ def plain(value: float | None) -> str:
     return "-" if value is None else f"{value + 0.0:.4g}"
 
 
+def without_name(name: str, sentence: str) -> str:
+    """A verdict's sentence without its first words, where they hold the name that stands above it."""
+    head, colon, rest = sentence.partition(": ")
+    if not colon or name.lower() not in head.lower():
+        return sentence
+    return rest[:1].upper() + rest[1:]
+
+
 def sparkline(values: Sequence[float | None], low: float, high: float, width: int = 40) -> str:
     """A curve in at most ``width`` characters: means of equal stretches; a space where nothing was measured."""
     out = []

@@ -91,7 +91,7 @@ def embedded(
 ) -> tuple[dict[str, Json], int]:
     """(the rollout browser's data, how many rollouts). Prompts are kept once; numbers to four digits."""
     rows = [r for s in shown for r in s.rows]
-    always = {r.id for s in shown for r in s.first} | {c["id"] for v in views for c in v["clusters"]}
+    always = {r.id for s in shown for rows in s.first for r in rows} | {c["id"] for v in views for c in v["clusters"]}
     rows += [r for s in shown for r in s.said if r.id in always]
     rows = sorted({r.id: r for r in rows}.values(), key=lambda r: (r.experiment, not r.run.trained))
     packed = [(r, _size(r)) for r in rows]

@@ -13,6 +13,7 @@ from typing import Any
 
 from loopkit import seeding
 from loopkit.errors import RunError
+from loopkit.evidence import exploit
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir, shards
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData, RunData
@@ -70,7 +71,8 @@ class Shown:
 
     rows: list[Row] = field(default_factory=list)
     total: int = 0
-    first: list[Row] = field(default_factory=list)
+    first: list[tuple[Row, ...]] = field(default_factory=list)
+    """Each an exploit: a flagged rollout, or the unflagged and the flagged one that are it together."""
     said: list[Row] = field(default_factory=list)
     """What texts are counted in (COUNTED), of the training steps that were read."""
 
@@ -98,7 +100,7 @@ def show(experiment: ExperimentData, number: int, budget: int, cache: Cache) -> 
     flags = {s.scores: _flags(s.scores, detector, cache) for _, shards_ in found for s in shards_}
     out.total = sum(map(len, flags.values()))
     early = {run.name: _earliest(experiment, run, own, flags) for run, own in found}
-    read = {run.name: sorted({*_spread(len(own), SHARDS), *(i for i, _ in early[run.name])}) for run, own in found}
+    read = {run.name: sorted({*_spread(len(own), SHARDS), *(i for i, *_ in early[run.name])}) for run, own in found}
     training = [
         flags[own[i].scores] for run, own in found if run.trained for i in read[run.name] if own[i].step is not None
     ]
@@ -107,14 +109,17 @@ def show(experiment: ExperimentData, number: int, budget: int, cache: Cache) -> 
         quota = budget / max(1, len(experiment.runs) * len(read[run.name]))
         for i in read[run.name]:
             shard, of = own[i], flags[own[i].scores]
-            first = [k for j, k in early[run.name] if j == i]
-            chosen = {*first, *_stratified(of, max(1, round(quota)), f"{run.name}/{shard.rollouts.name}")}
+            first = [places for j, *places in early[run.name] if j == i]
+            chosen = {
+                *(k for places in first for k in places),
+                *_stratified(of, max(1, round(quota)), f"{run.name}/{shard.rollouts.name}"),
+            }
             counted = set[int]()
             if run.trained and shard.step is not None:
                 counted = {k for f, m in every.items() for k in [j for j, x in enumerate(of) if x is f][::m]}
             rows = _rows(number, run, shard, experiment, len(of), sorted(chosen | counted))
             out.rows += [rows[k] for k in sorted(chosen)]
-            out.first += [rows[k] for k in first]
+            out.first += [tuple(rows[k] for k in places) for places in first]
             out.said += [rows[k] for k in sorted(counted)]
     return out
 
@@ -161,19 +166,36 @@ def _flags(path: Path, detector: str | None, cache: Cache) -> Flags:
 
 def _earliest(
     experiment: ExperimentData, run: RunData, found: Sequence[_Shard], flags: Mapping[Path, Flags]
-) -> list[tuple[int, int]]:
-    """(shard, row) of a trained run's first flagged rollout in training, and of the first from onset on."""
+) -> list[tuple[int, ...]]:
+    """(shard, row, ...) of a trained run's first exploit in training, and of the first from onset on."""
     if not run.trained:
         return []
     onset = (experiment.discovery(run) or {}).get("onset")
-    out = []
+    out: list[tuple[int, ...]] = []
     for start in [0] if onset is None else [0, onset]:
-        hit = next(
-            ((i, flags[s.scores].index(True)) for i, s in enumerate(found)
-             if s.step is not None and s.step >= start and True in flags[s.scores]), None)  # fmt: skip
+        hits = ((i, *_first(experiment, s, flags[s.scores])) for i, s in enumerate(found)
+                if s.step is not None and s.step >= start and True in flags[s.scores])  # fmt: skip
+        hit = next((h for h in hits if len(h) > 1), None)
         if hit is not None and hit not in out:
             out.append(hit)
     return out
+
+
+def _first(experiment: ExperimentData, shard: _Shard, flags: Flags) -> tuple[int, ...]:
+    """The rows of a shard's first exploit; none where a rate is a difference and no pair makes it up."""
+    game, name = experiment.tasks.game, experiment.headline
+    detector = None if game is None or name is None else game.detectors.get(name)
+    if detector is None or not exploit.paired(detector):
+        return (flags.index(True),)
+    tasks = experiment.tasks.of(shard.split)
+    said = _table(shard.rollouts, ["task", "said"]).to_pylist()
+    scored = _table(shard.scores).to_pylist()
+    known = [i for i, row in enumerate(said) if row["task"] in tasks]
+    clues = [exploit.clues_of(scored[i], said[i]["said"], tasks[said[i]["task"]]) for i in known]
+    read = [{k: v for k, v in c.items() if k in detector.reads} for c in clues]
+    names = [said[i]["task"] for i in known]
+    places = exploit.first(detector, [flags[i] for i in known], read, names, [tasks[n].cluster for n in names])
+    return tuple(known[k] for k in places)
 
 
 def _spread(n: int, most: int) -> list[int]:

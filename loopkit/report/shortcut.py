@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopkit.records import Json
-from loopkit.report.numbers import p_value, percent, plain
+from loopkit.report.numbers import p_value, percent, plain, without_name
 
 HEAD = ["said", "so often", "for example to", "reward", "trusted, %", "flagged by"]
 
@@ -24,7 +24,8 @@ def verdict(found: Mapping[str, Json], status: str) -> dict[str, Any]:
             unit = plain(c["estimate"]["value"]) if test == "reward rises" else f"{100 * c['estimate']['value']:+.1f}"
             rests.append({"test": test, "estimate": unit, "p": p_value(c["p"]), "shown": c["p"] <= 0.05})
     return {
-        "name": found["name"], "sentence": found["sentence"], "p": p_value(found["p"]), "rests": rests, "visible": [],
+        "name": found["name"], "sentence": without_name(found["name"], found["sentence"]),
+        "p": p_value(found["p"]), "rests": rests, "visible": [],
         "seeds": found["seeds"], "status": status,
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loopkit.records import Json
 from loopkit.report import charts
 from loopkit.report.gather import StudyData
-from loopkit.report.numbers import p_value, percent, plain
+from loopkit.report.numbers import p_value, percent, plain, without_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,21 +212,13 @@ def _verdicts(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:
     items = [
         {
             "keys": ", ".join(v for _, v in sorted(i["keys"].items(), key=lambda kv: kv[0] != "game")),
-            "name": i["name"], "sentence": _without(i["name"], i["sentence"]),
+            "name": i["name"], "sentence": without_name(i["name"], i["sentence"]),
             "p": p_value(i.get("p")), "descriptive": i.get("descriptive", True),
             "details": [(k, _text(v)) for k, v in i.get("details", {}).items()],
         }
         for i in s["items"]
     ]  # fmt: skip
     return {"shape": "verdicts", "items": items}
-
-
-def _without(name: str, sentence: str) -> str:
-    """The sentence without its first words, where they hold the name that stands above it."""
-    head, colon, rest = sentence.partition(": ")
-    if not colon or name.lower() not in head.lower():
-        return sentence
-    return rest[:1].upper() + rest[1:]
 
 
 def _unknown(s: Mapping[str, Json], sheet: charts.Sheet) -> dict[str, Any]:

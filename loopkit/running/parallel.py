@@ -8,13 +8,16 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from loopkit.contracts import PolicyRef
@@ -174,10 +177,26 @@ def _begin(job: Job, context: Any, jobs: int) -> tuple[Connection, _Run]:
     dump, writes = context.Pipe(duplex=False)
     threads = 1 if on_tiny(job.spec.model) else max(1, (os.cpu_count() or 1) // jobs)
     process = context.Process(target=_child, args=(job, threads, theirs, writes), daemon=True)
-    process.start()
+    with _nobodys_main():
+        process.start()
     theirs.close()
     writes.close()
     return ours, _Run(job, process, dump)
+
+
+@contextlib.contextmanager
+def _nobodys_main() -> Iterator[None]:
+    """A process is begun without the caller's main module, which it would import otherwise.
+
+    A run needs nothing of it, and a script that calls ``loopkit.run`` outside ``if __name__ == "__main__"`` would begin
+    its experiment anew in every run.
+    """
+    own = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = own
 
 
 def _news(pipe: Connection, run: _Run) -> Event:
@@ -222,13 +241,15 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["loopkit.running.preload"])
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for the parent, which stops the rest
+    main = threading.current_thread() is threading.main_thread()  # elsewhere Python allows no change of handlers
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     os.environ[PARENT] = str(os.getpid())
     try:
-        forkserver.ensure_running()
+        forkserver.ensure_running()  # it inherits that: Ctrl-C is for the parent, which stops the rest
     finally:
         del os.environ[PARENT]
-        signal.signal(signal.SIGINT, before)
+        if main:
+            signal.signal(signal.SIGINT, before)
     return context
 
 

@@ -244,6 +244,8 @@ class Results(Part):
     notes: tuple[str, ...] = ()
     sections: tuple[Section, ...]
     runs: tuple[RunEntry, ...]
+    exploit: dict[str, Json] | None = None
+    """The first exploit that an arm ``loophole`` said on held-out prompts, as in an experiment's file."""
 
     def section(self, name: str) -> Any:
         """The section of that name; KeyError if there is none."""

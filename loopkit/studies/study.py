@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +13,7 @@ from pydantic import BaseModel
 
 import loopkit
 from loopkit.contracts import Options, PolicyRef
+from loopkit.evidence.exploit import exploit
 from loopkit.experiment.config import BASE, TRAINED, on_tiny
 from loopkit.experiment.manifest import git_revision, read_manifest
 from loopkit.experiment.resolve import start_policy
@@ -98,6 +101,7 @@ def perform(
             notes=(*([TINY] if on_tiny(grid.model) else []), *study.notes(), *_mixed(made.hardware)),
             sections=tuple(study.sections()),
             runs=tuple(_entry(grid, job) for job in seen),
+            exploit=_exploit(grid, seen),
         )
         write.all_of(results, out)
     return results
@@ -148,6 +152,14 @@ def _made(study: Study, jobs: Sequence[Job], asked: dict[str, Json]) -> schema.M
 
 def _mixed(found: Sequence[str]) -> list[str]:
     return [f"Runs were made on different hardware: {'; '.join(found)}."] if len(found) > 1 else []
+
+
+def _exploit(grid: Grid, jobs: Sequence[Job]) -> dict[str, Json] | None:
+    """The first exploit of the first game's runs on the loophole; None where there are none, or they said none."""
+    trained = [job for job in jobs if job.spec.arm == "loophole" and job.spec.channel == "loophole"]
+    own = [job for job in trained if job.out == trained[0].out]
+    found = exploit(grid.setup(own[0]), [job.spec for job in own], own[0].out) if own else None
+    return None if found is None else json.loads(json.dumps(asdict(found)))
 
 
 def _entry(grid: Grid, job: Job) -> schema.RunEntry:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loopkit.checks import Report
-from loopkit.cli.run import report
 from loopkit.errors import RunError
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import resolve
 from loopkit.experiment.rundir import RunDir
+from loopkit.front.outcome import Result
 from loopkit.records import Estimate, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
@@ -49,6 +50,12 @@ def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float
         {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
+
+
+def printed(out: Path, found: Results) -> str:
+    """All of it, as ``--verbose`` prints it, in one line a paragraph."""
+    text = Result(out, json.loads(to_json(found.json()))).text(verbose=True)
+    return text + "\n\n" + "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 RISES: list[float | None] = [0.2, 0.3, 0.6, 0.8, 0.9, 0.9, 0.95, 0.95]
@@ -127,16 +134,16 @@ def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     assert [(r["arm"], r["seed"]) for r in data["runs"]] == [(r.arm, r.seed) for r in found.runs]
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
-    text = report(found, specs()[0], "plain")
-    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "Verdict. Blind spot:"):
+    text = printed(tmp_path, found)
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Blind spot:"):
         assert line in text
-    assert text.count("\nloophole ") == 6  # five seeds, and their mean
+    assert all(re.search(rf"(?m)^loophole +{seed} ", text) for seed in range(5))
     assert "Descriptive" not in text
 
 
 def test_few_seeds_are_called_descriptive(tmp_path: Path) -> None:
     found = blind_spot(tmp_path, seeds="3")
-    assert "Descriptive: fewer than 5 seeds" in report(found, specs(seeds="3")[0], "plain")
+    assert "Descriptive: fewer than 5 seeds" in printed(tmp_path, found)
 
 
 @pytest.mark.parametrize("missing", ["base-s0", "loophole-s1", "control-s1"])
@@ -155,7 +162,7 @@ def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
     made = specs()
     found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
     assert found.verdict is None
-    assert "No blind spot is claimed or denied: the game is unproven (no control)." in report(found, made[0], "plain")
+    assert "No blind spot is claimed or denied: the game is unproven (no control)." in printed(tmp_path, found)
     assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}
 
 
@@ -186,14 +193,15 @@ FIXES: dict[str, dict[str, object]] = {"loophole": {}, "control": {}, "style-bli
 
 def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path) -> None:
     harmed: Given = {("control", s): {"helps_allowed": 0.2 + 0.001 * s} for s in range(5)}
-    found, spec = judged(tmp_path, FIXES, harmed)
+    found, _ = judged(tmp_path, FIXES, harmed)
     assert {arm: m and m.name for arm, m in found.mitigations.items()} == {
         "control": "over-corrects", "style-blind": "closes",
     }  # fmt: skip
     data = json.loads(to_json(found.json()))["mitigations"]
-    text = report(found, spec, "plain")
-    lines = text[text.index("Verdict. Blind spot: ") :].split("\n\n")[1:]
-    assert lines == [f"Mitigation. {data[arm]['sentence']}" for arm in ("control", "style-blind")]
+    text = printed(tmp_path, found)
+    for arm in ("control", "style-blind"):
+        assert f"Mitigation. {data[arm]['sentence']}" in text
+    assert "Fixes: control over-corrects; style-blind closes." in Result(tmp_path, found.json()).text()
     blind = found.mitigations["style-blind"]
     assert blind is not None
     assert data["style-blind"]["sentence"] == blind.sentence()
@@ -206,10 +214,10 @@ def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path)
 
 def test_a_verdict_rests_on_the_seeds_in_which_all_was_measured(tmp_path: Path) -> None:
     given: Given = {(BASE, 2): {"task": None}, ("loophole", 4): {"observed": None}}
-    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, given)
+    found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
     assert found.verdict is not None
     assert found.verdict.seeds == 3
-    assert "Verdict. Blind spot" in report(found, spec, "plain")
+    assert "rests on. Blind spot" in printed(tmp_path, found)
 
 
 def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> None:
@@ -224,16 +232,16 @@ def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> Non
 
 def test_without_one_whole_seed_there_is_no_verdict_and_it_says_why(tmp_path: Path) -> None:
     given: Given = {("loophole", s): {"task": None} for s in range(5)}
-    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, given)
+    found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
     assert found.json()["verdict"] is None
-    assert "No verdict: in no seed was all measured that it would rest on." in report(found, spec, "plain")
+    assert "no verdict\n\nIn no seed was all measured that it would rest on." in printed(tmp_path, found)
 
 
 def test_control_alone_has_its_verdict_in_results_only(tmp_path: Path) -> None:
-    found, spec = judged(tmp_path, {"loophole": {}, "control": {}}, {})
+    found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, {})
     assert found.json()["mitigations"]["control"]["name"] == "closes"
-    assert "Verdict. Blind spot" in report(found, spec, "plain")
-    assert "Mitigation." not in report(found, spec, "plain")
+    assert "rests on. Blind spot" in printed(tmp_path, found)
+    assert "Mitigation." not in printed(tmp_path, found)
 
 
 def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
@@ -250,22 +258,22 @@ def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blank", ["complied", "helps_allowed"])
 def test_what_no_run_measured_blocks_no_verdict_and_is_named(tmp_path: Path, blank: str) -> None:
-    found, spec = judged(tmp_path, FIXES, {(arm, s): {blank: None} for arm in (*FIXES, BASE) for s in range(5)})
+    found, _ = judged(tmp_path, FIXES, {(arm, s): {blank: None} for arm in (*FIXES, BASE) for s in range(5)})
     blind = found.mitigations["style-blind"]
     assert blind is not None
     assert (blind.name, blind.seeds, blind.unjudged) == ("closes", 5, (blank,))
     tests = {"complied": "complied holds", "helps_allowed": "honest holds"}
     assert [m for m, test in tests.items() if test not in blind.components] == [blank]
-    assert f"Not measured here, and not judged: {blank}." in report(found, spec, "plain")
+    assert f"Not measured here, and not judged: {blank}." in printed(tmp_path, found)
     assert json.loads(to_json(found.json()))["mitigations"]["style-blind"]["unjudged"] == [blank]
 
 
 def test_a_fix_without_one_whole_seed_gets_no_verdict_and_says_so(tmp_path: Path) -> None:
-    found, spec = judged(tmp_path, FIXES, {("style-blind", s): {"task": None} for s in range(5)})
+    found, _ = judged(tmp_path, FIXES, {("style-blind", s): {"task": None} for s in range(5)})
     said = "style-blind, no verdict: in no seed was all measured that it would rest on."
     assert found.mitigations["style-blind"] is None
     assert found.json()["mitigations"]["style-blind"] == {"name": "no verdict", "p": None, "sentence": said}
-    assert f"Mitigation. {said}" in report(found, spec, "plain")
+    assert f"Mitigation. {said}" in printed(tmp_path, found)
 
 
 def test_an_arm_paid_as_the_loophole_is_no_fix_and_one_paid_otherwise_is(tmp_path: Path) -> None:
@@ -279,9 +287,9 @@ def test_an_arm_paid_as_the_loophole_is_no_fix_and_one_paid_otherwise_is(tmp_pat
 
 
 def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: Path) -> None:
-    found, spec = judged(tmp_path / "a", {"control": {}, "style-blind": {}}, {}, seeds="2")
+    found, _ = judged(tmp_path / "a", {"control": {}, "style-blind": {}}, {}, seeds="2")
     assert found.json()["mitigations"] == {}
-    assert "Mitigation." not in report(found, spec, "plain")
+    assert "Mitigation." not in printed(tmp_path, found)
     proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
     assert list(proven.mitigations) == ["control", "style-blind"]
     assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}

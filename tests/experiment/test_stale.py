@@ -7,11 +7,11 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from loopkit.cli import cli
-from loopkit.cli.run import claim
 from loopkit.errors import UsageError
 from loopkit.experiment.config import read_experiment
 from loopkit.experiment.resolve import resolve
 from loopkit.experiment.rundir import RunDir
+from loopkit.front.directories import claim
 from loopkit.registry import plugins as registry
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.cli.run import claim, make
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment.config import Experiment, RolloutQuery
 from loopkit.experiment.recorded import select
 from loopkit.experiment.rundir import RunDir, read_shard, read_spec
+from loopkit.front.directories import claim, make
 from loopkit.registry import plugins as registry
 from loopkit.running.runner import check
 from loopkit.system.notices import Listener, listening

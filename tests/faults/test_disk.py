@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.cli.run import make
 from loopkit.errors import LoopkitError
 from loopkit.experiment.rundir import RunDir
+from loopkit.front.directories import make
 from loopkit.system.files import locked, write_whole
 from tests.dists import environment
 from tests.faults import small

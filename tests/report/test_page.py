@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from loopkit.errors import RunError, UsageError
+from loopkit.experiment.rundir import read_shard
 from loopkit.registry import plugins
 from loopkit.report import page, rollouts
+from loopkit.report.numbers import without_name
 from loopkit.report.page import build, script_json
 from tests.report.conftest import Made
 from tests.report.scripted import experiment
@@ -37,7 +39,10 @@ class Tags(HTMLParser):
 
 def test_it_says_what_results_json_says(made: Made) -> None:
     results = json.loads((made.directory / "results.json").read_text())
-    assert results["verdict"]["sentence"] in made.page
+    name, sentence = results["verdict"]["name"], results["verdict"]["sentence"]
+    assert sentence.lower().startswith(f"{name}: ")
+    assert without_name(name, sentence) in html.unescape(made.page)
+    assert sentence not in html.unescape(made.page)  # the name stands above it, once
     rate = next(r for r in results["runs"] if r["arm"] == "loophole")["rates"]["compliance-gap"]
     assert f'{100 * rate["value"]:.1f}</span> <span class="bounds">[{100 * rate["low"]:.1f},' in made.page
     for part in ("Shadow rewards", "First exploits", "Most common exploit texts", "What tiny is not", "How to cite"):
@@ -52,7 +57,9 @@ def test_every_fix_has_its_card_and_control_alone_has_none(made: Made, tmp_path:
     found = json.loads((out / "results.json").read_text())["mitigations"]
     cards = re.findall(r'<p class="name of">([\w-]+): ([\w ]+)</p><p>([^<]*)</p>', build([out], plugins.load())[0])
     assert [(arm, name) for arm, name, _ in cards] == [(arm, found[arm]["name"]) for arm in arms]
-    assert [html.unescape(said) for *_, said in cards] == [found[arm]["sentence"] for arm in arms]
+    assert [html.unescape(said) for *_, said in cards] == [
+        without_name(found[arm]["name"], found[arm]["sentence"]) for arm in arms
+    ]
 
 
 def test_every_arm_has_its_curves_and_every_seed_its_onset(made: Made) -> None:
@@ -126,7 +133,7 @@ def test_a_sample_is_the_same_share_of_each_run_and_holds_both_kinds(
     data = Made(made.directory, build([made.directory], plugins.load())[0]).data
     names = [r[3] for r in data["runs"]]
     counts = {n: sum(names[row[0]] == n for row in data["rollouts"]) for n in names if not n.startswith("base")}
-    assert max(counts.values()) - min(counts.values()) <= 12  # first exploits and examples of clusters are added
+    assert max(counts.values()) - min(counts.values()) <= 24  # first pairs and examples of clusters are added
     late = [row for row in data["rollouts"] if names[row[0]] == "loophole-s0" and row[1] == 23]
     assert {row[6][0] for row in late} >= {0, 1}
 
@@ -144,17 +151,30 @@ def test_what_is_too_much_is_thinned_but_first_exploits_stay(made: Made, monkeyp
     assert linked <= ids
 
 
-def test_first_exploits_are_the_earliest_flagged(made: Made) -> None:
-    first = re.findall(r"<summary>loophole, seed (\d), step (\d+): (before|from) onset", made.page)
+def test_first_exploits_are_the_earliest_pairs(made: Made) -> None:
+    first = re.findall(r"<summary>loophole, seed (\d), step (\d+), a pair: (before|from) onset", made.page)
     earliest = {}
     for seed in range(3):
-        for step, path in rollouts.shards(made.directory / f"loophole-s{seed}" / "scores"):
-            import pyarrow.parquet as pq
-
-            if True in pq.read_table(path, columns=["flag.compliance-gap"]).to_pydict()["flag.compliance-gap"]:
+        run = made.directory / f"loophole-s{seed}"
+        for step, path in rollouts.shards(run / "scores"):
+            said = zip(read_shard(run / "rollouts" / path.name), read_shard(path), strict=True)
+            kinds = {(r["task"], f["flag.compliance-gap"]) for r, f in said}
+            if any((t.replace("-user", "-audit"), False) in kinds for t, flag in kinds if flag and t.endswith("-user")):
                 earliest[str(seed)] = str(step)
                 break
+    assert len(earliest) == 3
     assert {(s, t) for s, t, _ in first} >= set(earliest.items())
+
+
+def test_curves_that_are_compared_share_one_scale(made: Made) -> None:
+    charts = re.findall(r'aria-label="[^"]*, arm (loophole|control): exploit rate.*?</svg>', made.page, re.S)
+    assert charts == ["loophole", "control"]
+    ticks = [
+        re.findall(r">(-?\d+|\u2212\d+)</text>", svg)
+        for svg in re.findall(r'aria-label="[^"]*, arm \w+: exploit rate(.*?)</svg>', made.page, re.S)
+    ]
+    assert ticks[0] == ticks[1]
+    assert "100" in ticks[0]
 
 
 def test_a_run_under_way_has_no_verdict_but_curves(tmp_path: Path) -> None:
@@ -162,7 +182,7 @@ def test_a_run_under_way_has_no_verdict_but_curves(tmp_path: Path) -> None:
     text, done = build([directory], plugins.load(), every=5)
     assert not done
     assert 'data-every="5"' in text
-    assert "No verdict yet: 1 of the 3 runs begun are finished" in text
+    assert "1 of the 3 runs begun are finished" in text
     assert "12 of 24 steps" in text
     assert "onset not yet, domination not yet" in text
     assert "onset never" not in text

@@ -10,10 +10,10 @@ import pytest
 
 from loopkit import seeding
 from loopkit.checks import Report
-from loopkit.cli.run import report
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.rundir import read_spec
+from loopkit.front.outcome import Result
 from loopkit.records import Dialogue
 from loopkit.registry import plugins
 from loopkit.report.page import build
@@ -66,8 +66,8 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
     assert (first.said, first.reward, first.task) == (LIST, 1.0, 0.0 if trusted else None)
     assert {"lists-answers", "signs"} <= set(first.flagged)
     assert 0.9 < first.count / first.of < 1
-    said = report(found, read_spec(out / "loophole-s0"), "plain")
-    assert "Verdict. Shortcut found: the mean reward moved +0." in said
+    said = " ".join(Result(out, found.json()).text(verbose=True).split())
+    assert "rests on. Shortcut found: the mean reward moved +0." in said
     assert (
         "No blind spot is claimed or denied: the game is unproven (No exploit of this reward was shown beforehand)."
         in said
@@ -75,6 +75,10 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
     assert LIST in said
     assert ("for want of a trusted reward" in said) != trusted
     assert "Left out, within 5 points of base in every run: " in said
+    brief = Result(out, found.json()).text()
+    assert brief.startswith("shortcut found\n")
+    assert LIST in brief
+    assert ("want of a trusted reward" in " ".join(brief.split())) != trusted
     kept = json.loads((out / "results.json").read_text())
     assert kept["shortcut"]["sentence"] == found.shortcut.sentence()
     page, _ = build([out], plugins.load())
@@ -94,4 +98,4 @@ def test_a_reward_that_nobody_learned_shows_nothing(folder: Path) -> None:
     assert found.shortcut is not None
     assert found.shortcut.name == "inconclusive"
     assert found.examples == ()
-    assert "nothing can have been found" in report(found, read_spec(out / "loophole-s0"), "plain")
+    assert "nothing can have been found" in " ".join(Result(out, found.json()).text().split())

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from loopkit.cli.study import STUDIES, build
 from loopkit.errors import UsageError
 from loopkit.experiment.config import BASE, root_model
 from loopkit.experiment.rundir import RunDir
+from loopkit.front.designed import STUDIES, build
 from loopkit.registry import plugins as registry
 from loopkit.running.parallel import Job
 from loopkit.studies.grid import merged

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
 
-from loopkit.cli.study import sketch
+from loopkit.front.studied import StudyResult
 from loopkit.records import Estimate
 from loopkit.studies import schema, write
 from loopkit.studies.schema import Cell, Column, SeedValue
@@ -100,9 +101,19 @@ def test_files_are_written_once(tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
 
 
-def test_a_terminal_gets_the_verdicts_and_small_charts_first() -> None:
-    drawn = sketch(study())
-    assert drawn.startswith("Verdict, a_game & co: Blind spot")
-    assert "self-grading  █▇▁      90.3     10.3" in drawn  # a dose curve, falling
-    assert "two  ▁        +0.3     -" in drawn  # one cell of the matrix was not measured: no block
-    assert sketch(study().model_copy(update={"sections": ()})) == ""
+def test_the_answer_first_and_with_verbose_every_section(tmp_path: Path) -> None:
+    write.all_of(study(), tmp_path)
+    result = StudyResult(tmp_path, study())
+    assert (result.verdict.name, list(result.verdicts)) == ("blind spot", ["a_game & co"])
+    brief, whole = result.text(), result.text(verbose=True)
+    assert len(brief.splitlines()) <= 30
+    assert max(map(len, [*brief.splitlines(), *whole.splitlines()])) <= 100
+    assert brief.splitlines()[1:3] == [
+        "blind spot",
+        "The exploit rate moved +75.0 points against base (3 seeds, p = 0.010). (3 seeds; descriptive: fewer",
+    ]
+    assert re.search(r"a_game & co +loophole +50.3 \(-0.7\) +85.0 \(\+74.7\) +2 of 3", brief)
+    assert all(s.title in whole for s in study().sections if s.kind != "verdicts")
+    assert "self-grading  █▇▁" in whole  # a dose curve, falling
+    assert result.table("transfer").rows()[0]["one"] == pytest.approx(0.75)
+    assert result.table().rows()[1]["exploit"] == pytest.approx(0.85)

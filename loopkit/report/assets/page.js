@@ -174,7 +174,7 @@
       item.append(a);
       return item;
     }));
-    $("count").textContent = `${found.length} of ${data.rollouts.length} rollouts${found.length ? "" : ": widen the filters"}.`;
+    $("count").textContent = `${found.length.toLocaleString("en")} of the ${data.rollouts.length.toLocaleString("en")} rollouts in this list${found.length ? "" : ": widen the filters"}.`;
     $("place").textContent = `page ${page + 1} of ${pages}`;
     $("earlier").disabled = page === 0;
     $("later").disabled = page >= pages - 1;

@@ -1,0 +1,214 @@
+"""``loopkit.evaluate``: rates of any policy on any game. The command line calls the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
+from loopkit.errors import UsageError, nearest
+from loopkit.experiment.config import BASE, Experiment, RunSpec, read_experiment
+from loopkit.experiment.resolve import resolve, set_up, start_policy
+from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.front.asked import Options, Reward, judges_of, own_reward, tables_of
+from loopkit.front.progress import Progress, counted, listening
+from loopkit.front.tables import Table, wrapped
+from loopkit.parts.judges import JUDGES
+from loopkit.records import Json
+from loopkit.registry import plugins as registry
+from loopkit.report.numbers import interval
+from loopkit.rollouts.metrics import Summary, summary
+from loopkit.running.runner import Listener, evaluation_name
+from loopkit.running.runner import judges_of as judges_for
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy did on a game's held-out prompts; intervals are over prompts, conditional on the seed."""
+
+    policy: str
+    game: str
+    split: str
+    seed: int
+    summary: Summary
+
+    def json(self) -> dict[str, Json]:
+        """Everything, as ``loopkit eval --json`` prints it."""
+        head = {"policy": self.policy, "game": self.game, "split": self.split, "seed": self.seed}
+        return {**head, **asdict(self.summary)}
+
+    def rows(self) -> list[dict[str, Json]]:
+        """Plain dicts, one a measure: shares with their interval (0.1 is 10 %), and mean rewards."""
+        return self.table().rows()
+
+    def table(self) -> Table:
+        """Scores, rates and mean rewards."""
+        cells, records = [], []
+        for kind, found in (("score", self.summary.scores), ("rate", self.summary.rates)):
+            for name, e in found.items():
+                cells.append((f"{kind} {name}", interval(e)))
+                records.append({"kind": kind, "measure": name, **(e.json() if e else {"value": None})})
+        for name, value in self.summary.rewards.items():
+            cells.append((f"reward {name}, mean", f"{value:.3f}"))
+            records.append({"kind": "reward", "measure": name, "value": value})
+        return Table(("measure", "value"), tuple(cells), tuple(records))
+
+    def text(self, style: str = "plain") -> str:
+        """As it is printed."""
+        title = (
+            f"{self.policy} on {self.game}, {self.split} split, seed {self.seed}; rates in percent, 95 % interval over "
+            "prompts."
+        )
+        return f"{wrapped(title)}\n\n{self.table().text(style)}"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def evaluate(
+    policy: str | Path = "tiny",
+    game: str | None = None,
+    *,
+    prompts: int = 2000,
+    seed: int = 0,
+    split: Split = "test",
+    data: str | Path | None = None,
+    reward: Reward | None = None,
+    trusted: Reward | None = None,
+    options: Options = (),
+    judges: Mapping[str, str] | Sequence[str] = (),
+    progress: Progress = None,
+) -> Evaluation:
+    """Play a policy on held-out prompts, one rollout each. Evaluations of a run are kept in it and not repeated.
+
+    ``policy``: "tiny", a model's directory or id, "openai:MODEL@URL", a run's directory (its last checkpoint, on its
+    own game unless ``game`` names another) or one of its checkpoints. ``seed`` keys the sampling.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"split {split!r}: there is none of that name. {nearest(split, SPLITS)}")
+    if prompts < 1 or seed < 0:
+        raise UsageError(f"prompts={prompts}, seed={seed}: at least one prompt is played, and a seed is not negative.")
+    asked, plugins = str(policy), registry.load()
+    tables = tables_of(options)
+    if data is not None:
+        tables.setdefault("game", {})["data"] = str(data)
+    game = own_reward(game, reward, trusted, tables)
+    run, checkpoint = locate(Path(asked))
+    own = read_spec(run) if run is not None else None
+    chosen = plugins.game_name(game) if game else (own.game if own else None)
+    if chosen is None:
+        raise UsageError("name a game with --game (see `loopkit list games`).")
+    given = judges_of(judges)
+    if own is not None and own.game == chosen:
+        kept = {k: v for k, v in own.game_options.items() if data is None or k != "data_sha256"}
+        tables["game"] = {**kept, **tables.get("game", {})}
+        given = {**own.judges, **given}
+    experiment = read_experiment(
+        None, settings=tables, arms=["loophole"], judges=given, game=chosen, seeds=f"{seed}-{seed}"
+    )
+    if own is not None and own.run.max_tokens is not None:
+        experiment.run.setdefault("max_tokens", own.run.max_tokens)
+    spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
+    with listening(progress) as listen:
+        ref = _policy(asked, run, checkpoint, own, spec, plugins, listen)
+        spec = spec.model_copy(update={"run": spec.run.model_copy(update={"eval_prompts": prompts})})
+        name = evaluation_name(own, spec, checkpoint or "start")
+        found = _evaluate(spec, ref, split, prompts, run, name, plugins, listen)
+    return Evaluation(asked, chosen, split, seed, found)
+
+
+def _with_trainer(experiment: Experiment, plugins: registry.Plugins) -> Experiment:
+    """Any trainer that plays will do: nothing is trained here."""
+    name = next(n for n in plugins.names("trainers") if plugins.trainer(n).source == "referee")
+    return experiment.model_copy(update={"trainer": name})
+
+
+def locate(path: Path) -> tuple[Path | None, str | None]:
+    """(run directory, checkpoint name) of a path inside a run, (None, None) of anything else.
+
+    Raises UsageError for a whole experiment, which has several policies.
+    """
+    if (path / "experiment.toml").exists():
+        runs = ", ".join(sorted(str(p.parent) for p in path.glob("*/run.toml")))
+        raise UsageError(f"{path} is an experiment, and each of its runs has a policy. Name one: {runs or 'none yet'}.")
+    if (path / "run.toml").exists():
+        steps = sorted(p.name for p in (path / "checkpoints").glob("step-*"))
+        if not steps and read_spec(path).arm != BASE:
+            raise UsageError(f"{path} has no checkpoint yet. Run it further, or evaluate `tiny` itself.")
+        return path, steps[-1] if steps else None
+    if path.parent.name == "checkpoints" and (path.parent.parent / "run.toml").exists():
+        return path.parent.parent, path.name
+    return None, None
+
+
+def _policy(
+    policy: str,
+    run: Path | None,
+    checkpoint: str | None,
+    own: RunSpec | None,
+    spec: RunSpec,
+    plugins: registry.Plugins,
+    listen: Listener,
+) -> PolicyRef | Policy:
+    from loopkit.policy.save import reference
+
+    if run is None or own is None:
+        found: PolicyRef | Policy = start_policy(
+            spec.model_copy(update={"model": policy}), plugins, counted(listen, policy, "warm-up")
+        )
+        return found
+    start: PolicyRef = start_policy(own, plugins, counted(listen, own.model, "warm-up"))
+    if checkpoint is None:
+        return start
+    directory = run / "checkpoints" / checkpoint
+    if not directory.is_dir():
+        raise UsageError(
+            f"{directory} does not exist. Checkpoints there: {[p.name for p in directory.parent.glob('*')]}"
+        )
+    return reference(directory, start)
+
+
+def _evaluate(
+    spec: RunSpec,
+    ref: PolicyRef | Policy,
+    split: Split,
+    prompts: int,
+    run: Path | None,
+    name: str,
+    plugins: registry.Plugins,
+    listen: Listener,
+) -> Summary:
+    from loopkit.rollouts.playing import evaluate as play_all
+
+    kept = RunDir(run) if run is not None else None
+    if kept is not None and (found := kept.read_eval(spec.game, split, name)):
+        return found
+    with kept.lock() if kept is not None else nullcontext():  # refused now, not after the work
+        setup = set_up(plugins, spec, judges_for(spec, plugins, None if run is None else run / JUDGES))
+        scored = play_all(
+            setup,
+            _speaker(ref, spec.seed),
+            seed=spec.seed,
+            split=split,
+            prompts=prompts,
+            batch=spec.run.eval_batch,
+            max_tokens=spec.run.max_tokens,
+            progress=counted(listen, "eval", "evaluate"),
+        )
+        numbers = summary(setup, scored)
+        if kept is not None:
+            kept.write_eval(spec.game, split, name, scored, numbers)
+    return numbers
+
+
+def _speaker(ref: PolicyRef | Policy, seed: int) -> Policy:
+    if not isinstance(ref, PolicyRef):
+        return ref  # behind a server
+    from loopkit.policy.load import load
+
+    return load(ref, seed=seed)

@@ -1,0 +1,128 @@
+"""``loopkit.run``: an experiment from what is asked for to its result. The command line calls the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopkit.errors import UsageError
+from loopkit.evidence.results import collect
+from loopkit.experiment.config import Experiment, RunSpec
+from loopkit.experiment.resolve import resolve, start_policy
+from loopkit.experiment.rundir import RunDir
+from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
+from loopkit.front.directories import claim, make
+from loopkit.front.outcome import Result, read_results
+from loopkit.front.progress import Progress, counted, listening
+from loopkit.registry import plugins as registry
+from loopkit.registry.files import label
+from loopkit.registry.plugins import Plugins
+from loopkit.running.parallel import DEADLINE, require, run_all, start_server
+from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
+from loopkit.system.files import locked, to_json, write_whole
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be run: every name and option is checked, and nothing is written yet."""
+
+    experiment: Experiment
+    specs: tuple[RunSpec, ...]
+    out: Path
+    jobs: int
+    plugins: Plugins
+
+    def preview(self) -> list[tuple[str, str]]:
+        """(title, text) of what the trainer would write and start elsewhere for the last run."""
+        return preview(self.specs[-1], self.out, self.plugins)
+
+    def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
+        """Make what is missing, and write ``results.json``. The same call again resumes."""
+        make(self.out)
+        with locked(self.out), listening(progress) as listen:
+            return self._perform(deadline, listen)
+
+    def _perform(self, deadline: float, listen: Listener) -> Result:
+        claim(self.out, self.experiment)
+        for spec in self.specs:  # finished runs too: changed data or another game version is no resume
+            RunDir(self.out / spec.name).belongs_to(spec)
+        ready(self.specs, self.out, self.plugins)
+        first, game = self.specs[0], self.experiment.game
+        new = not (self.out / CHECK).exists()
+        if new:
+            listen(Event(game, "check"))  # a slow machine takes a minute for it
+        checked = check(first, self.plugins, self.out)
+        if new:
+            listen(Event(game, "done", 1, 1))
+        start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
+        require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
+        found = to_json(collect(self.specs, self.out, self.plugins, checked).json())
+        file = self.out / "results.json"
+        if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
+            write_whole(file, found)
+        return Result(self.out, read_results(file))
+
+
+def plan(
+    experiment: Experiment, out: str | Path | None = None, jobs: int | None = None, *, begin: bool = False
+) -> Plan:
+    """The plan of an experiment. ``begin``: it is about to be performed, so what takes seconds to load is started.
+
+    ``out``: default ``runs/<game>-<spec hash>``. ``jobs``: default one a core; 1 for a trainer that wants every GPU.
+    Raises UsageError for whatever would stop every run.
+    """
+    directory = Path(out) if out is not None else Path("runs") / f"{label(experiment.game)}-{experiment.hash()}"
+    if begin and not os.path.exists(directory / "results.json"):  # False where that cannot be known
+        start_server()
+    plugins = registry.load()
+    specs = resolve(experiment, plugins)
+    preflight(specs[0], plugins)
+    side_by_side = 1 if plugins.trainer(specs[0].trainer).alone else os.cpu_count() or 1
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs={jobs}: at least one run is made at a time.")
+    return Plan(experiment, tuple(specs), directory, jobs or min(side_by_side, len(specs)), plugins)
+
+
+def run(
+    game: str | Experiment | None = None,
+    trainer: str | None = None,
+    model: str | None = None,
+    arms: Names | Mapping[str, Mapping[str, Any]] | None = None,
+    seeds: Seeds | None = None,
+    *,
+    data: str | Path | None = None,
+    reward: Reward | None = None,
+    trusted: Reward | None = None,
+    options: Options = (),
+    judges: Mapping[str, str] | Sequence[str] = (),
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    deadline: float = DEADLINE,
+    progress: Progress = None,
+) -> Result:
+    """Train every arm and seed of an experiment and say what it showed. The same call again resumes, or reads.
+
+    Names and defaults are those of ``loopkit run`` (trainer "grpo", model "tiny"), and so are the bytes in ``out``.
+    ``game`` may be a whole :class:`loopkit.Experiment`, and then it says everything that the experiment is.
+    ``seeds``: 5 (seeds 0-4), a range or a list. ``arms``: names, or name -> the channel's options. ``options``: as
+    with ``--set``, ``{"run.steps": 20}``. ``reward``, ``trusted``: "FILE.py:FUNCTION", or a function read from a file.
+    ``progress``: called with every Event; False for silence; by default bars. ``deadline``: seconds a game may take
+    for a batch of rollouts. Raises UsageError, RunError (a run failed; what it recorded is kept), CheckFailed.
+    """
+    if isinstance(game, Experiment):
+        given = (trainer, model, arms, seeds, data, reward, trusted, config)
+        if any(value is not None for value in given) or options or judges:
+            raise UsageError(
+                "run(Experiment(...)) takes out, jobs, deadline and progress: the Experiment says the rest."
+            )
+        experiment = game
+    else:
+        experiment = experiment_of(
+            game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
+            options=options, judges=judges, config=None if config is None else Path(config),
+        )  # fmt: skip
+    return plan(experiment, out, jobs, begin=True).perform(deadline, progress)

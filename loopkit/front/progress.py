@@ -1,0 +1,143 @@
+"""Progress: a listener hears Events; by default bars in a terminal or a notebook, and a line a phase elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from loopkit.front.tables import harmless
+from loopkit.running.runner import Event, Listener
+from loopkit.system.notices import log_line
+
+Progress = Listener | bool | None
+"""A callback, False for silence, None or True for bars."""
+EVERY = 0.2
+"""Seconds between two drawings in a notebook."""
+
+
+@contextlib.contextmanager
+def listening(progress: Progress = None) -> Iterator[Listener]:
+    """The listener that ``progress`` asks for, as long as it is listened to."""
+    if callable(progress):
+        yield progress
+    elif progress is False:
+        yield lambda event: None
+    elif in_notebook():
+        with NotebookBars() as bars:
+            yield bars.news
+    else:
+        with Bars() as bars:
+            yield bars.news
+
+
+def counted(listen: Listener, name: str, phase: str) -> Callable[[int, int], None]:
+    """A (done, total) callback that says so as Events."""
+    return lambda done, total: listen(Event(name, phase, done, total))
+
+
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class Bars:
+    """Progress bars on standard error; one log line a change of phase where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.terminal = sys.stderr.isatty()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not self.terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._logged: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def news(self, event: Event) -> None:
+        """Show news of a run: a bar moves, what was overcome and what failed is logged."""
+        if event.phase == "notice":
+            log_line("warning", "went on", run=event.run, what=harmless(event.text))
+            return
+        self._update(event.run, event.phase, event.done, event.total)
+        if event.phase == "failed":
+            log_line("error", "run failed", run=event.run, why=harmless(event.text))
+
+    def _update(self, name: str, phase: str, done: int, total: int) -> None:
+        """Move a bar, or log that a phase began."""
+        if not self.terminal:
+            if (name, phase) not in self._logged:
+                self._logged.add((name, phase))
+                log_line("info", phase, run=name, of=total or None)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total or None)
+        finished = phase in ("done", "failed")
+        self._bars.update(
+            self._tasks[name],
+            description=f"{name}: {phase}",
+            completed=total if finished else done,
+            total=total or None,
+            visible=not finished,
+        )
+
+
+class NotebookBars:
+    """One HTML display with a bar a run that goes on; empty when all is over. Needs no widgets."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Event] = {}
+        self._told: list[str] = []
+        self._ended = 0
+        self._drawn = 0.0
+        self._display: Any = None
+        self._ipython: Any = None
+
+    def __enter__(self) -> NotebookBars:
+        import IPython.display as notebook
+
+        self._ipython = notebook
+        self._display = self._ipython.display(self._ipython.HTML(""), display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runs.clear()
+        self._draw()
+
+    def news(self, event: Event) -> None:
+        """Show news of a run."""
+        if event.phase in ("notice", "failed"):
+            self._told.append(f"{event.run}: {event.phase}: {harmless(event.text)}")
+        if event.phase in ("done", "failed"):
+            self._ended += self._runs.pop(event.run, None) is not None
+        elif event.phase != "notice":
+            self._runs[event.run] = event
+        if time.monotonic() - self._drawn > EVERY or event.phase in ("done", "failed", "notice"):
+            self._draw()
+
+    def _draw(self) -> None:
+        lines = [f"<div>{html.escape(text)}</div>" for text in self._told]
+        for event in self._runs.values():
+            value = f' value="{event.done}" max="{event.total}"' if event.total else ""
+            count = f" {event.done}/{event.total}" if event.total else ""
+            lines.append(f"<div><progress{value}></progress> {html.escape(event.run)}: {event.phase}{count}</div>")
+        self._drawn = time.monotonic()
+        self._display.update(self._ipython.HTML("".join(lines)))
