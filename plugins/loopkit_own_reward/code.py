@@ -24,8 +24,7 @@ def split(spec: str) -> tuple[str, str]:
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name.isidentifier():
         raise UsageError(
-            f"reward {spec!r} is not understood: write FILE.py:FUNCTION, MODULE:FUNCTION, or "
-            "reasoning-gym:DATASET."
+            f"reward {spec!r} is not understood: write FILE.py:FUNCTION, MODULE:FUNCTION, or reasoning-gym:DATASET."
         )
     return where, name
 
