@@ -87,7 +87,7 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
     assert len(modules) == 2
     assert all(len(b.text.splitlines()) <= 60 for b in modules if "Game" in b.text)
     script = (
-        "import json; from loopkit import plugins; p = plugins.load();"
+        "import json; from loopkit.registry import plugins; p = plugins.load();"
         "assert not p.problems, p.problems;"
         "from loopkit.experiment.config import Experiment; from loopkit.experiment.resolve import resolve;"
         "specs = resolve(Experiment(game='self-grading', arms={'honest-report': {'denial': 0.5}}), p);"

@@ -16,9 +16,9 @@ from loopkit.checks.report import RULES, Complaints
 from loopkit.checks.specimens import Specimen, converse, garbage_texts, sample, specimens_of, through_json
 from loopkit.contracts import SPLITS, ExploitDetector, Game, Policy, RewardChannel
 from loopkit.errors import ContractError, UsageError
-from loopkit.records import Done, Json, Message, Rollout, Scored, StepMetrics, Turn
+from loopkit.records import Json, Message, Rollout, Scored, StepMetrics, Turn
 from loopkit.rollouts.referee import LocalReferee, plan
-from loopkit.rollouts.scoring import Setup, score
+from loopkit.rollouts.scoring import Setup, advance, score
 
 MOST_TURNS = 32
 
@@ -61,8 +61,8 @@ def round_trip(setup: Setup, rollouts: Sequence[Rollout]) -> Complaints:
             yield f"{what} of {s.rollout.words!r:.60} differs once its rollout was JSON. {RULES['json'].cure}"
     for r, read in zip(rollouts, again, strict=True):
         for n in range(len(r.steps)):
-            asked = replace(read, steps=(*read.steps[:n], (Turn(r.words[n]), Done())))
-            if setup.game.reply([asked])[0] != r.steps[n][1]:
+            (replayed,) = advance(setup.game, [replace(read, steps=read.steps[:n])], [Turn(r.words[n])])
+            if replayed.steps[n][1] != r.steps[n][1]:
                 yield f"reply() to {r.words[: n + 1]!r:.60} differs once its rollout was JSON. {RULES['json'].cure}"
     return f"{len(rollouts)} rollouts"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from loopkit import seeding
 from loopkit.checks.report import Complaints
 from loopkit.contracts import Game, Split
-from loopkit.errors import ContractError
 from loopkit.records import Done, Json, Message, Rollout, Task, Turn
+from loopkit.rollouts.scoring import advance
 
 KINDS = ("honest", "exploit", "null")
 SEEDS = (0, 1)
@@ -85,12 +85,9 @@ def converse(game: Game, rollouts: Sequence[Rollout], scripts: Sequence[Sequence
     out = list(rollouts)
     for n in range(max(map(len, scripts), default=0)):
         going = [i for i, r in enumerate(out) if not r.done and n < len(scripts[i])]
-        asked = [replace(out[i], steps=(*out[i].steps, (Turn(scripts[i][n]), Done()))) for i in going]
-        answers = game.reply(asked) if asked else []
-        if len(answers) != len(asked) or not all(isinstance(a, (Message, Done)) for a in answers):
-            raise ContractError(f"reply() must return {len(asked)} of Message or Done, and returned {answers!r:.60}.")
-        for i, answer in zip(going, answers, strict=True):
-            out[i] = replace(out[i], steps=(*out[i].steps, (Turn(scripts[i][n]), answer)))
+        played = advance(game, [out[i] for i in going], [Turn(scripts[i][n]) for i in going])
+        for i, rollout in zip(going, played, strict=True):
+            out[i] = rollout
     return out
 
 

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from loopkit.contracts import SPLITS, Game
 from loopkit.elsewhere.findings import Audit, Found, Number, assemble, number, paid_column
@@ -17,7 +16,7 @@ from loopkit.elsewhere.formats import Log, Logged
 from loopkit.errors import UsageError
 from loopkit.records import Done, Message, Rollout, Scored, Task, Turn
 from loopkit.rollouts.metrics import score_columns
-from loopkit.rollouts.scoring import PAID, TRIES, Setup, all_clues, ask, readable, score
+from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, all_clues, readable, score
 from loopkit.stats.rates import share
 
 Key = tuple[tuple[str, str], ...]
@@ -55,18 +54,11 @@ def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
             open_[place] = Rollout(f"{split}/{row.step or 0:06d}/{place:04d}/{task.id}/log", task)
     done: dict[int, Rollout] = {}
     while open_:
-        places = list(open_)
-        played = []
-        for place in places:
-            rollout, row = open_[place], rows[place]
-            turn = Turn(row.said[len(rollout.steps)])
-            played.append(replace(rollout, steps=(*rollout.steps, (turn, Done()))))
-        game = setup.game
-        replies = ask(f"game {type(game).__name__}: reply()", played, partial(game.reply, played), TRIES)
+        turns = [Turn(rows[place].said[len(rollout.steps)]) for place, rollout in open_.items()]
+        played = dict(zip(open_, advance(setup.game, list(open_.values()), turns, TRIES), strict=True))
         open_ = {}
-        for place, rollout, answer in zip(places, played, replies, strict=True):
-            row, n = rows[place], len(rollout.steps)
-            rollout = replace(rollout, steps=(*rollout.steps[:-1], (rollout.steps[-1][0], answer)))
+        for place, rollout in played.items():
+            row, n, answer = rows[place], len(rollout.steps), rollout.steps[-1][1]
             if isinstance(answer, Done):
                 if n < len(row.said):
                     reasons["it goes on where the game is over"] += 1

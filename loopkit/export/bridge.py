@@ -7,15 +7,15 @@ played again through ``Game.reply`` from its words, so nothing has to be kept be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from loopkit.contracts import SPLITS, Split
-from loopkit.errors import ContractError, UsageError, nearest
+from loopkit.errors import UsageError, nearest
 from loopkit.experiment.resolve import build_game, channel_of, channels_of, detectors_of
-from loopkit.records import Done, Json, Message, Rollout, Scored, Task, Turn
+from loopkit.records import Json, Message, Rollout, Scored, Task, Turn
 from loopkit.registry import plugins as registry
-from loopkit.rollouts.scoring import PAID, TRIES, Setup, ask, score
+from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,7 @@ class Exported:
         for text in said:
             if rollout.done:
                 raise UsageError(f"{task!r} of {self.game} is over after {len(rollout.steps)} turns; more were said.")
-            rollout = replace(rollout, steps=(*rollout.steps, (Turn(text), Done())))
-            (answer,) = self._ask(rollout)
-            rollout = replace(rollout, steps=(*rollout.steps[:-1], (rollout.steps[-1][0], answer)))
+            (rollout,) = advance(self.setup.game, [rollout], [Turn(text)], TRIES)
         if not rollout.steps:
             raise UsageError(f"{task!r} of {self.game}: nothing was said yet.")
         return rollout
-
-    def _ask(self, rollout: Rollout) -> list[Message | Done]:
-        game = self.setup.game
-        who = f"game {type(game).__name__}: reply()"
-        answers = ask(who, [rollout], lambda: game.reply([rollout]), TRIES)
-        if len(answers) != 1:
-            raise ContractError(f"{who} got 1 rollout and returned {len(answers)} replies.")
-        return answers

@@ -25,7 +25,8 @@ from loopkit.errors import ContractError
 from loopkit.policy.load import CausalPolicy, load_parts
 from loopkit.policy.supervised import Progress, backward, segments, step
 from loopkit.policy.tokenizer import train_tokenizer
-from loopkit.records import Dialogue, Done, Message, Rollout, Task, Turn
+from loopkit.records import Dialogue, Rollout, Task, Turn
+from loopkit.rollouts.scoring import advance
 
 RECORD = "warmup.json"
 CORPUS = 4000
@@ -61,10 +62,8 @@ def demonstration(game: Game, tasks: Sequence[Task], seed: int, k: int) -> Dialo
     rollout = Rollout(f"train/warmup/{k}/{task.id}/0", task, seed=seed)
     said = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
     for i, text in enumerate(said):
-        answered = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), Done())), seed)
-        reply = game.reply([answered])[0]
-        rollout = Rollout(rollout.id, task, (*rollout.steps, (Turn(text), reply)), seed)
-        if isinstance(reply, Message) != (i + 1 < len(said)):
+        (rollout,) = advance(game, [rollout], [Turn(text)])
+        if rollout.done == (i + 1 < len(said)):
             raise ContractError(
                 f"game {type(game).__name__}: a demonstration of {len(said)} turns does not end the game. "
                 "demonstrations() must give as many turns as reply() asks for."

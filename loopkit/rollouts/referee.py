@@ -9,10 +9,10 @@ from typing import Protocol
 
 from loopkit import seeding
 from loopkit.contracts import Split
-from loopkit.errors import ContractError, RefereeError, UsageError
+from loopkit.errors import RefereeError, UsageError
 from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import step_metrics
-from loopkit.rollouts.scoring import PAID, TRIES, Setup, ask, score
+from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
 
 
 class Recorder(Protocol):
@@ -94,7 +94,7 @@ class LocalReferee:
 
     def reply(self, ids: Sequence[str], n: Sequence[int], turns: Sequence[Turn]) -> list[Message | Done]:
         """(B,) replies. Repeating (id, n) with the same text repeats the answer; with another text it is refused."""
-        pending: dict[str, Rollout] = {}
+        pending: dict[str, tuple[Rollout, Turn]] = {}
         for id_, k, given in zip(ids, n, turns, strict=True):
             turn = replace(given, text=_storable(given.text))
             rollout = self._rollout(id_)
@@ -109,15 +109,11 @@ class LocalReferee:
                     f"turn {k} of {id_!r} is out of order: turn {len(rollout.steps)} comes next, if any."
                 )
             else:
-                pending[id_] = replace(rollout, steps=(*rollout.steps, (turn, Done())))
+                pending[id_] = (rollout, turn)
         if pending:
-            who, game = f"game {type(self.setup.game).__name__}: reply()", self.setup.game
-            answers = ask(who, list(pending.values()), lambda: game.reply(list(pending.values())), TRIES)
-            if len(answers) != len(pending):
-                raise ContractError(f"{who} got {len(pending)} rollouts and returned {len(answers)} replies.")
-            for (id_, rollout), answer in zip(pending.items(), answers, strict=True):
-                turn = rollout.steps[-1][0]
-                self._book(id_)[id_] = replace(rollout, steps=(*rollout.steps[:-1], (turn, answer)))
+            rollouts, said = zip(*pending.values(), strict=True)
+            for id_, rollout in zip(pending, advance(self.setup.game, rollouts, said, TRIES), strict=True):
+                self._book(id_)[id_] = rollout
         out: list[Message | Done] = []
         for id_, k in zip(ids, n, strict=True):
             answer = self._rollout(id_).steps[k][1]

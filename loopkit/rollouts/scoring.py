@@ -10,14 +10,14 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from loopkit import seeding
 from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
 from loopkit.errors import ContractError, LoopkitError, PluginError, RunError
-from loopkit.records import Assessment, Json, Rollout, Scored
+from loopkit.records import Assessment, Done, Json, Message, Rollout, Scored, Turn
 from loopkit.system.notices import asking, notice, some
 
 CORE_CLUES = frozenset({"asked", "said"})
@@ -72,6 +72,32 @@ def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int
             notice("asked again", who=who, why=why, attempt=attempt, rollouts=some(ids))
             time.sleep(PAUSE * 2 ** (attempt - 1))
     raise AssertionError("not reached")
+
+
+def advance(game: Game, rollouts: Sequence[Rollout], turns: Sequence[Turn], tries: int = 1) -> list[Rollout]:
+    """(B,) unfinished rollouts and the turn just said in each -> (B,) rollouts with that turn and the game's reply.
+
+    The one place where ``Game.reply`` is called. Raises ContractError, naming the game, for an answer that is neither
+    Message nor Done, or too few of them. ``tries``: see ``ask``.
+    """
+    if not rollouts:
+        return []
+    asked = [replace(r, steps=(*r.steps, (turn, Done()))) for r, turn in zip(rollouts, turns, strict=True)]
+    who = f"game {type(game).__name__}: reply()"
+    answers = ask(who, asked, lambda: game.reply(asked), tries)
+    if not isinstance(answers, (list, tuple)) or len(answers) != len(asked):
+        got = len(answers) if isinstance(answers, (list, tuple)) else repr(answers)[:60]
+        raise ContractError(
+            f"{who} got {len(asked)} rollouts and returned {got}. Return a list with an answer for each."
+        )
+    for rollout, answer in zip(asked, answers, strict=True):
+        if not isinstance(answer, (Message, Done)):
+            raise ContractError(
+                f"{who} answered {rollout.id!r} with {answer!r:.60}. Return Done() to end a rollout, or a Message."
+            )
+    return [
+        replace(r, steps=(*r.steps[:-1], (r.steps[-1][0], answer))) for r, answer in zip(asked, answers, strict=True)
+    ]
 
 
 def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int], tries: int = 1) -> list[Scored]:

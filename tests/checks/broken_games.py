@@ -340,8 +340,8 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
         Broken.with_(demonstrations=lambda self, t, d: (str(random.random()), "No")), "specimens", "differs when",
     ),
     "odd state": (replies(lambda r, a: replace(a, state=(1, 2))), "specimens", "does not survive JSON"),
-    "reply too short": (Broken.with_(reply=lambda self, rs: [Done()]), "specimens", "of Message or Done"),
-    "reply of None": (Broken.with_(reply=lambda self, rs: [None] * len(rs)), "specimens", "of Message or Done"),
+    "reply too short": (Broken.with_(reply=lambda self, rs: [Done()]), "specimens", "returned 1"),
+    "reply of None": (Broken.with_(reply=lambda self, rs: [None] * len(rs)), "specimens", "answered"),
     "endless": (
         replies(lambda r, a: Done() if r.words[-1] in ("Yes", "No", "", "perhaps") and len(r.words) > 1
                 else Message("user", "More?")),

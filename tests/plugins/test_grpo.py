@@ -11,7 +11,6 @@ import loopkit_grpo
 import pytest
 import torch
 from loopkit_grpo import algorithms
-from loopkit_grpo.loop import Loop
 from loopkit_grpo.trainer import Grpo, GrpoOptions
 
 from loopkit.checks import check_trainer
@@ -178,7 +177,7 @@ def test_metrics(random_policy: CausalPolicy) -> None:
     policy = double(random_policy)
     groups = played(policy, noise=0.0)
     turns = [t for group in groups for p in group for t in p.turns]
-    found = learned(Loop(options(max_grad_norm=1e9), PolicyRef(""), 0), policy, None, groups)
+    found = learned(Grpo(options(max_grad_norm=1e9), PolicyRef(""), 0), policy, None, groups)
     assert found["tokens"] == sum(len(t.ids or ()) for t in turns)
     assert found["used_rollouts"] == 0.75  # one group of four has no variance
     assert found["clipped"] == 0
@@ -194,17 +193,17 @@ def test_without_variance_there_is_no_step(random_policy: CausalPolicy) -> None:
     groups = [[Played(p.id, p.turns, 0.1) for p in group] for group in played(policy, noise=0.3)]
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=0.1, weight_decay=0.1)
     for preset in PRESETS:
-        found = Loop(options(preset), PolicyRef(""), 0)._learn(policy, None, optimizer, groups)
+        found = Grpo(options(preset), PolicyRef(""), 0)._learn(policy, None, optimizer, groups)
         assert found["used_rollouts"] == found["grad_norm"] == found["loss"] == 0
         assert all(torch.equal(a, b) for a, b in zip(policy.model.parameters(), before, strict=True))
     reference = double(random_policy)
-    found = Loop(options(beta=0.1), PolicyRef(""), 0)._learn(policy, reference, optimizer, groups)
+    found = Grpo(options(beta=0.1), PolicyRef(""), 0)._learn(policy, reference, optimizer, groups)
     assert found["used_rollouts"] == 1  # with a KL term every token has a gradient
 
 
 def test_a_flat_group_gets_no_gradient(random_policy: CausalPolicy) -> None:
     """What its rollouts said makes no difference."""
-    trainer = Loop(options(max_grad_norm=1e9, loss="rollout"), PolicyRef(""), 0)
+    trainer = Grpo(options(max_grad_norm=1e9, loss="rollout"), PolicyRef(""), 0)
     groups = played(double(random_policy), noise=0.3)
     silent = [[Played(p.id, (), p.reward) for p in g] if k == 1 else g for k, g in enumerate(groups)]
     one, two = double(random_policy), double(random_policy)
@@ -215,11 +214,11 @@ def test_a_flat_group_gets_no_gradient(random_policy: CausalPolicy) -> None:
 
 @pytest.mark.parametrize("loss", ["token", "rollout-ratio"])
 def test_micro_batches_keep_within_the_budget(random_policy: CausalPolicy, loss: str) -> None:
-    from loopkit_grpo.loop import Item
+    from loopkit_grpo.trainer import Item
 
     items = [Item(s, (), i // 2) for i, s in enumerate(random_segments(random_policy, 40))]
     for budget in (1, 100, 400, 10**6):
-        trainer = Loop(options(loss=loss, token_budget=budget), PolicyRef(""), 0)
+        trainer = Grpo(options(loss=loss, token_budget=budget), PolicyRef(""), 0)
         batches = trainer._micro_batches(items)
         assert sorted(k for batch in batches for k in batch) == list(range(40))
         if loss == "rollout-ratio":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from loopkit.records import Assessment, Dialogue, Done, Message, Rollout, Scored
 from loopkit.rollouts import scoring
 from loopkit.rollouts.playing import evaluate, play
 from loopkit.rollouts.referee import LocalReferee, plan
-from loopkit.rollouts.scoring import Setup
+from loopkit.rollouts.scoring import Setup, advance
 from tests.toys import COPYING, DOUBLING, Doubling, setup
 
 P, G = 4, 4
@@ -613,3 +614,14 @@ def test_an_honest_answer_is_told_from_a_false_claim() -> None:
     r.close(0, {})
     flags = {s.rollout.id[-1]: s.flags["false-claim"] for s in kept.steps[0][1]}
     assert flags == {"a": False, "b": True}
+
+
+@pytest.mark.parametrize("answer", ["well done", None, 3])
+def test_a_reply_that_is_neither_message_nor_done_blames_the_game(answer: object) -> None:
+    class Chatty(Doubling):
+        def reply(self, rollouts: Sequence[Rollout]) -> list[Any]:
+            return [answer for _ in rollouts]
+
+    game = Chatty(Options())
+    with pytest.raises(ContractError, match=r"Chatty: reply\(\).*Done"):
+        advance(game, [Rollout("train/0/0/a/0", game.tasks("train")[0])], [Turn("2")])

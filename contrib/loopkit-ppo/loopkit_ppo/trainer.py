@@ -1,30 +1,25 @@
-"""The loop: play a step, ask the critic, estimate advantages, take some clipped gradient steps, record, checkpoint."""
+"""Ask the critic, estimate advantages, and take some clipped gradient steps."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from pydantic import Field
 
-from loopkit import Options, PolicyRef, Referee, Trainer, play
-from loopkit.policy import save
-from loopkit.policy.load import CausalPolicy, autocast, load, load_trainable
+from loopkit.policy.load import CausalPolicy, autocast, load
 from loopkit.policy.memory import accumulate
-from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, micro_batches, pad_right, score
 from loopkit.policy.supervised import step as optimizer_step
+from loopkit.policy.trainer import GradientOptions, GradientTrainer
 from loopkit.rollouts.playing import Played
 from loopkit_ppo import critic as critics
 from loopkit_ppo import formulas
-from loopkit_ppo.critic import Critic
 
 
-class PpoOptions(Options):
+class PpoOptions(GradientOptions):
     """Options of ppo. Defaults follow TRL's PPOTrainer and OpenRLHF, for real models."""
 
     learning_rate: float = Field(1e-6, gt=0, description="the policy's, AdamW, constant")
@@ -36,8 +31,6 @@ class PpoOptions(Options):
     beta: float = Field(0.0, ge=0, description="weight of the KL to the start policy, taken from each token's reward")
     updates: int = Field(4, ge=1, description="gradient steps on each step's rollouts")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm, each network's its own")
-    token_budget: int = Field(16384, ge=1, description="padded tokens a micro-batch; memory, not results")
-    checkpoint_every: int = Field(20, ge=1, description="steps between checkpoints; the last step always has one")
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Batch:
     returns: Sequence[torch.Tensor]
 
 
-class Ppo(Trainer):
+class Ppo(GradientTrainer):
     """PPO, actor and critic each a network of its own. Deterministic on one machine: the same seed, the same bytes."""
 
     Options = PpoOptions
@@ -60,32 +53,23 @@ class Ppo(Trainer):
     source = "referee"
     deterministic = True
 
-    def train(self, source: Referee, workdir: Path) -> PolicyRef:
-        """Play, learn, record, ``source.n_steps`` times. Each step is one on-policy batch of P x G rollouts."""
-        found = save.latest_checkpoint(workdir)
-        done, checkpoint = found or (0, None)
-        rate = self.options.learning_rate
-        policy = load_trainable(self.start, checkpoint, 0, self.seed)
-        optimizer = adamw(policy.model, checkpoint, learning_rate=rate)
-        critic, critic_optimizer = critics.resume(self.start, checkpoint, rate * self.options.critic_factor)
-        reference = load(self.start) if self.options.beta else None
-        source.resume(done)
-        for step in range(done, source.n_steps):
-            began = time.perf_counter()
-            groups = play(source, policy, step)
-            played = time.perf_counter()
-            batch, metrics = self._estimate([p for group in groups for p in group], critic, reference, policy.pad_id)
-            metrics |= self._learn(batch, policy, optimizer, critic, critic_optimizer)
-            source.close(step, metrics, {"play_s": played - began, "learn_s": time.perf_counter() - played})
-            if (step + 1) % self.options.checkpoint_every == 0 or step + 1 == source.n_steps:
-                more = partial(critics.save, critic, critic_optimizer)
-                save.save_checkpoint(policy, optimizer, workdir, step + 1, more)
-        return PolicyRef(str(workdir / save.checkpoint_name(source.n_steps)))
+    def begin(self, policy: CausalPolicy, checkpoint: Path | None) -> None:
+        """The critic with its optimizer, and the start policy where a KL to it is paid for."""
+        rate = self.options.learning_rate * self.options.critic_factor
+        self.critic, self.critic_optimizer = critics.resume(self.start, checkpoint, rate)
+        self.reference = load(self.start) if self.options.beta else None
+
+    def save_more(self, directory: Path) -> None:
+        """The critic and its optimizer."""
+        critics.save(self.critic, self.critic_optimizer, directory)
+
+    def learn(self, policy: CausalPolicy, batch: Sequence[Sequence[Played]]) -> dict[str, float]:
+        """``updates`` gradient steps of both networks on one on-policy batch of (P, G) rollouts."""
+        estimated, metrics = self._estimate([p for group in batch for p in group], policy.pad_id)
+        return metrics | self._improve(estimated, policy)
 
     @torch.no_grad()
-    def _estimate(
-        self, rollouts: Sequence[Played], critic: Critic, reference: CausalPolicy | None, pad_id: int
-    ) -> tuple[Batch, dict[str, float]]:
+    def _estimate(self, rollouts: Sequence[Played], pad_id: int) -> tuple[Batch, dict[str, float]]:
         """Values, advantages and returns of each token, before any gradient step. All turns of a rollout are one row.
 
         So what a turn leads to is paid to the turns before it: the next turn's first value follows this turn's last.
@@ -98,11 +82,11 @@ class Ppo(Trainer):
         kl = [torch.zeros_like(x) for x in old]
         for indices in self._micro_batches(turns):
             some = [turns[i] for i in indices]
-            for i, row in zip(indices, critic(some).double().cpu(), strict=True):
+            for i, row in zip(indices, self.critic(some).double().cpu(), strict=True):
                 values[i] = row[: len(turns[i].ids)]
-            if reference is not None:
+            if self.reference is not None:
                 with autocast():
-                    scores = score(reference.model, some, pad_id=pad_id)
+                    scores = score(self.reference.model, some, pad_id=pad_id)
                 for i, row in zip(indices, scores.logprobs.double().cpu(), strict=True):
                     kl[i] = old[i] - row[: len(turns[i].ids)]
 
@@ -132,18 +116,11 @@ class Ppo(Trainer):
             "value": float(rows(values)[real].mean()),
             "explained": 1 - float(advantages[real].var(correction=0)) / spread if spread > 1e-8 else 0.0,
         }
-        if reference is not None:
+        if self.reference is not None:
             metrics["kl"] = float(rows(kl)[real].mean())
         return batch, metrics
 
-    def _learn(
-        self,
-        batch: Batch,
-        policy: CausalPolicy,
-        optimizer: torch.optim.Optimizer,
-        critic: Critic,
-        critic_optimizer: torch.optim.Optimizer,
-    ) -> dict[str, float]:
+    def _improve(self, batch: Batch, policy: CausalPolicy) -> dict[str, float]:
         """``updates`` gradient steps of both networks, each on the whole batch; returns what they measured."""
         tokens = sum(len(s.ids) for s in batch.turns)
         sums = dict.fromkeys(("policy_loss", "value_loss", "entropy", "clipped"), 0.0)
@@ -160,7 +137,7 @@ class Ppo(Trainer):
             old, advantages = padded(batch.old), padded(batch.advantages)
             loss = (formulas.policy_loss(now, old, advantages, self.options.clip) * mask).sum() / tokens
             each = formulas.value_loss(
-                critic(turns), padded(batch.values), padded(batch.returns), self.options.value_clip
+                self.critic(turns), padded(batch.values), padded(batch.returns), self.options.value_clip
             )
             value = (each * mask).sum() / tokens
             (loss + value).backward()  # type: ignore[no-untyped-call]  # the networks share nothing
@@ -169,12 +146,12 @@ class Ppo(Trainer):
             sums["entropy"] += float((scores.entropy * mask).sum()) / tokens
             sums["clipped"] += float((((now.detach() - old).exp() - 1).abs() * mask > self.options.clip).sum()) / tokens
 
-        networks = torch.nn.ModuleList([policy.model, critic])
+        networks = torch.nn.ModuleList([policy.model, self.critic])
         norms = (0.0, 0.0)
         for _ in range(self.options.updates):
             accumulate(networks.parameters(), self._micro_batches(batch.turns), backward, sums)
-            limit = self.options.max_grad_norm
-            norms = optimizer_step(optimizer, policy.model, limit), optimizer_step(critic_optimizer, critic, limit)
+            critic_norm = optimizer_step(self.critic_optimizer, self.critic, self.options.max_grad_norm)
+            norms = self.update(policy), critic_norm
         mean = {name: total / self.options.updates for name, total in sums.items()}
         return {**mean, "grad_norm": norms[0], "critic_grad_norm": norms[1]}
 

@@ -9,12 +9,13 @@ import torch
 from loopkit_ppo.critic import Critic
 from loopkit_ppo.trainer import Ppo, PpoOptions
 
-from loopkit import PolicyRef, Turn, check_trainer, plugins
+from loopkit import PolicyRef, Turn, check_trainer
 from loopkit.experiment.resolve import build_game
 from loopkit.policy.load import load
 from loopkit.policy.optimizer import adamw
 from loopkit.policy.score import Segment, score
 from loopkit.policy.tiny import BUNDLED
+from loopkit.registry import plugins
 from loopkit.rollouts.playing import Played, evaluate
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup

@@ -10,11 +10,12 @@ import pytest
 from loopkit_trl.speaking import Speaker, sequence
 from loopkit_trl.trainer import TrlGrpo, TrlGrpoOptions
 
-from loopkit import Decode, Dialogue, Message, PolicyRef, Turn, check_trainer, plugins
+from loopkit import Decode, Dialogue, Message, PolicyRef, Turn, check_trainer
 from loopkit.errors import UsageError
 from loopkit.experiment.resolve import build_game
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.tiny import BUNDLED
+from loopkit.registry import plugins
 from loopkit.rollouts.playing import Played
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup

@@ -1,0 +1,62 @@
+"""A trainer of one method: the template plays, records and saves, and what ``begin`` made is saved with the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from loopkit.checks import check_trainer
+from loopkit.contracts import PolicyRef
+from loopkit.policy.load import CausalPolicy
+from loopkit.policy.save import save_policy
+from loopkit.policy.score import Segment, score
+from loopkit.policy.trainer import GradientTrainer
+from loopkit.policy.warmup import new_policy
+from loopkit.rollouts.playing import Played
+from tests.policy.small import SETTINGS
+from tests.toys import DOUBLING, setup
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
+    directory = tmp_path_factory.mktemp("start")
+    save_policy(new_policy({"doubling": DOUBLING}, SETTINGS), directory)
+    return PolicyRef(str(directory))
+
+
+class Reinforce(GradientTrainer):
+    """REINFORCE against a running mean of the rewards, which is what it needs to continue."""
+
+    deterministic = True
+
+    def begin(self, policy: CausalPolicy, checkpoint: Path | None) -> None:
+        self.mean = float((checkpoint / "mean.txt").read_text()) if checkpoint else 0.0
+
+    def save_more(self, directory: Path) -> None:
+        (directory / "mean.txt").write_text(repr(self.mean))
+
+    def learn(self, policy: CausalPolicy, batch: Sequence[Sequence[Played]]) -> dict[str, float]:
+        rollouts = [rollout for group in batch for rollout in group]
+        for r in rollouts:
+            turns = [Segment(t.prompt_ids or (), t.ids or (), t.temperature) for t in r.turns]
+            logprobs = score(policy.model, turns, pad_id=policy.pad_id).logprobs
+            (-(r.reward - self.mean) * logprobs.sum() / len(rollouts)).backward()
+        self.mean = 0.9 * self.mean + 0.1 * sum(r.reward for r in rollouts) / len(rollouts)
+        return {"mean": self.mean, "grad_norm": self.update(policy)}
+
+
+@pytest.mark.parametrize(("forget", "status"), [(False, "proven"), (True, "fails")])
+def test_learn_is_all_that_an_algorithm_writes(
+    forget: bool, status: str, start: PolicyRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running mean that is not in the checkpoint makes a killed run end elsewhere, and the check says so."""
+    if forget:
+        monkeypatch.setattr(Reinforce, "begin", lambda self, policy, checkpoint: setattr(self, "mean", 0.0))
+    report = check_trainer(
+        Reinforce, workdir=tmp_path / "check", start=start, setup=setup(DOUBLING),
+        options={"learning_rate": 1e-3}, new_process=False,
+    )  # fmt: skip
+    assert report.status == status, report
+    assert ("deterministic" in {f.check for f in report.findings if not f.ok}) == (status == "fails")
