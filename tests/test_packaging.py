@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -77,9 +78,11 @@ def test_the_wheel_says_what_python_it_was_tested_on(built: Path) -> None:
     said = Parser().parsestr(packed.read(name).decode())
     assert said["Requires-Python"] == ">=3.11"
     versions = [c for c in said.get_all("Classifier") if re.search(r"Python :: 3\.", c)]
-    assert [v.rpartition(" ")[2] for v in versions] == ["3.11", "3.12", "3.13"]
-    tested = (ROOT / "docs/versions.md").read_text()
-    assert [v for v in versions if not re.search(rf"^\| \S+ \| {v.rpartition(' ')[2]}\.", tested, re.M)] == []
+    named = {v.rpartition(" ")[2] for v in versions}
+    record = ROOT / "docs/versions.json"
+    rows = json.loads(record.read_text()).values() if record.exists() else ()
+    assert "3.11" in named, "what .ci/run runs on"
+    assert named - {"3.11"} <= {row["python"] for row in rows if row["passed"]}, "no row of tools/matrix passed there"
     assert said["License-Expression"] == "Apache-2.0"
     assert said["Description-Content-Type"] == "text/markdown"
 

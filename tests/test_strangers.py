@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -57,6 +58,11 @@ def built(source: Path, into: Path) -> Path:
     return Path(made)
 
 
+def plain() -> dict[str, str]:
+    """pip as nobody has set it up: where else it would look must not decide."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PIP_")} | {"PIP_CONFIG_FILE": os.devnull}
+
+
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(ROOT, tmp_path_factory.mktemp("ours"))
@@ -78,7 +84,7 @@ class Place:
         known = ["--disable-pip-version-check", "--python", self.python, *words]
         if words[0] == "install":
             known += ["--no-index", "--no-deps", "--no-build-isolation"]
-        done = subprocess.run([sys.executable, "-m", "pip", *known], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "pip", *known], capture_output=True, text=True, env=plain())
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -173,7 +179,7 @@ def test_plugins_from_outside_get_ours_from_an_index_that_has_both(tmp_path: Pat
     wheels = [str(built(source, index)) for source in sources]
     command = ["install", "--dry-run", "--no-index", "--ignore-installed", "-q", "--find-links", str(index)]
     pip = [sys.executable, "-m", "pip", "--python", place.python, "--disable-pip-version-check", *command]
-    done = subprocess.run([*pip, "--report", "-", *wheels], capture_output=True, text=True)
+    done = subprocess.run([*pip, "--report", "-", *wheels], capture_output=True, text=True, env=plain())
     assert done.returncode == 0, done.stderr
     chosen = {one["metadata"]["name"]: one["metadata"]["version"] for one in json.loads(done.stdout)["install"]}
     assert chosen["loopkit-rl"] == loopkit.__version__

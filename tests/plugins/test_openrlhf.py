@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -603,6 +604,10 @@ def test_the_page_installs_as_the_doctor_says() -> None:
     lines = [row.strip() for row in INSTALL.splitlines() if row.startswith("  ")]
     assert len(lines) == 5
     assert "```sh\n" + "\n".join(lines) + "\n```" in PAGE
+    pinned = {m[1]: m[2] for line in lines for m in re.finditer(r"([\w-]+)(?:\[\w+\])?==([\d.]+)", line)}
+    held = Path(loopkit_openrlhf.__file__).with_name("constraints.txt").read_text()
+    assert set(pinned) == {"vllm", "flash-attn", "openrlhf"}
+    assert all(f"\n{name}=={number}\n" in held for name, number in pinned.items())
 
 
 def test_shell_scripts_of_the_page_are_bash() -> None:
