@@ -303,8 +303,8 @@ def test_commands_parse(where: str, line: str) -> None:
     if words[0] == "warmup":
         return
     if words[0] == "study":
-        asked = {k: given[k] for k in ("name", "games", "seeds", "model", "trainer", "settings", "out")}
-        assert build(**asked, plugins=plugins.load()).plan()
+        asked = {k: given[k] for k in ("name", "games", "seeds", "model", "trainer", "out")}
+        assert build(**asked, options=given["settings"], plugins=plugins.load()).plan()
         return
     if words[0] == "export":
         parse_set(given["settings"], ("game", "channel"))
