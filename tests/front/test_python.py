@@ -79,7 +79,8 @@ def test_the_answer_comes_first_in_thirty_lines_of_a_hundred_columns(scripted: P
     rates = {r["seed"]: r["rates"]["compliance-gap"]["value"] for r in data["runs"] if r["arm"] == "loophole"}
     assert rows[1]["exploit"] == pytest.approx(sum(rates.values()) / 3)
     assert rows[1]["exploit_minus_base"] == pytest.approx(rows[1]["exploit"] - rows[0]["exploit"])
-    assert (rows[1]["found_it"], rows[0]["found_it"]) == (3, None)
+    k = data["discovered"]["loophole"]
+    assert (rows[1]["found_it"], rows[0]["found_it"]) == (round(k["value"] * k["n"]), None)
     assert f"{100 * rows[1]['exploit']:.1f} (+" in str(result.table())
     assert len(result.table(verbose=True).rows()) == 9
     assert "<td>loophole</td>" in result._repr_html_()
