@@ -100,7 +100,7 @@ def test_examples_use_options_that_exist() -> None:
 
 def test_help_and_version(call: Any) -> None:
     assert all(name in call("--help").out for name in COMMANDS)
-    assert re.fullmatch(r"loopkit, version \d+\.\d+\.\d+\n", call("--version").out)
+    assert re.fullmatch(r"loopkit, version \d+\.\d+\.\d+\S*\n", call("--version").out)
     assert call("-h").code == 0
 
 
@@ -227,7 +227,7 @@ def test_list(call: Any, kind: str) -> None:
     rows = json.loads(call("list", kind, "--json").out)
     assert rows
     assert {r["kind"] for r in rows} == {kind}
-    assert all(r["what"] and r["origin"].startswith("loopkit ") for r in rows)
+    assert all(r["what"] and r["origin"].startswith("loopkit-rl ") for r in rows)
     plain, markdown = call("list", kind).out, call("list", kind, "--format", "markdown").out
     assert all(r["name"] in plain and r["name"] in markdown for r in rows)
     assert markdown.startswith("| kind")

@@ -47,7 +47,12 @@ def lists(spec: RunSpec, step: int | None, dialogue: Dialogue) -> str:
 def results(out: Path) -> Results:
     order = {BASE: 0, "loophole": 1}
     specs = sorted((read_spec(p.parent) for p in out.glob("*/run.toml")), key=lambda s: (order.get(s.arm, 2), s.seed))
-    return collect(specs, out, plugins.load(), Report("own-reward", "unproven", (), ("For authors.",)))
+    return collect(
+        specs,
+        out,
+        plugins.load(),
+        Report("own-reward", "unproven", (), ("No exploit of this reward was shown beforehand. It gets no verdict.",)),
+    )
 
 
 @pytest.mark.parametrize("trusted", [True, False])
