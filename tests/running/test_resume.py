@@ -70,7 +70,7 @@ def test_the_same_command_after_the_end_changes_nothing(whole: Path) -> None:
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in whole.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.nightly) for n in (2, 3))])
 def test_killed_and_resumed_ends_in_the_same_bytes(whole: Path, tmp_path: Path, seed: int) -> None:
     """kill -9 of everything at a moment drawn from what there is to do, then the same command."""
     draw = random.Random(seed)
@@ -91,6 +91,7 @@ def test_killed_and_resumed_ends_in_the_same_bytes(whole: Path, tmp_path: Path, 
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("when", ["loading", "training"])
 def test_ctrl_c_stops_quickly_and_says_how_to_resume(tmp_path: Path, when: str) -> None:
     process = start(tmp_path)

@@ -234,7 +234,7 @@ def test_an_unknown_mode_in_the_variable_is_refused_by_every_command(
     assert f"no sandbox mode 'dokcer' (from --sandbox or {VARIABLE})" in " ".join(found.stderr.split())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_records_its_sandbox_and_resumes_in_no_other(site: Path, tmp_path: Path) -> None:
     with start("seccomp"):
         pass
