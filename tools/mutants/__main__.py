@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tools.mutants.running import Job, copy_checkout, preload, start
 from tools.mutants.targets import TARGETS, Target
 
 ROOT = Path(__file__).parents[2]
+Record = dict[str, object]
 SEED = "1"
 LEAST = 20.0  # CPU seconds that a mutant may take in any case
 
@@ -90,9 +92,9 @@ def write(path: Path, text: str) -> None:
         compiled.unlink()  # mutants within one second have one time of change
 
 
-def run(chosen: dict[str, list[Mutant]], jobs: int, slow: bool) -> list[dict[str, object]]:
-    """Every mutant's record, in the order of ``chosen``; tells on standard error how it goes."""
-    done: list[Work] = []
+def run(chosen: dict[str, list[Mutant]], jobs: int, slow: bool, keep: Callable[[Record], None]) -> None:
+    """``keep`` is given every mutant's record as it ends; tells on standard error how it goes."""
+    done = 0
     limits: dict[tuple[str, bool], float] = {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         pool = Pool(jobs, Path(folder).resolve())
@@ -113,17 +115,13 @@ def run(chosen: dict[str, list[Mutant]], jobs: int, slow: bool) -> list[dict[str
                 work.slow = True
                 waiting.append(work)
             else:
-                done.append(work)
-                words = f"[{len(done)}/{total}] {work.outcome} {work.module}:{work.mutant.line} {work.cpu:.1f} s"
+                done += 1
+                keep(record(work, work.mutant))
+                words = f"[{done}/{total}] {work.outcome} {work.module}:{work.mutant.line} {work.cpu:.1f} s"
                 print(words, work.by, file=sys.stderr, flush=True)
-    order = {m.name: n for n, m in enumerate(m for ms in chosen.values() for m in ms)}
-    done.sort(key=lambda w: order[w.mutant.name] if w.mutant else 0)
-    return [record(w) for w in done]
 
 
-def record(work: Work) -> dict[str, object]:
-    m = work.mutant
-    assert m
+def record(work: Work, m: Mutant) -> Record:
     return {
         "name": m.name, "module": m.module, "function": m.function, "line": m.line, "operator": m.operator,
         "outcome": work.outcome, "by": work.by, "cpu_seconds": round(work.cpu, 1),
@@ -131,7 +129,7 @@ def record(work: Work) -> dict[str, object]:
     }  # fmt: skip
 
 
-def table(records: list[dict[str, object]]) -> str:
+def table(records: list[Record]) -> str:
     lines = ["| module | mutants | killed | timeout | survived |", "|---|---|---|---|---|"]
     for module in [*dict.fromkeys(str(r["module"]) for r in records), "all"]:
         n = Counter(r["outcome"] for r in records if module in ("all", r["module"]))
@@ -151,7 +149,9 @@ def main() -> int:
         "--slow", action="store_true", help="try survivors on the table's slow tests too (minutes each)"
     )
     parser.add_argument("--list", action="store_true", help="show the mutants and run none")
-    parser.add_argument("--json", type=Path, help="write every mutant's outcome here")
+    parser.add_argument(
+        "--json", type=Path, help="write every mutant's outcome here; goes on with a file that is there"
+    )
     parser.add_argument("--against", type=Path, help="fail if one survives that was killed in this file")
     given = parser.parse_args()
 
@@ -166,17 +166,28 @@ def main() -> int:
                 print(f"{module}:{m.line} {m.operator}, {m.function}\n{m.diff((ROOT / module).read_text())}")
         print(f"{sum(map(len, chosen.values()))} mutants of {len(chosen)} modules")
         return 0
+    order = [m.name for drawn in chosen.values() for m in drawn]
+    kept: dict[str, Record] = {}
+    if given.json and given.json.exists():  # what is there is not asked again: an interrupted run goes on
+        kept = {r["name"]: r for r in json.loads(given.json.read_text())["mutants"]}
+    chosen = {module: [m for m in drawn if m.name not in kept] for module, drawn in chosen.items()}
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+
+    def keep(one: Record) -> None:
+        kept[str(one["name"])] = one
+        if given.json:
+            given.json.parent.mkdir(parents=True, exist_ok=True)
+            found = sorted(kept.values(), key=lambda r: (r["module"], r["line"], r["name"]))
+            text = json.dumps({"commit": commit.stdout.strip(), "seed": given.seed, "mutants": found}, indent=1)
+            given.json.write_text(text + "\n")
+
     preload()
-    records = run(chosen, given.j, given.slow)
+    run({module: drawn for module, drawn in chosen.items() if drawn}, given.j, given.slow, keep)
+    records = [kept[name] for name in order]
     survivors = [r for r in records if r["outcome"] == "survived"]
     for r in survivors:
         print(f"survived: {r['module']}:{r['line']} {r['operator']}, {r['function']}\n{r['diff']}")
     print(table(records))
-    if given.json:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-        kept = {"commit": commit.stdout.strip(), "seed": given.seed, "mutants": records}
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(kept, indent=1) + "\n")
     if given.against:
         before = {r["name"] for r in json.loads(given.against.read_text())["mutants"] if r["outcome"] != "survived"}
         lost = [r for r in survivors if r["name"] in before]
