@@ -56,7 +56,7 @@ def test_import_linter_keeps_the_layers() -> None:
 
 
 def test_layers_see_an_import_inside_a_function() -> None:
-    source = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    from loopkit import runner\n"
+    source = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    from loopkit.running import runner\n"
     assert list(imports(source, {"loopkit.running.runner"})) == [("b", True), ("loopkit.running.runner", False)]
 
 

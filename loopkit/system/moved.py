@@ -40,4 +40,4 @@ class _Old:
 def install() -> None:
     """Make the old paths importable."""
     if not any(isinstance(finder, _Old) for finder in sys.meta_path):
-        sys.meta_path.append(_Old())
+        sys.meta_path.insert(0, _Old())  # first: the path finder would load a second copy of a package's module

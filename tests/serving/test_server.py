@@ -167,7 +167,8 @@ def test_the_client_needs_no_learning_stack() -> None:
         "print(sorted(m for m in sys.modules if m.startswith('loopkit')))\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
-    own = [f"loopkit{m}" for m in ("", ".errors", ".records", ".seeding", *(f".serving{m}" for m in SERVING))]
+    names = ("", ".errors", ".records", ".seeding", *(f".serving{m}" for m in SERVING), ".system", ".system.moved")
+    own = [f"loopkit{m}" for m in names]
     assert out == ["[]", str(own)]
 
 
