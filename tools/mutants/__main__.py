@@ -2,9 +2,10 @@
 
 Examples:
   python -m tools.mutants --list
-  python -m tools.mutants -j 2 --json results/mutants.json
+  python -m tools.mutants -j 2 --json docs/mutants.json
   python -m tools.mutants --only stats/rates --count 40
-  python -m tools.mutants --against results/mutants.json
+  python -m tools.mutants --json after.json --against docs/mutants.json
+  python -m tools.mutants --json docs/mutants.json --page docs/mutants.md
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools.mutants.operators import Mutant, mutants
 from tools.mutants.running import Job, copy_checkout, preload, start
@@ -137,6 +139,28 @@ def table(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
+def page(kept: dict[str, Any]) -> str:
+    """docs/mutants.md: the table, and every survivor."""
+    records = kept["mutants"]
+    lines = [
+        "# Mutants", "",
+        "Faults put into the code one at a time, and whether a test noticed: `python -m tools.mutants`.",
+        "The same are drawn every time, by a hash of their own code.",
+        "`tools/mutants/targets.py` says how many of which module, and which tests have to notice.",
+        f"Here: {len(records)} mutants, draw {kept['seed']}, of commit `{kept['commit']}`.", "",
+        table(records), "",
+        "A survivor is a missing test, or a change that changes nothing: a bound that is never met, say.",
+        "Line, function, operator, then what was there and what stood in its place:", "",
+    ]  # fmt: skip
+    for r in records:
+        if r["outcome"] == "survived":
+            sides = [" ".join(x[1:].split()) for x in (r["diff"].splitlines() or ["", ""])]
+            half = len([x for x in r["diff"].splitlines() if x.startswith("-")])
+            before, after = (" ".join(part).replace("`", "'") for part in (sides[:half], sides[half:]))
+            lines.append(f"- {r['module']}:{r['line']}, {r['function']}, {r['operator']}: `{before}` → `{after}`")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -152,9 +176,13 @@ def main() -> int:
     parser.add_argument(
         "--json", type=Path, help="write every mutant's outcome here; goes on with a file that is there"
     )
+    parser.add_argument("--page", type=Path, help="write a page of what --json holds, and run none")
     parser.add_argument("--against", type=Path, help="fail if one survives that was killed in this file")
     given = parser.parse_args()
 
+    if given.page:
+        given.page.write_text(page(json.loads(given.json.read_text())), encoding="utf-8")
+        return 0
     wanted = [m for m in TARGETS if not given.only or any(part in m for part in given.only)]
     gone = sorted({t for m in wanted for t in (*TARGETS[m].tests, *TARGETS[m].slow, m) if not (ROOT / t).exists()})
     if gone or not wanted:

@@ -21,6 +21,7 @@ COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
 SUMS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
 }  # fmt: skip
+ALIKE = ("isinstance", "min", "max")  # swapped they say the same, or only TypeError
 NUMBERS = ("int", "float", "bool")
 UNSEEN = (ast.JoinedStr, ast.Raise)  # the wording of messages; inside of an f-string 3.11 gives no positions
 
@@ -123,7 +124,7 @@ def _of(node: ast.stmt | ast.expr, returns: str) -> Iterator[tuple[str, ast.AST]
         yield "return", _with(node, value=ast.Constant(value))
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield "dropped call", ast.Pass()
-    if isinstance(node, ast.Call) and len(node.args) >= 2 and ast.unparse(node.func) != "isinstance":
+    if isinstance(node, ast.Call) and len(node.args) >= 2 and ast.unparse(node.func) not in ALIKE:
         one, two, *rest = node.args
         if not any(isinstance(a, ast.Starred) for a in (one, two)) and ast.dump(one) != ast.dump(two):
             yield "swapped arguments", _with(node, args=[two, one, *rest])
