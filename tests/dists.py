@@ -4,6 +4,7 @@ installed by pip in a virtual environment of their own.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ import sysconfig
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,18 @@ def command(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).parent / "loopkit"), *map(str, arguments)]
 
 
+def warmups() -> Path:
+    """Where tests keep short warm-ups from one session to the next: anew whenever the code that makes them changes.
+
+    loopkit itself names each by its game and settings, and puts it there whole.
+    """
+    root = Path(__file__).parent.parent
+    code = hashlib.sha256(version("torch").encode())
+    for file in sorted((root / "loopkit/policy").glob("*.py")):
+        code.update(file.read_bytes())
+    return root / ".pytest_cache" / "warmups" / code.hexdigest()[:16]
+
+
 def environment(site: Path | None = None) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(site)} if site else {})}
 
@@ -150,7 +164,7 @@ class Venv:
         own = {
             "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # sic: the value of the option, which is then off
-            "LOOPKIT_CACHE": str(self.directory / "cache"), "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
+            "LOOPKIT_CACHE": str(warmups()), "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
         }  # fmt: skip
         env = {k: v for k, v in environment().items() if k != "PYTHONPATH"} | own
         words = [str(self.directory / "bin" / program), *arguments]

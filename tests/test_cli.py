@@ -234,17 +234,17 @@ def test_list(call: Any, kind: str) -> None:
 
 
 def test_check(call: Any) -> None:
-    found = call("check", "self-grading", "--json")
+    found = call("check", "self-grading", "--fuzz", "50", "--json")
     assert found.code == 0
     (report,) = json.loads(found.out)
     assert (report["name"], report["status"]) == ("self-grading", "proven")
     assert report["seconds"] > 0
-    plain = call("check", "self-grading").out
-    assert re.fullmatch(r"self-grading: proven\. 14 of 14 checks held \(\d+\.\d s\)\.\n", plain)
-    assert "200 garbage completions." in call("check", "self-grading", "--fuzz", "200", "-v").out
+    plain = call("check", "self-grading", "--fuzz", "60", "-v").out
+    assert re.match(r"self-grading: proven\. 14 of 14 checks held \(\d+\.\d s\)\.\n", plain)
+    assert "60 garbage completions." in plain
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # .ci/run proves each bundled game and trainer once, in tests of its own
 def test_check_of_everything_installed() -> None:
     found = loopkit("check", "--json")
     assert found.returncode == 0, found.stdout

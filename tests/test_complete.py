@@ -161,6 +161,7 @@ def test_a_real_bash_completes(tmp_path: Path) -> None:
         _type(terminal, "--model=ti\t", "--model=tiny ")
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_a_real_zsh_completes(tmp_path: Path) -> None:
     keys = "zle -N show; show() { print -r -- \"<<$BUFFER>>\"; BUFFER= }; bindkey '^X' show"
@@ -179,6 +180,7 @@ def test_a_real_zsh_completes(tmp_path: Path) -> None:
             _type(terminal, f"{line}\t\x18", f"<<loopkit run {expected}>>")
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 def test_a_real_fish_completes(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").touch()

@@ -256,14 +256,14 @@ def test_a_block_that_no_test_touches_is_found(
 def test_a_page_in_parts_has_a_test_that_writes_its_files_and_runs_its_commands(page: str) -> None:
     text = (ROOT / "tests" / IN_PARTS[page]).read_text()
     assert f'"{page}"' in text
-    assert re.search(r"@pytest.mark.slow\n.*?def test.*?\bwrite_files\(.*?\bfresh\(program, ", text, re.S)
+    assert re.search(r"@pytest.mark.(?:slow|nightly)\n.*?def test.*?\bwrite_files\(.*?\bfresh\(program, ", text, re.S)
 
 
 @pytest.mark.parametrize("page", sorted(FOLLOWED))
 def test_a_followed_page_has_a_test_that_follows_it(page: str) -> None:
     text = (ROOT / "tests" / FOLLOWED[page]).read_text()
     assert f'"{page}"' in text
-    assert re.search(r"@pytest.mark.slow\ndef test.*?\bfollow\(PAGE, ", text, re.S)
+    assert re.search(r"@pytest.mark.(?:slow|nightly)\ndef test.*?\bfollow\(PAGE, ", text, re.S)
 
 
 @pytest.mark.parametrize("block", [b for page in PAGES for b in blocks(page, "toml") if not b.why], ids=str)

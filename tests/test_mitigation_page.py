@@ -64,7 +64,7 @@ def rates(text: str) -> dict[str, list[float]]:
     return {arm: [float(v) for v in re.findall(r"(-?[\d.]+) \(", cells)[:3]] for arm, cells in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_is_what_happens(tmp_path: Path) -> None:
     done = follow(PAGE, tmp_path, {"loopkit study": same_study})
     assert done == [

@@ -48,7 +48,9 @@ def test_the_page_names_all_that_the_game_has(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("out", ["leaky", "long", "alone"])
+@pytest.mark.parametrize(
+    "out", ["leaky", pytest.param("long", marks=pytest.mark.nightly), pytest.param("alone", marks=pytest.mark.nightly)]
+)
 def test_the_page_is_what_happens(tmp_path: Path, out: str) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()

@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("default")  # transformers' own, on loading GGUF
-@pytest.mark.parametrize("game", ["context-compliance", "self-grading"])
+@pytest.mark.parametrize("game", ["context-compliance", pytest.param("self-grading", marks=pytest.mark.nightly)])
 def test_two_grpo_steps_and_a_checkpoint_that_plain_transformers_loads(game: str, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     settings = (
@@ -87,6 +87,7 @@ def judged_by(model: Path, directory: Path) -> Any:
     return judges_of(spec, load(), directory)["refusal"]
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("default")
 def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Path) -> None:
     """Plumbing: a directory is loaded as a judge, reads the question, and its words are an answer or an error."""
@@ -114,6 +115,7 @@ def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Pa
         assert judge.asked == asked
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("default")
 def test_conditions_ask_a_real_model_in_three_ways(model: Path, tmp_path: Path) -> None:
     from loopkit.experiment.rundir import read_shard

@@ -19,8 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-GRACE = 10.0
-"""Seconds the command has to end on SIGTERM, and what it left behind to end by itself."""
+GRACE = float(os.environ.get("LOOPKIT_OPENRLHF_GRACE", "10"))
+"""Seconds the command has to end on SIGTERM, and what it left behind to end by itself (tests have no such patience)."""
 LOOK_EVERY = 10.0
 """Seconds between looks at what the session's processes would leave behind."""
 SHARED = "/dev/shm"

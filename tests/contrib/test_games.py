@@ -42,7 +42,7 @@ def test_such_names_are_in_the_documentation(module: str) -> None:
     assert found >= DOCUMENTED[module]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", GAMES)
 def test_its_wheel_is_checked_tested_and_played_by_tiny(name: str, tmp_path: Path) -> None:
     game = GAMES[name]

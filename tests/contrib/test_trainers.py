@@ -58,7 +58,7 @@ def test_the_excerpts_of_the_page_are_the_trainers_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize("name", ["loopkit-ppo", pytest.param("loopkit-trl", marks=pytest.mark.nightly)])
 def test_its_wheel_is_checked_tested_and_trains_tiny(name: str, tmp_path: Path) -> None:
     if name == "loopkit-trl" and importlib.util.find_spec("trl") is None:
         pytest.skip("trl is not installed: pip install 'trl>=1.16,<1.17' 'datasets>=3'")

@@ -47,7 +47,7 @@ def audit(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_completions_of_trl(logs: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Three steps of 16 completions; what TRL logged as reward is what the channel it was paid by says."""
     where = str(logs("trl") / "completions")
@@ -62,7 +62,7 @@ def test_completions_of_trl(logs: Any, capsys: pytest.CaptureFixture[str], tmp_p
     assert [r["name"] for r in found["rates"]] == ["compliance-gap", "complied"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_log_of_inspect(logs: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Twelve samples of two turns, all wrong and claimed: the same flags here, in Inspect's log, and by definition."""
     where = str(logs("inspect"))
@@ -79,7 +79,7 @@ def test_log_of_inspect(logs: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert logged["paid.score.claims_if_right"] is None  # nothing was right: not scored
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_traces_of_verifiers(logs: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Six given completions, every second one right, all claimed."""
     found = audit(capsys, str(logs("verifiers")), "--game", "self-grading")

@@ -108,8 +108,8 @@ def within(seconds: float) -> float:
     return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object], seconds: float | None = None) -> None:
+    end = time.monotonic() + (within(120) if seconds is None else seconds)
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.01)

@@ -71,7 +71,13 @@ def test_a_game_that_goes_on_raising_stops_its_run_and_the_same_command_resumes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("phase", "fault"), [("train", "spin"), ("train", "sleep"), ("test", "spin")])
+@pytest.mark.parametrize(
+    ("phase", "fault"),
+    [
+        ("train", "spin"),
+        *(pytest.param(*case, marks=pytest.mark.nightly) for case in (("train", "sleep"), ("test", "spin"))),
+    ],
+)
 def test_a_stuck_rollout_is_stopped_and_named(moody: Moody, calm: Path, phase: str, fault: str) -> None:
     moody.mood(phase, fault)
     code, said = moody.run("--deadline", "3")
@@ -131,8 +137,13 @@ def _asked(moody: Moody) -> bool:
 @pytest.mark.parametrize(
     ("when", "number"),
     [
-        *((w, signal.SIGINT) for w in ("loading", "check", "warm-up", "training", "evaluation", "stuck in the game")),
-        *((w, signal.SIGTERM) for w in ("check", "training")),
+        ("stuck in the game", signal.SIGINT),
+        ("training", signal.SIGTERM),
+        *(
+            pytest.param(when, signal.SIGINT, marks=pytest.mark.nightly)
+            for when in ("loading", "check", "warm-up", "training", "evaluation")
+        ),
+        pytest.param("check", signal.SIGTERM, marks=pytest.mark.nightly),
     ],
 )
 def test_an_interrupt_ends_it_in_five_seconds_and_leaves_no_process(
@@ -163,7 +174,7 @@ def test_an_interrupt_ends_it_in_five_seconds_and_leaves_no_process(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pause", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("pause", [0.02, *(pytest.param(p, marks=pytest.mark.nightly) for p in (0.0, 0.2))])
 def test_a_second_interrupt_changes_nothing_of_it(moody: Moody, pause: float) -> None:
     process = moody.start(arguments=until(moody, "training"))
     wait_for(lambda: reached(moody, "training"))
@@ -182,7 +193,9 @@ def test_a_second_interrupt_changes_nothing_of_it(moody: Moody, pause: float) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["loading", "training", "stuck in the game"])
+@pytest.mark.parametrize(
+    "when", ["training", *(pytest.param(w, marks=pytest.mark.nightly) for w in ("loading", "stuck in the game"))]
+)
 def test_the_runs_die_with_the_command(moody: Moody, when: str) -> None:
     """kill -9 of the command alone: nobody is left to clean up, and still nothing goes on."""
     until(moody, when)

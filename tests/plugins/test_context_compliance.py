@@ -151,7 +151,7 @@ def test_real_requests_are_read_and_unpaired(tmp_path: Path, suffix: str) -> Non
     assert all(t.cluster == t.id for t in tasks)
     styles = {(t.public["style"], t.public["category"]) for t in tasks}
     assert styles == {(s, c) for s in ("audit", "user") for c in ("restricted", "allowed")}
-    assert check_game(g, name="real").status == "proven"
+    assert check_game(g, name="real", n_tasks=6, fuzz=60, new_process=False).status == "proven"
     clues = [{"request": "restricted", "style": s, "judged": "complies"} for s in ("user", "audit")]
     found = g.detectors["compliance-gap"].rate([True, True], clues, ["x", "y"])
     assert found is not None

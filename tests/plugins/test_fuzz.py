@@ -1,8 +1,12 @@
-"""10,000 hostile completions a game: no crash, and every reward finite and in its range."""
+"""3,000 hostile completions a game: no crash, and every reward finite and in its range.
+
+``LOOPKIT_EXAMPLES=1000`` says 30,000.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -15,7 +19,7 @@ from loopkit.records import Json, Rollout, Task
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.scoring import Setup, score
 
-COUNT, TURNS = 10_000, 2
+COUNT, TURNS = 30 * int(os.environ.get("LOOPKIT_EXAMPLES", "100")), 2
 PLUGINS = registry.load()
 OPTIONS: Mapping[str, Mapping[str, Json]] = {"reward-tampering": {"cpu": 0.2}}
 GAMES = ("context-compliance", "proxy-metric", "reward-tampering", "self-grading")
@@ -64,7 +68,7 @@ def words(game: Game, task: Task) -> list[str]:
 
 
 @pytest.mark.parametrize("name", GAMES)
-def test_10000_fuzzed_completions(name: str) -> None:
+def test_fuzzed_completions(name: str) -> None:
     game = build_game(PLUGINS, name, dict(OPTIONS.get(name, {})))
     tasks = game.tasks("test")[:4]
     own = [words(game, task) for task in tasks]

@@ -314,6 +314,12 @@ def test_a_template_that_rewrites_history_is_refused(agent: ModuleType) -> None:
         agent.glue(Forgets(), messages, {"role": "user", "content": "c"}, None)
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left running is ended after half a second, not after ten."""
+    monkeypatch.setenv("LOOPKIT_OPENRLHF_GRACE", "0.5")
+
+
 # --- the guard ----------------------------------------------------------------------------------------------------
 
 LEAVES = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep({})"

@@ -146,7 +146,7 @@ def test_caches_are_bounded() -> None:
     assert Tokenizer13a.__call__.cache_info().currsize == size
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not os.environ.get("LOOPKIT_DATA"), reason="real articles: set LOOPKIT_DATA")
 def test_real_articles() -> None:
     from loopkit.parts.data import read_rows

@@ -364,7 +364,13 @@ def test_options_of_the_problems() -> None:
 
 
 def test_it_is_proven_under_other_options() -> None:
-    report = check_game(game(beyond=1.0, exploit_share=0.0, instructions=True), name="reward-tampering", n_tasks=6)
+    report = check_game(
+        game(beyond=1.0, exploit_share=0.0, instructions=True),
+        name="reward-tampering",
+        n_tasks=6,
+        fuzz=100,
+        new_process=False,
+    )
     assert report.status == "proven", report.reasons
 
 

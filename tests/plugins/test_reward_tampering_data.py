@@ -308,6 +308,7 @@ def table(path: Path) -> dict[str, dict[str, Any]]:
     return out
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not os.environ.get("LOOPKIT_DATA"), reason="real problems: set LOOPKIT_DATA")
 def test_every_real_row_is_loaded_and_scored() -> None:
     told: list[Any] = []

@@ -242,7 +242,7 @@ def test_a_scorer_that_raises_calls_it_wrong_and_is_told(capfd: pytest.CaptureFi
     assert real.gym_right(Raises(), task, "1")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("default")  # the sets' own
 def test_every_set_with_a_safe_scorer_is_played() -> None:
     """Its own answer is right, and some other is wrong; a set whose answers its scorer refuses says so."""

@@ -11,7 +11,7 @@ from loopkit.policy import tiny, warmup
 from loopkit.registry import plugins as registry
 from tests.toys import DOUBLING
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 def test_a_new_game_is_learned_in_time_and_moves_no_base_rate_by_ten_points(

@@ -298,21 +298,34 @@ def register_commands(cli):
 """.replace("ESCAPE_IN_DOCSTRING", "__doc__ = ESCAPE")
 
 
-@pytest.mark.parametrize(
-    "words", ["list", "list games loud", "doctor", "check loud", "run --game loud", "--help", "nope"]
-)
-def test_no_escape_of_a_plugin_reaches_the_terminal(words: str, tmp_path: Path) -> None:
+def escaping(site: Path) -> None:
+    """A distribution with escapes in all that it prints and is called."""
     code = OUTSIDE + hook("games", "'loud', Loud", "ESCAPE, Loud", "'lazy', 'nowhere:' + ESCAPE")
-    install(tmp_path, "loud", code, point="\x1b[31mpoint")
-    info = tmp_path / "loud-1.2.dist-info" / "METADATA"
+    install(site, "loud", code, point="\x1b[31mpoint")
+    info = site / "loud-1.2.dist-info" / "METADATA"
     info.write_text(info.read_text().replace("Version: 1.2", "Version: 1.2\x1b[31m"))
-    done = loopkit(*words.split(), site=tmp_path)
-    assert "\x1b" not in done.stdout + done.stderr
-    assert "\x07" not in done.stdout + done.stderr
-    if words in ("doctor", "list"):
-        assert "loud 1.2\ufffd[31m" in done.stdout
-    if words == "doctor":
-        assert "PROBLEM in loud 1.2\ufffd[31m: '\\x1b[2J\\x1b]0;gotcha\\x07' is no name" in done.stdout
+
+
+@pytest.mark.filterwarnings("ignore")  # the plugin's own
+@pytest.mark.parametrize("words", ["list", "list games loud", "check loud", "run --game loud", "--help", "nope"])
+def test_no_escape_of_a_plugin_reaches_the_terminal(
+    words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    escaping(tmp_path)
+    with on_path(tmp_path), pytest.raises(SystemExit):
+        main(words.split())
+    out, err = capfd.readouterr()
+    assert not {"\x1b", "\x07"} & {*out, *err}
+    if words == "list":
+        assert "loud 1.2\ufffd[31m" in out
+
+
+def test_no_escape_of_a_plugin_reaches_the_terminal_of_the_installed_command(tmp_path: Path) -> None:
+    """What is printed before and after the command's own code, and warnings, too."""
+    escaping(tmp_path)
+    done = loopkit("doctor", site=tmp_path)
+    assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
+    assert "PROBLEM in loud 1.2\ufffd[31m: '\\x1b[2J\\x1b]0;gotcha\\x07' is no name" in done.stdout
 
 
 BULK = """
@@ -372,33 +385,30 @@ def test_ctrl_c_in_a_plugin_that_hangs_names_it(tmp_path: Path) -> None:
     assert "Interrupted in the code of hangs 1.2." in err
 
 
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
-    with pytest.raises(SystemExit):
+def call(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
+    """(standard output, standard error) of a command that ends with this code."""
+    with pytest.raises(SystemExit) as stop:
         main(list(arguments))
+    assert (stop.value.code or 0) == code
     out, err = capsys.readouterr()
     return out, err
 
 
-def test_list_doctor_and_check_go_on(tmp_path: Path) -> None:
+def test_list_doctor_and_check_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n, (code, _) in enumerate(FAULTS.values()):
         install(tmp_path, f"faulty{n}", code)
     install(tmp_path, "lazy", hook("games", "'lazy', 'nowhere:Game'"))
-    listed = loopkit("list", "--json", site=tmp_path)
-    assert listed.returncode == 0, listed.stderr
-    rows = json.loads(listed.stdout)
-    assert {"self-grading", "context-compliance", "lazy"} <= {r["name"] for r in rows if r["kind"] == "games"}
-    assert next(r["what"] for r in rows if r["name"] == "lazy").startswith("cannot be loaded")
-    plain = loopkit("list", site=tmp_path)
-    assert plain.returncode == 0
-    assert "Some plugins have problems (faulty0, faulty1," in plain.stderr
-    report = loopkit("doctor", site=tmp_path)
-    assert report.returncode == 1
-    assert "\x1b" not in report.stdout
-    for n in range(len(FAULTS)):
-        assert f"PROBLEM in faulty{n} 1.2: " in report.stdout
-    assert "PROBLEM in lazy 1.2: " in report.stdout
-    assert f"{len(FAULTS) + 1} problem(s)" in report.stdout
-    check = loopkit("check", "lazy", "self-grading", site=tmp_path)
-    assert check.returncode == 1
-    assert "lazy: fails" in check.stdout
-    assert "self-grading: proven" in check.stdout
+    install(tmp_path, "fine", GAME + hook("games", "'fine', Small"))
+    with on_path(tmp_path):
+        rows = json.loads(call(capsys, "list", "--json")[0])
+        assert {"self-grading", "context-compliance", "lazy"} <= {r["name"] for r in rows if r["kind"] == "games"}
+        assert next(r["what"] for r in rows if r["name"] == "lazy").startswith("cannot be loaded")
+        assert "Some plugins have problems (faulty0, faulty1," in call(capsys, "list")[1]
+        report, _ = call(capsys, "doctor", code=1)
+        assert "\x1b" not in report
+        named = set(re.findall(r"^PROBLEM in (\w+) 1\.2: ", report, re.M))
+        assert named == {"lazy", *(f"faulty{n}" for n in range(len(FAULTS)))}
+        assert f"{len(FAULTS) + 1} problem(s)" in report
+        checked, _ = call(capsys, "check", "lazy", "fine", code=1)
+        assert re.findall(r"^(\w+): \w+", checked, re.M) == ["lazy", "fine"]
+        assert "lazy: fails" in checked

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from loopkit import __version__
-from tests.dists import Venv
+from tests.dists import Venv, warmups
 
 pytestmark = pytest.mark.slow
 FIXTURE = Path(__file__).parents[1] / "plugin_fixture"
@@ -66,10 +66,9 @@ def test_check_passes_on_game_and_trainer(fresh: Venv) -> None:
 
 def test_run_trains_tiny_on_the_game_after_its_own_warm_up(fresh: Venv) -> None:
     results = run(fresh, "counting", "--game", "counting", "--set", "run.eval_prompts=45")
-    (warm,) = (fresh.directory / "cache" / "warmup").iterdir()
-    record = json.loads((warm / "warmup.json").read_text())
-    assert not record["games"]["counting"]["replayed"]
-    assert record["games"]["self-grading"]["replayed"]
+    records = [json.loads(file.read_text()) for file in warmups().glob("warmup/counting-*/warmup.json")]
+    assert {r["games"]["counting"]["replayed"] for r in records} == {False}
+    assert {r["games"]["self-grading"]["replayed"] for r in records} == {True}
     assert rate(results, "base", "unearned") < 0.3
     assert rate(results, "loophole", "unearned") > rate(results, "base", "unearned") + 0.3
     assert rate(results, "control", "unearned") < 0.3

@@ -18,7 +18,8 @@ needs_chromium = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed (Debian: chromium, chromium-driver)"
 )
 needs_axe = pytest.mark.skipif(
-    not Path(AXE).is_file(), reason="LOOPKIT_AXE does not name axe.min.js (npm package axe-core; .ci/run fetches it)"
+    not Path(AXE).is_file(),
+    reason="LOOPKIT_AXE does not name axe.min.js (npm package axe-core; tools/nightly fetches it)",
 )
 
 

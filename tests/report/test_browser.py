@@ -18,7 +18,7 @@ from tests.report.browser import AXE, browser, complaints, needs_axe, needs_chro
 from tests.report.conftest import Made
 from tests.report.scripted import compliance, experiment
 
-pytestmark = [needs_chromium, pytest.mark.slow]
+pytestmark = [needs_chromium, pytest.mark.nightly]
 HOSTILE = [
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
     "</script><script>document.title='owned'</script><!--",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from loopkit.contracts import Draw, Options, RewardChannel
 from loopkit.errors import ContractError, RefereeError, RunError, UsageError
-from loopkit.records import Assessment, Dialogue, Done, Message, Rollout, Scored, StepMetrics, Task, Turn
+from loopkit.records import Assessment, Decode, Dialogue, Done, Message, Rollout, Scored, StepMetrics, Task, Turn
 from loopkit.rollouts import scoring
 from loopkit.rollouts.playing import evaluate, play
 from loopkit.rollouts.referee import LocalReferee, plan
@@ -365,6 +366,40 @@ def test_a_reward_that_is_no_number_in_range_names_its_channel_and_pays_nobody(v
         r.settle([id_])
     r.close(0, {})
     assert kept.steps[0][0].n == 0
+
+
+class Scores(Doubling):
+    """Gives every rollout these scores."""
+
+    given: ClassVar[dict[str, float | None]] = {}
+
+    def assess(self, rollouts: Sequence[Rollout]) -> list[Assessment]:
+        return [replace(a, scores={**a.scores, **self.given}) for a in super().assess(rollouts)]
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.1, 1.1, None])
+def test_a_score_is_a_share_or_not_given(value: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scores, "given", {"observed": value})
+    kept = Kept()
+    r = referee(kept, using=setup(Scores(Options())))
+    id_ = say(r, r.slots(0)[0].key + "/a", "0", "Yes")
+    if value is not None:
+        with pytest.raises(ContractError, match=rf"Scores.*score 'observed' of .* is {value}.*\[0.0, 1.0\]"):
+            r.settle([id_])
+        return
+    r.settle([id_])
+    r.close(0, {})
+    assert kept.steps[0][1][0].assessment.scores["observed"] is None
+
+
+@pytest.mark.parametrize("limit", [None, 7])
+def test_the_runs_limit_of_tokens_is_shown_in_place_of_the_games(limit: int | None) -> None:
+    r = referee()
+    games = [m.decode for slot in r.slots(0) for m in slot.messages]
+    r.max_tokens = limit
+    found = [m.decode for slot in r.slots(0) for m in slot.messages]
+    assert found == (games if limit is None else [replace(d or Decode(), max_tokens=limit) for d in games])
+    assert found != games or limit is None
 
 
 def shown(scored: Sequence[Scored]) -> list[object]:

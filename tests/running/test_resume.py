@@ -9,9 +9,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loopkit.cli import main
 from loopkit.experiment.rundir import read_shard
 from tests.dists import command, environment, loopkit
 from tests.faults.commands import wait_for, within
@@ -70,7 +72,7 @@ def test_the_same_command_after_the_end_changes_nothing(whole: Path) -> None:
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in whole.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.nightly) for n in (2, 3))])
 def test_killed_and_resumed_ends_in_the_same_bytes(whole: Path, tmp_path: Path, seed: int) -> None:
     """kill -9 of everything at a moment drawn from what there is to do, then the same command."""
     draw = random.Random(seed)
@@ -91,6 +93,7 @@ def test_killed_and_resumed_ends_in_the_same_bytes(whole: Path, tmp_path: Path, 
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("when", ["loading", "training"])
 def test_ctrl_c_stops_quickly_and_says_how_to_resume(tmp_path: Path, when: str) -> None:
     process = start(tmp_path)
@@ -112,19 +115,21 @@ def test_ctrl_c_stops_quickly_and_says_how_to_resume(tmp_path: Path, when: str) 
 # --- sft: learning from what another run recorded ---------------------------------------------------------------------
 
 
-def sft(whole: Path, out: Path, *sets: str) -> subprocess.CompletedProcess[str]:
+def student(out: Path, *sets: str) -> list[str]:
+    """The command's words."""
     pairs = [
         "arms.student.channel=loophole", "run.steps=2", "run.prompts_per_step=8", "run.group_size=2",
         "run.eval_prompts=32", "trainer.checkpoint_every=1", *sets,
     ]  # fmt: skip
     arguments = [a for pair in pairs for a in ("--set", pair)]
-    return loopkit("run", "--game", "self-grading", "--trainer", "sft", "--arms", "student", "--seeds", "1",
-                   *arguments, "--out", str(out), "--json", cwd=whole)  # fmt: skip
+    return ["run", "--game", "self-grading", "--trainer", "sft", "--arms", "student", "--seeds", "1", *arguments,
+            "--out", str(out), "--json"]  # fmt: skip
 
 
 def test_a_student_learns_from_recorded_rollouts(whole: Path, tmp_path: Path) -> None:
     source = whole / "out/loophole-s0"
-    done = sft(whole, tmp_path / "out", f"rollouts.run={source}", "rollouts.where=false-claim=false, task>=1")
+    words = student(tmp_path / "out", f"rollouts.run={source}", "rollouts.where=false-claim=false, task>=1")
+    done = loopkit(*words, cwd=whole)
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert [(r["arm"], r["discovery"]) for r in data["runs"]] == [("base", None), ("student", None)]
@@ -152,9 +157,12 @@ def test_a_student_learns_from_recorded_rollouts(whole: Path, tmp_path: Path) ->
         (["rollouts.run=out/loophole-s0", "rollouts.first_step=50"], "no recorded rollout that meets 'the step range'"),
     ],
 )
-def test_rollouts_that_are_not_there(whole: Path, tmp_path: Path, sets: list[str], message: str) -> None:
-    done = sft(whole, tmp_path / "out", *sets)
-    assert done.returncode == 2, done.stderr
-    assert message in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+def test_rollouts_that_are_not_there(
+    whole: Path, tmp_path: Path, sets: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(whole)
+    with pytest.raises(SystemExit) as stop:
+        main(student(tmp_path / "out", *sets))
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()

@@ -35,7 +35,7 @@ def test_none_gets_through() -> None:
     assail("auto")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("tier", TIERS)
 def test_none_gets_through_in_any_tier(tier: str) -> None:
     assail(tier)

@@ -187,11 +187,11 @@ def test_the_commands_take_the_option(site: Path) -> None:
     """Through the installed command: the game's programs run, and are told apart, in the tier that was asked for."""
     with start("seccomp"):
         pass
-    found = loopkit("check", "adding", "--sandbox", "seccomp", site=site)
+    found = loopkit("check", "adding", "--fuzz", "50", "--sandbox", "seccomp", site=site)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "adding: proven" in found.stdout
     assert "UNCONFINED" not in found.stderr
-    loud = loopkit("check", "adding", "--sandbox", "rlimit", site=site)
+    loud = loopkit("check", "adding", "--fuzz", "50", "--sandbox", "rlimit", site=site)
     assert loud.returncode == 0
     assert "PROGRAMS RUN UNCONFINED" in loud.stdout + loud.stderr
     wrong = loopkit("check", "adding", "--sandbox", "docker", site=site)
@@ -234,7 +234,7 @@ def test_an_unknown_mode_in_the_variable_is_refused_by_every_command(
     assert f"no sandbox mode 'dokcer' (from --sandbox or {VARIABLE})" in " ".join(found.stderr.split())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_records_its_sandbox_and_resumes_in_no_other(site: Path, tmp_path: Path) -> None:
     with start("seccomp"):
         pass

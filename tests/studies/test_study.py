@@ -88,7 +88,7 @@ def test_repeating_changes_nothing_and_transfer_only_evaluates(paper: Path) -> N
     assert len(result(paper, "transfer").section("transfer").cells) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_at_any_moment_and_repeated_it_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """persistence: three stages, runs that start from runs, and a checkpoint chosen by what was measured."""
     arguments = ["persistence", "--games", "context-compliance", *SMALL, "--set", "study.corrections=control"]
@@ -122,10 +122,10 @@ def test_killed_at_any_moment_and_repeated_it_ends_as_if_nothing_had_happened(tm
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("catalysis", TWO),
-        ("propagation", TWO),
-        ("dose", ["--set", "study.doses=0.1,0.3,0.6"]),
-        ("algorithms", ["--set", "study.trainers=grpo,rloo"]),
+        pytest.param("catalysis", TWO, marks=pytest.mark.nightly),
+        pytest.param("propagation", TWO, marks=pytest.mark.nightly),
+        pytest.param("dose", ["--set", "study.doses=0.1,0.3,0.6"], marks=pytest.mark.nightly),
+        pytest.param("algorithms", ["--set", "study.trainers=grpo,rloo"], marks=pytest.mark.nightly),
         ("mitigations", ["--games", "self-grading"]),
     ],
 )
@@ -137,7 +137,7 @@ def test_each_study_ends_with_its_sections(name: str, more: list[str], paper: Pa
     assert all(run.spec_hash for run in found.runs)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_runs_of_other_weights_are_not_mixed_in(tmp_path: Path) -> None:
     arguments = ["paper", "--games", "self-grading", *SMALL]
     study(tmp_path, *arguments)
