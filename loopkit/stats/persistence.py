@@ -10,24 +10,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
 
 from loopkit.errors import UsageError
+from loopkit.stats.claims import MarginTest, Row, basis, judge, signed
 from loopkit.stats.contrasts import Contrast, contrast, paired
-from loopkit.stats.seeds import one_sided_p
 from loopkit.stats.times import times
-from loopkit.stats.verdict import ALPHA, basis, signed
 
 MATCH = 0.03
 MARGIN = 0.1
+TESTS: Mapping[str, MarginTest] = {
+    "more": MarginTest("area", "greater", 0.0, two_sided=True),
+    "less": MarginTest("area", "less", 0.0, two_sided=True),
+    "not less": MarginTest("area", "greater", -MARGIN),
+    "not more": MarginTest("area", "less", MARGIN),
+}
+"""Tests of the area under correction, RL minus SFT."""
+ROWS: Sequence[Row] = (
+    ("persists more", ("more",)),
+    ("persists less", ("less",)),
+    ("as persistent", ("not less", "not more")),
+    ("inconclusive", ()),
+)
 
 
 def matched(rl: float, sft: float) -> bool:
     """Whether two exploit rates of the matching split agree within 0.03."""
     return abs(rl - sft) <= MATCH + 1e-12
-
-
-Name = Literal["persists more", "persists less", "as persistent", "inconclusive", "no match"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,8 @@ class Pair:
 class Persistence:
     """What the matched pairs show."""
 
-    name: Name
+    name: str
+    """A claim of ROWS, or "no match"."""
     p: float | None
     """Of the claim; None where nothing is claimed."""
     pairs: int
@@ -102,13 +111,7 @@ def persistence(pairs: Sequence[Pair], steps: Sequence[int] | None = None) -> Pe
         return Persistence("no match", None, len(pairs), len(kept), None, None, {}, None)
     rl, sft = [fmean(p.rl_correction) for p in kept], [fmean(p.sft_correction) for p in kept]
     decay = contrast(rl, sft)
-    both = max(one_sided_p(paired(rl, sft), -MARGIN, "greater"), one_sided_p(paired(rl, sft), MARGIN, "less"))
-    name: Name = "inconclusive"
-    if decay.p <= ALPHA:
-        name = "persists more" if decay.estimate.value > 0 else "persists less"
-    elif both <= ALPHA:
-        name = "as persistent"
-    p = {"inconclusive": None, "as persistent": both}.get(name, decay.p)
+    judged = judge(ROWS, TESTS, {"area": paired(rl, sft)})
     relapse = (
         contrast([fmean(x.rl_relapse) for x in kept], [fmean(x.sft_relapse) for x in kept])
         if kept[0].rl_relapse
@@ -123,8 +126,8 @@ def persistence(pairs: Sequence[Pair], steps: Sequence[int] | None = None) -> Pe
         return times([None if k is None else at[k] for k in found], at[-1]).restricted_mean
 
     return Persistence(
-        name,
-        p,
+        judged.name,
+        judged.p,
         len(pairs),
         len(kept),
         contrast([x.rl_correction[0] for x in kept], [x.sft_correction[0] for x in kept]),

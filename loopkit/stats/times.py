@@ -16,8 +16,8 @@ from typing import Any, Literal
 from loopkit.errors import UsageError
 from loopkit.records import Estimate
 from loopkit.stats import seeds
+from loopkit.stats.claims import p_value, small
 from loopkit.stats.onset import Discovery
-from loopkit.stats.verdict import p_value, small
 
 ALPHA = 0.05
 EXACT_BELOW = 200_000

@@ -5,13 +5,30 @@ from itertools import product
 import pytest
 
 from loopkit.errors import UsageError
+from loopkit.stats.claims import first
 from loopkit.stats.contrasts import holm
-from loopkit.stats.mitigation import decide, mitigation
+from loopkit.stats.mitigation import RISES, mitigation, rows
 from loopkit.stats.seeds import one_sided_p
 
 EXPLOIT, OTHERS = ("closed", "reduced", "not reduced", "unclear"), ("rises", "holds", "unclear")
 THREE = ("falls", "holds", "unclear")
 STATES = list(product(EXPLOIT, OTHERS, THREE, THREE))
+
+
+SHOWN = {
+    "exploit": {"closed": ["exploit falls", "exploit not above base"], "reduced": ["exploit falls"],
+                "not reduced": ["exploit does not fall"]},
+    "elsewhere": {"rises": [RISES], "holds": ["x holds"]},
+    "task": {"falls": ["task falls"], "holds": ["task holds"]},
+    "honest": {"falls": ["honest falls"], "holds": ["honest holds"]},
+}  # fmt: skip
+
+
+def decide(*states):
+    """The row that fits where just the tests of these states are shown."""
+    pairs = zip(SHOWN.values(), states, strict=True)
+    shown = {test for tests, state in pairs for test in tests.get(state, ())}
+    return first(rows(["x holds"]), shown.__contains__)[0]
 
 
 def ruled(exploit, elsewhere, task, honest):

@@ -6,14 +6,31 @@ import numpy as np
 import pytest
 
 from loopkit.errors import UsageError
-from loopkit.stats.verdict import basis, decide, p_value, small, verdict
+from loopkit.stats.claims import basis, first, p_value, small
+from loopkit.stats.verdict import PAID, UNPAID, verdict
 
 EXPLOIT, TASK, OBSERVED = (
     ("up", "not up", "unclear"),
     ("holds", "falls", "unclear"),
     ("rises", "holds", "falls", "unclear"),
 )
+SHOWN = {
+    "exploit": {"up": ["exploit above base", "exploit above control"], "not up": ["exploit not above base"]},
+    "task": {"holds": ["task holds"], "falls": ["task falls"]},
+    "observed": {
+        "rises": ["observed rises", "observed holds"],
+        "holds": ["observed holds"],
+        "falls": ["observed falls"],
+    },
+}
 NAMES = ("blind spot", "masked decline", "over-optimisation", "visible", "no exploit", "inconclusive")
+
+
+def decide(exploit, task, observed, paid):
+    """The row that fits where just the tests of these states are shown."""
+    states = zip(SHOWN, (exploit, task, observed), strict=True)
+    shown = {test for measure, state in states for test in SHOWN[measure].get(state, ())}
+    return first(PAID if paid else UNPAID, shown.__contains__)[0]
 
 
 def ruled(exploit, task, observed, paid):
