@@ -62,7 +62,7 @@ def offered(*words: str) -> list[str]:
         (["list", "tra"], ["trainers"]),
         (["list", "trainers", "grp"], ["grpo"]),
         (["list", "settings", ""], []),
-        (["list", "--from", "loop"], ["loopkit"]),
+        (["list", "--from", "loop"], ["loopkit-rl"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
     ],
     ids=" ".join,

@@ -95,7 +95,7 @@ def test_llms_txt_lists_every_page_and_is_of_its_format(site: Path) -> None:
     text = (site / "llms.txt").read_text()
     title, summary, *rest = text.split("\n\n")
     assert title == "# loopkit"
-    assert summary.startswith("> loopkit is ")
+    assert summary.startswith("> Does RL training ")
     assert "\n" not in summary
     links = re.findall(r"^- \[[^]]+\]\(([^)]+)\): \S.+$", text, re.M)
     assert sorted(links) == sorted(name(p) for p in PAGES)

@@ -33,9 +33,12 @@ def harmless(value: Any) -> Any:
 
 
 def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
-    """Text in lines of at most ``width()``, each paragraph for itself; a long path or name is not broken."""
+    """Text in lines of at most ``width()``, each paragraph for itself; a long path or name is not broken.
+
+    An indented line is a command to copy, and stays whole.
+    """
     out = [
-        textwrap.fill(
+        line if line.startswith("  ") else textwrap.fill(
             line, width(), initial_indent=indent if first is None or i else first, subsequent_indent=indent,
             break_long_words=False, break_on_hyphens=False,
         )

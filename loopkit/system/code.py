@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -117,8 +117,11 @@ def load(file: Path, sha256: str) -> ModuleType:
         sys.path.append(str(folder))
     beside_it = [f for f in _sources(file) if not INSTALLED & set(f.parts)]
     if not (file.parent / "__init__.py").is_file():
-        _forget_edited(f for f in beside_it if f != file)
-        return _guarded(file, lambda: _execute(f"{PREFIX}{digest(str(file), sha256):x}", file))
+        neighbours = [f for f in beside_it if f != file]
+        _forget_edited(neighbours)
+        _forget_namesakes(neighbours, folder)
+        with _first_on_path(folder):
+            return _guarded(file, lambda: _execute(f"{PREFIX}{digest(str(file), sha256):x}", file))
     name = ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
     _forget_edited(beside_it)
     made = _guarded(file, lambda: importlib.import_module(name))
@@ -146,6 +149,24 @@ def _forget_edited(files: Iterable[Path]) -> None:
                     del sys.modules[name]
             # Python takes compiled code for current whose source has the same size and second.
             Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+
+
+def _forget_namesakes(files: Iterable[Path], folder: Path) -> None:
+    """Let a file's neighbour be imported where another file's neighbour of the same name was imported before."""
+    for file in files:
+        name = ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+        other = Path(getattr(sys.modules.get(name), "__file__", None) or file)
+        if other != file and other in _imported_as:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def _execute(name: str, file: Path) -> ModuleType:

@@ -43,6 +43,8 @@ def test_the_search_finds_what_it_is_for() -> None:
 
 AGES = {
     "loopkit/checks/trainers.py": ["p.stat().st_mtime_ns"],  # whether a trainer touched its start: equal, or not
+    "loopkit/front/outcome.py": ["page.stat().st_mtime_ns", "results.stat().st_mtime_ns"],  # which sentence is printed
+    "loopkit/system/notices.py": ["datetime.now"],  # the time that a line of the log shows
     "loopkit/report/rollouts.py": ["at.st_mtime_ns"],  # whether a shard is the one that was read before
     "loopkit/sandbox/store.py": ["stat.st_mtime"],  # whether Python's own bytecode is of this source, as Python asks
 }

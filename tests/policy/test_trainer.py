@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class Reinforce(GradientTrainer):
     deterministic = True
 
     def begin(self, policy: CausalPolicy, checkpoint: Path | None) -> None:
-        self.mean = float((checkpoint / "mean.txt").read_text()) if checkpoint else 0.0
+        self.mean, self.taken = 0.0, 0
+        if checkpoint:
+            self.mean, self.taken = json.loads((checkpoint / "learner.json").read_text())
 
     def save_more(self, directory: Path) -> None:
-        (directory / "mean.txt").write_text(repr(self.mean))
+        (directory / "learner.json").write_text(json.dumps([self.mean, self.taken]))
 
     def learn(self, policy: CausalPolicy, batch: Sequence[Sequence[Played]]) -> dict[str, float]:
         rollouts = [rollout for group in batch for rollout in group]
@@ -44,7 +47,8 @@ class Reinforce(GradientTrainer):
             logprobs = score(policy.model, turns, pad_id=policy.pad_id).logprobs
             (-(r.reward - self.mean) * logprobs.sum() / len(rollouts)).backward()
         self.mean = 0.9 * self.mean + 0.1 * sum(r.reward for r in rollouts) / len(rollouts)
-        return {"mean": self.mean, "grad_norm": self.update(policy)}
+        self.taken += 1
+        return {"mean": self.mean, "taken": float(self.taken), "grad_norm": self.update(policy)}
 
 
 @pytest.mark.parametrize(("forget", "status"), [(False, "proven"), (True, "fails")])
@@ -53,7 +57,7 @@ def test_learn_is_all_that_an_algorithm_writes(
 ) -> None:
     """A running mean that is not in the checkpoint makes a killed run end elsewhere, and the check says so."""
     if forget:
-        monkeypatch.setattr(Reinforce, "begin", lambda self, policy, checkpoint: setattr(self, "mean", 0.0))
+        monkeypatch.setattr(Reinforce, "begin", lambda self, policy, checkpoint: vars(self).update(mean=0.0, taken=0))
     report = check_trainer(
         Reinforce, workdir=tmp_path / "check", start=start, setup=setup(DOUBLING),
         options={"learning_rate": 1e-3}, new_process=False,

@@ -351,8 +351,9 @@ def test_a_thousand_names_bury_nobody(tmp_path: Path, capsys: pytest.CaptureFixt
         assert call(capsys, "list")[0].count("bulk-") == 20
         out, err = call(capsys, "list", "games")
         lines = out.splitlines()
-        assert [line.split()[1] for line in lines[2 : 4 + len(own)]] == [*own, "bulk-0000", "bulk-0001"]
-        assert re.fullmatch(r"games +… 980 more +`loopkit list games --from bulk` lists them +bulk 1\.2", lines[-1])
+        listed = [line.split()[1] for line in lines[2:] if line.startswith("games")]  # a row may take two lines
+        assert listed[: 2 + len(own)] == [*own, "bulk-0000", "bulk-0001"]
+        assert re.search(r"^games +… 980 more +`loopkit list games --from", out, re.M)
         assert err == ""
         assert len(call(capsys, "list", "games", "--from", "bulk")[0].splitlines()) == 1002
         assert len(json.loads(call(capsys, "list", "games", "--json")[0])) == 1000 + len(own)
@@ -406,7 +407,7 @@ def test_list_doctor_and_check_go_on(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "Some plugins have problems (faulty0, faulty1," in call(capsys, "list")[1]
         report, _ = call(capsys, "doctor", code=1)
         assert "\x1b" not in report
-        named = set(re.findall(r"^PROBLEM in (\w+) 1\.2: ", report, re.M))
+        named = set(re.findall(r"^PROBLEM in (\w+) 1\.2:", report, re.M))
         assert named == {"lazy", *(f"faulty{n}" for n in range(len(FAULTS)))}
         assert f"{len(FAULTS) + 1} problem(s)" in report
         checked, _ = call(capsys, "check", "lazy", "fine", code=1)

@@ -108,10 +108,8 @@ def test_the_answer_first_and_with_verbose_every_section(tmp_path: Path) -> None
     brief, whole = result.text(), result.text(verbose=True)
     assert len(brief.splitlines()) <= 30
     assert max(map(len, [*brief.splitlines(), *whole.splitlines()])) <= 100
-    assert brief.splitlines()[1:3] == [
-        "blind spot",
-        "The exploit rate moved +75.0 points against base (3 seeds, p = 0.010). (3 seeds; descriptive: fewer",
-    ]
+    assert brief.splitlines()[1] == "blind spot"
+    assert "The exploit rate moved +75.0 points against base (3 seeds, p = 0.010)." in " ".join(brief.split())
     assert re.search(r"a_game & co +loophole +50.3 \(-0.7\) +85.0 \(\+74.7\) +2 of 3", brief)
     assert all(s.title in whole for s in study().sections if s.kind != "verdicts")
     assert "self-grading  █▇▁" in whole  # a dose curve, falling
