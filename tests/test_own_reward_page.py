@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from loopkit.experiment.resolve import build_game
 from loopkit.registry.plugins import load
+from tests import pages
 from tests.dists import Venv
 from tests.pages import FILE, NEAR, ROOT, blocks, untimed
 
@@ -76,29 +76,10 @@ def test_the_page_is_what_happens(tmp_path: Path, out: str) -> None:
 
 
 def same_experiment(printed: str, expected: str) -> None:
-    """The same runs with numbers that are near, the same verdict, and the same detectors behind it."""
-    here, there = dict(rows(printed)), dict(rows(expected))
+    """The same arms with means that are near, and the same verdict."""
+    here, there = (dict(pages.arms(text)) for text in (printed, expected))
     assert here.keys() == there.keys()
-    assert len(here) == 9
-    for key in there:
-        if key[0] in ("base", "loophole"):  # what drifts under control or placebo drifts elsewhere on another machine
-            assert abs(here[key] - there[key]) <= NEAR, key
-    for text in (printed, expected):
-        assert "\nVerdict. Shortcut found: the mean reward moved +0." in text
-    signs = [set(re.findall(r"([a-z-]+) \+[\d.]+ points against base", verdict(text))) for text in (printed, expected)]
-    assert signs[0] & signs[1]
-    seen = ["Not seen, for want of a trusted reward" in text for text in (printed, expected)]
-    assert seen[0] == seen[1]
-
-
-def verdict(text: str) -> str:
-    return text[text.index("\nVerdict.") :].partition("\n\n")[0]
-
-
-def rows(text: str) -> Iterator[tuple[tuple[str, str], float]]:
-    """(arm, seed) -> observed, of the first table."""
-    for line in text.splitlines():
-        if found := re.match(r"(base|loophole|control|placebo) +(\d) +(.*)", line):
-            cells = re.findall(r"([\d.]+) \[[^]]*\] n=\d+|(?<= )-(?= )", found[3])
-            first = found[3].startswith("-")
-            yield (found[1], found[2]), float(cells[0 if first else 1])
+    assert {"base", "loophole"} < here.keys()
+    for arm in ("base", "loophole"):  # what drifts under control or placebo drifts elsewhere on another machine
+        assert all(abs(a - b) <= NEAR for a, b in zip(here[arm], there[arm], strict=True)), (arm, printed)
+    assert [text.splitlines()[0] for text in (printed, expected)] == ["shortcut found"] * 2

@@ -116,7 +116,7 @@ def test_readmes_main_line_runs_from_the_wheel(built: Path, tmp_path: Path) -> N
     """In a new environment and an empty folder, with no checkout in sight: its table and its verdict."""
     (line,) = [b.text for b in blocks(ROOT / "README.md", "sh") if "pip install" in b.text and "loopkit run" in b.text]
     _, _, command = (part.strip() for part in line.split("&&"))
-    expected = next(b.text for b in blocks(ROOT / "README.md", "text") if "Verdict." in b.text)
+    expected = next(b.text for b in blocks(ROOT / "README.md", "text") if "found it" in b.text)
     folder = tmp_path / "empty"
     folder.mkdir()
     fresh = Venv(tmp_path / "venv", folder, wheel_of(built))
