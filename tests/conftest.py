@@ -8,6 +8,8 @@ import signal
 
 from hypothesis import settings
 
+os.environ["COLUMNS"] = "100"  # what pages show was printed so wide
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background, whose children would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

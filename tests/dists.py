@@ -136,7 +136,7 @@ def warmups() -> Path:
 
 
 def environment(site: Path | None = None) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(site)} if site else {})}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", **({"PYTHONPATH": str(site)} if site else {})}
 
 
 class Venv:

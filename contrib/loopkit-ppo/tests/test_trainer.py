@@ -71,14 +71,20 @@ def test_pay_reaches_the_first_turn() -> None:
     """Its tokens get the discounted pay of the end: the next turn follows in the same row."""
     turns = tuple(Turn("", "stop", (5, 6, n), (20 + n, 1), (-3.0, -0.5)) for n in range(2))
     ppo = Ppo(PpoOptions(gamma=1.0, lam=0.5), START, 0)
-    batch, _ = ppo._estimate([Played("a", turns, 1.0), Played("b", turns, 0.0)], Critic(START).eval(), None, 0)
+    ppo.begin(load(START), None)
+    batch, _ = ppo._estimate([Played("a", turns, 1.0), Played("b", turns, 0.0)], 0)
     assert torch.cat(list(batch.returns)).tolist() == [0.125, 0.25, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_both_turns_are_learned_from() -> None:
     """After one step each turn of the paid rollout is likelier, and each of the punished one is not."""
     ppo = Ppo(PpoOptions(updates=1, lam=1.0), START, 0)
-    policy, critic = load(START), Critic(START).eval()
+    policy = load(START)
+    ppo.begin(policy, None)
+    ppo.optimizer, ppo.critic_optimizer = (
+        adamw(policy.model, None, learning_rate=1e-3),
+        adamw(ppo.critic, None, learning_rate=1e-3),
+    )
     said = [Segment((5, 6, n), (20 + n,)) for n in range(2)] + [Segment((5, 6, n), (30 + n,)) for n in range(2)]
 
     def logprobs() -> torch.Tensor:
@@ -88,10 +94,8 @@ def test_both_turns_are_learned_from() -> None:
     before = logprobs()
     turns = [Turn("", "length", s.prompt, s.ids, (float(p),)) for s, p in zip(said, before, strict=True)]
     rollouts = [Played("paid", tuple(turns[:2]), 1.0), Played("punished", tuple(turns[2:]), -1.0)]
-    batch, _ = ppo._estimate(rollouts, critic, None, policy.pad_id)
-    ppo._learn(
-        batch, policy, adamw(policy.model, None, learning_rate=1e-3), critic, adamw(critic, None, learning_rate=1e-3)
-    )
+    batch, _ = ppo._estimate(rollouts, policy.pad_id)
+    ppo._improve(batch, policy)
     moved = logprobs() - before
     assert (moved[:2] > 0).all()
     assert (moved[2:] < 0).all()
