@@ -15,7 +15,7 @@ from loopkit.checks.games import FUZZ
 from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
-from loopkit.errors import MissingExtra, PluginError, UsageError, nearest
+from loopkit.errors import MissingExtra, PluginError, UsageError, nearest, needing
 from loopkit.experiment.config import parse_set
 from loopkit.experiment.resolve import build_game, channels_of
 from loopkit.front.asked import own_reward
@@ -164,7 +164,8 @@ def _alone(plugins: registry.Plugins, name: str) -> bool:
 
 def _trainer(plugins: registry.Plugins, name: str) -> Report:
     """Three steps on a bundled game, from the embedded policy."""
-    from loopkit.policy.tiny import BUNDLED, seen_games
+    with needing(name):
+        from loopkit.policy.tiny import BUNDLED, seen_games
 
     try:
         game = next(iter(seen_games(plugins).values()))
