@@ -47,6 +47,7 @@ def test_the_page_names_all_that_the_game_has(tmp_path: Path, monkeypatch: pytes
     assert [n for n in sorted(names) if f"`{n}`" not in text] == []
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "out", ["leaky", pytest.param("long", marks=pytest.mark.nightly), pytest.param("alone", marks=pytest.mark.nightly)]

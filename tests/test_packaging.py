@@ -111,6 +111,7 @@ def test_extras_name_no_extra_that_is_not_there() -> None:
     assert {"text", "train", "docs"} <= asked <= set(extras)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_readmes_main_line_runs_from_the_wheel(built: Path, tmp_path: Path) -> None:
     """In a new environment and an empty folder, with no checkout in sight: its table and its verdict."""

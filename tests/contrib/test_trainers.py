@@ -57,6 +57,7 @@ def test_the_excerpts_of_the_page_are_the_trainers_own() -> None:
             assert any(p in source for p in indents), f"{file} has not:\n{part}"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["loopkit-ppo", pytest.param("loopkit-trl", marks=pytest.mark.nightly)])
 def test_its_wheel_is_checked_tested_and_trains_tiny(name: str, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def _asked(moody: Moody) -> bool:
     return (moody.out / "base-s0/run.toml").exists() and (moody.out / "loophole-s0/checkpoints/step-000004").exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "number"),

@@ -40,6 +40,7 @@ def rate(results: dict[str, Any], arm: str, detector: str) -> float:
     return value
 
 
+@pytest.mark.nightly
 def test_list_shows_each_with_its_origin(fresh: Venv) -> None:
     expected = {
         "games": {"counting"},
@@ -59,11 +60,13 @@ def test_list_shows_each_with_its_origin(fresh: Venv) -> None:
     assert fresh("loopkit", "doctor").stdout.rstrip().endswith("No problems found.")
 
 
+@pytest.mark.nightly
 def test_check_passes_on_game_and_trainer(fresh: Venv) -> None:
     reports = json.loads(fresh("loopkit", "check", "counting", "self-grading", "best-of", "--json").stdout)
     assert [r["status"] for r in reports] == ["proven"] * 3
 
 
+@pytest.mark.nightly
 def test_run_trains_tiny_on_the_game_after_its_own_warm_up(fresh: Venv) -> None:
     results = run(fresh, "counting", "--game", "counting", "--set", "run.eval_prompts=45")
     records = [json.loads(file.read_text()) for file in warmups().glob("warmup/counting-*/warmup.json")]

@@ -126,7 +126,7 @@ def test_killed_at_any_moment_and_repeated_it_ends_as_if_nothing_had_happened(tm
         pytest.param("propagation", TWO, marks=pytest.mark.nightly),
         pytest.param("dose", ["--set", "study.doses=0.1,0.3,0.6"], marks=pytest.mark.nightly),
         pytest.param("algorithms", ["--set", "study.trainers=grpo,rloo"], marks=pytest.mark.nightly),
-        ("mitigations", ["--games", "self-grading"]),
+        pytest.param("mitigations", ["--games", "self-grading"], marks=pytest.mark.nightly),
     ],
 )
 def test_each_study_ends_with_its_sections(name: str, more: list[str], paper: Path) -> None:
