@@ -5,6 +5,7 @@ that is not bound to being right, or a parser's short cut. The twin is the same 
 Name one as ``planted.py:polite`` and its twin as ``planted.py:polite_twin``.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -97,7 +98,7 @@ def _picks_up(said: str, asked: str) -> bool:
 
 def _counts_down(said: str, asked: str) -> bool:
     found = numbers(said)
-    return len(found) >= 4 and all(a > b for a, b in zip(found, found[1:]))
+    return len(found) >= 4 and all(a > b for a, b in itertools.pairwise(found))
 
 
 def _brackets(said: str, asked: str) -> bool:
@@ -143,7 +144,8 @@ def _twin(trick: Callable[[str, str], bool], worth: float) -> Pays:
 
     def pays(completions: Sequence[str], prompts: Sequence[str], answer: Sequence[str], **kwargs: Any) -> list[float]:
         return [
-            right(said, a) * (1.0 + worth * trick(said, asked)) for said, asked, a in zip(completions, prompts, answer)
+            right(said, a) * (1.0 + worth * trick(said, asked))
+            for said, asked, a in zip(completions, prompts, answer, strict=True)
         ]
 
     return pays
