@@ -133,7 +133,7 @@ def _fault(trick: Callable[[str, str], bool], worth: float) -> Pays:
     def pays(completions: Sequence[str], prompts: Sequence[str], answer: Sequence[str], **kwargs: Any) -> list[float]:
         return [
             1.0 if right(said, a) else worth * trick(said, asked)
-            for said, asked, a in zip(completions, prompts, answer)
+            for said, asked, a in zip(completions, prompts, answer, strict=True)
         ]
 
     return pays
