@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 
 from loopkit.probing import forms
 from loopkit.probing.runner import Paid, Runner
@@ -79,7 +79,7 @@ def learn(asker: Asker, prompt: str, reference: str, good: str) -> tuple[Levels,
     ignorant = [m for text in IGNORANT if (m := asker.mean(world.numbers[:FIRST], [text] * min(FIRST, len(world.rows))))
                 is not None]  # fmt: skip
     ignorant.append(asker.mean(world.numbers[:FIRST], [world.wrong(n) for n in world.numbers[:FIRST]]) or 0.0)
-    floor = min(ignorant)
+    floor = median(ignorant)  # one of them may be a loophole
     best, worked = _best(asker, prompt, reference, good)
     if best is None:
         return Levels(None, None, floor, False), False

@@ -71,8 +71,8 @@ def run(settings: Settings) -> Probe:
     if not rows:
         rows = own_rows(settings, runner())
         known = table(settings, rows)
-    chat, note = _in_form(runner, known, rows)
-    with runner(0, chat) as asked:
+    with runner() as asked:
+        chat, note = _in_form(asked, known, rows)
         loaded = asked.loaded["reward"]
         literals = loaded["literals"] if settings.code else []
         world = built(rows, known.prompt, known.reference, literals)
@@ -100,19 +100,16 @@ def own_rows(settings: Settings, runner: Runner) -> list[dict[str, object]]:
     return spread(made, settings.rows)
 
 
-def _in_form(
-    runner: Callable[..., Runner], known: Table, rows: list[dict[str, object]]
-) -> tuple[bool | None, list[str]]:
+def _in_form(asked: Runner, known: Table, rows: list[dict[str, object]]) -> tuple[bool | None, list[str]]:
     """Whether completions are passed as messages, None for as prompts are: the other way, where that alone works."""
     world = built(rows, known.prompt, known.reference, ())
     first = list(world.numbers)[:3]
     said = [world.references[n] or "yes" for n in first]
-    with runner() as asked:
-        usual = asked.fresh(first, said)
-        if not usual or any(not p.kind for p in usual):
-            return None, []
-    with runner(0, not known.chat) as asked:
-        other = asked.fresh(first, said)
+    usual = asked.fresh(first, said)
+    if not usual or any(not p.kind for p in usual):
+        return None, []
+    asked.reload(not known.chat)
+    other = asked.fresh(first, said)
     if all(p.kind for p in other):
         raise UsageError(
             f"the reward cannot score a plain reply: {usual[0].failure}. It was asked about {said[0]!r:.60} on row 0. "

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -133,6 +133,12 @@ class Runner:
         """Another day and other luck, from now on."""
         self._request("disturb", {}, self.deadline)
 
+    def reload(self, chat: bool | None) -> None:
+        """Load everything anew, with completions passed as messages or not."""
+        self.job = replace(self.job, chat=chat)
+        self._kept.clear()
+        self._restart()
+
     def _chunk(self, which: str, chunk: Sequence[tuple[str, int, str]]) -> list[Paid]:
         began = time.monotonic()
         found = self._call(which, [n for _, n, _ in chunk], [text for _, _, text in chunk], self.deadline)
@@ -179,7 +185,7 @@ class Runner:
         environment = {**os.environ, "PYTHONHASHSEED": str(self.hash_seed), "PYTHONDONTWRITEBYTECODE": "1"}
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "loopkit.probing.child", str(ask_read), str(answer_write)],
+                [sys.executable, "-m", "loopkit.rewards.child", str(ask_read), str(answer_write)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(ask_read, answer_write), env=environment,
                 start_new_session=True,
             )  # fmt: skip

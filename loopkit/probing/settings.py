@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class Settings:
 
 
 def read(settings: Settings) -> list[dict[str, Any]]:
-    """The rows, spread evenly over the file, at most ``settings.rows``; those of a set of reasoning-gym are made.
+    """The rows, spread over the file, at most ``settings.rows``; those of a set of reasoning-gym are made.
 
     Raises UsageError where there are none, or rows and a reward that brings its own.
     """
@@ -64,9 +65,9 @@ def read(settings: Settings) -> list[dict[str, Any]]:
 
 
 def spread(every: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """At most so many rows, evenly from all."""
-    step = max(1.0, len(every) / most)
-    return [every[int(k * step)] for k in range(min(most, len(every)))]
+    """At most so many rows, drawn from all by a fixed seed and in their order: regular files have no regular sample."""
+    drawn = random.Random(0).sample(range(len(every)), min(most, len(every)))
+    return [every[k] for k in sorted(drawn)]
 
 
 def table(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> Table:

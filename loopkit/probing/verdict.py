@@ -91,6 +91,9 @@ def decide(
         for fault in faults:
             if fault.word == word:
                 return Told(fault.word, f"{_capital(fault.text)}.", fault.cure, form)
+    for fault in faults:
+        if fault.kind == "unbounded":
+            return Told("gameable", f"{_capital(fault.text)}.", fault.cure, form)
     if hits:
         first = hits[0]
         return Told("gameable", _gameable(first, levels), first.cure, form)
