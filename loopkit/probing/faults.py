@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from loopkit.probing.levels import SMALL, Asker, Levels
-from loopkit.probing.records import Fault
-from loopkit.probing.runner import Paid, Runner, Spent
+from loopkit.probing.records import Fault, Word
+from loopkit.probing.runner import Paid, Runner
 
 ROWS = 8
 NOISE = 0.05
@@ -59,7 +59,8 @@ class Depends:
         if self._apart(group, mixed):
             yield Fault(
                 "other rows", f"a reply's pay changes with the rows that share its call ({apart}): it is compared with "
-                "another row's reference or prompt", "Go through completions and columns together: zip(completions, answer).",
+                "another row's reference or prompt",
+                "Go through completions and columns together: zip(completions, answer).",
                 "void",
             )  # fmt: skip
         elif relative:
@@ -75,11 +76,9 @@ class Depends:
         with self.fresh_runner(1) as other:
             there = other.fresh(rows, replies)
             if apart := self._apart(once, there):
-                yield Fault(
-                    "hash seed", f"another process pays otherwise ({apart}): by the order of a set or hash(), or by what it was "
-                    "asked before", "Sort sets before use, take hashlib for hash(), and keep nothing between calls.",
-                    self._word(once, there),
-                )  # fmt: skip
+                text = f"another process pays otherwise ({apart}): by the order of a set, hash(), or earlier calls"
+                cure = "Sort sets before use, take hashlib for hash(), and keep nothing between calls."
+                yield Fault("hash seed", text, cure, self._word(once, there))
                 return
             other.disturb()
             later = other.fresh(rows, replies)
@@ -97,12 +96,9 @@ class Depends:
                 return f"{a.value:.4g} and {b.value:.4g}"
         return ""
 
-    def _word(self, first: Sequence[Paid], second: Sequence[Paid]) -> str | None:
+    def _word(self, first: Sequence[Paid], second: Sequence[Paid]) -> Word | None:
         """Void, where the difference is more than noise."""
         gaps = [abs(a.value - b.value) for a, b in zip(first, second, strict=True)
                 if a.value is not None and b.value is not None]  # fmt: skip
         scale = self.levels.span if self.levels.known else 1.0
         return "void" if not gaps or max(gaps) > NOISE * scale else None
-
-
-__all__ = ["KINDS", "Depends", "Spent"]

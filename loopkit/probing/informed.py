@@ -1,4 +1,4 @@
-"""Informed attacks: replies that hold the reference. They show what is paid besides being right, and what too little."""
+"""Informed attacks: replies that hold the reference. They show what is paid besides right, and what too little."""
 
 from __future__ import annotations
 
@@ -39,8 +39,12 @@ def informed(w: World) -> Iterator[Informed]:
     yield Informed("right, denied", lambda w, n: f"It is not {say(right(w, n))}", "hedged")
     yield Informed("right, in a comment", lambda w, n: f"# {right(w, n)}", "hedged")
     yield Informed("right, 100 times", lambda w, n: " ".join([right(w, n)] * 100), "padded")
-    yield Informed("right, with 2,000 characters after it", lambda w, n: f"{say(right(w, n))} {long_text(2000)}", "padded")
-    yield Informed("right, with 2,000 characters before it", lambda w, n: f"{long_text(2000)} {say(right(w, n))}", "padded")
+    yield Informed(
+        "right, with 2,000 characters after it", lambda w, n: f"{say(right(w, n))} {long_text(2000)}", "padded"
+    )
+    yield Informed(
+        "right, with 2,000 characters before it", lambda w, n: f"{long_text(2000)} {say(right(w, n))}", "padded"
+    )
     yield Informed("right, in look-alike letters", lambda w, n: say(right(w, n).translate(ALIKE)), "padded")
     if not w.form.bare:
         yield Informed("right, without the form", right, "malformed")

@@ -93,7 +93,7 @@ def learn(asker: Asker, prompt: str, reference: str, good: str) -> tuple[Levels,
 
 
 def _best(asker: Asker, prompt: str, reference: str, good: str) -> tuple[forms.Form | None, bool]:
-    """The form (and reading of the reference) with the largest gap of right to wrong; then the best paid; then first."""
+    """The form (and reading of the reference) with the largest gap of right to wrong; of equals the best paid."""
     scored = list[tuple[float, float, int, forms.Form, bool, World]]()
     w = asker.world
     readings = [(False, w)]

@@ -32,16 +32,16 @@ MARKS = (
     "`x`", "```", "(x)", "[x]", "{x}", "<x>", "\"x\"", "'x'", "x: y", "a; b", "a, b", "a/b", "a=b", "x -> y", "\u2022",
     "\U0001f600", "\u2713", "é", "中", "α", "½", "€", "°",
 )  # fmt: skip
-WORDS = (
-    "yes no maybe I we you the a is are because therefore so since thus hence first second third next then finally "
-    "however but although if please thank you thanks sorry hello great sure certainly indeed note important answer result "
-    "correct right true final sum total step check verify confirm according source reference see figure table about "
-    "approximately between and or not none all any every exactly only let think wait hmm actually believe sorry cannot "
-    "unable example e.g. i.e. etc. conclusion summary explanation reason evidence question"
-).split()
+WORDS = """
+yes no maybe I we you the a is are because therefore so since thus hence first second third next then finally
+however but although if please thank you thanks sorry hello great sure certainly indeed note important answer
+result correct right true final sum total step check verify confirm according source reference see figure table
+about approximately between and or not none all any every exactly only let think wait hmm actually believe sorry
+cannot unable example e.g. i.e. etc. conclusion summary explanation reason evidence question
+""".split()  # noqa: SIM905
 VALUES = (
-    "0", "1", "7", "10", "100", "1000", "3.14", "0.5", "50%", "$5", "1/2", "10 cm", "5 kg", "3 m", "20 km", "15 s", "5 h",
-    "2024-01-31", "12:30", "January", "1, 2, 3, 4", "4, 3, 2, 1", "100 50 20 5", "0 and 1000", "http://example.org/a",
+    "0", "1", "7", "10", "100", "1000", "3.14", "0.5", "50%", "$5", "1/2", "10 cm", "5 kg", "3 m", "20 km", "15 s",
+    "5 h", "2024-01-31", "12:30", "January", "1, 2, 3, 4", "4, 3, 2, 1", "100 50 20 5", "0 and 1000", "http://example.org/a",
     "a@example.org", "x = 1", "[1]", "(2020)", "1st", "x^2", "2 + 2 = 4", "\\alpha", "&amp;",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from loopkit.errors import UsageError
@@ -17,11 +18,10 @@ from loopkit.probing.runner import Budget, Job, Runner, Spent, log_file
 from loopkit.probing.search import Found, search
 from loopkit.probing.settings import Settings, read, spread, table
 from loopkit.probing.weigh import Weighed, weigh
-from loopkit.probing.world import World, built
+from loopkit.probing.world import built
 from loopkit.rewards.signatures import Table
 
 T = TypeVar("T")
-WORST = ("It raises on every reply that was tried",)
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Session:
         hits = [w.hit for _, w in self.weighed if w.accuses and w.hit]
         if self.found and self.found.hit:
             hits.append(self.found.hit)
-        return sorted(hits, key=lambda h: (-round(h.fell / h.of * min(h.share, 1.0), 2), len(h.reply)))
+        return sorted(hits, key=lambda h: (-round(h.fell / h.of * min(h.share, 1.0), 1), len(h.reply)))
 
     def each(self, what: Iterable[T], name: Callable[[T], str]) -> Iterator[T]:
         """Go through attacks until the budget ends; then name the kinds of those that are left."""
@@ -87,8 +87,8 @@ def run(settings: Settings) -> Probe:
             _breaks(session), told.form, levels.right, levels.wrong, levels.ignorant, len(rows), list(session.kinds),
             list(session.left), ", ".join(loaded["kinds"]), [*note, *loaded["notes"]], session.budget.used,
             session.found.replies if session.found else 0, time.monotonic() - began, asked.seconds,
-            str(log) if log.stat().st_size else "", {"data": str(settings.data) if isinstance(settings.data, str) else None,
-                                                     "trusted": settings.trusted or None},
+            str(log) if log.stat().st_size else "",
+            {"data": str(settings.data) if isinstance(settings.data, (str, Path)) else "", "trusted": settings.trusted},
         )  # fmt: skip
 
 
@@ -119,9 +119,7 @@ def _in_form(asked: Runner, known: Table, rows: list[dict[str, object]]) -> tupl
     return not known.chat, [f"prompts are {is_chat}, but it takes completions the other way: TRL would fail on them"]
 
 
-def _probe(
-    session: Session, asker: Asker, known: Table, fresh_runner: Callable[[int], Runner]
-) -> tuple[Levels, bool]:
+def _probe(session: Session, asker: Asker, known: Table, fresh_runner: Callable[[int], Runner]) -> tuple[Levels, bool]:
     """Learn, attack, search; what was found is in the session."""
     levels, worked = Levels(None, None, 0.0, False), False
     try:
@@ -141,7 +139,9 @@ def _probe(
             session.kinds.setdefault(attack.kind)
         except Spent:
             session.left.setdefault(attack.kind)
-    session.faults += verdict.of_values(asker, levels, session.seen, session.weighed)
+    session.faults += verdict.of_values(
+        asker, levels, session.seen, [c for c in known.columns if c not in (known.prompt, known.reference)]
+    )
     if session.settings.search and not session.hits and not any(f.word for f in session.faults):
         session.found = search(asker, levels, trusted, session.settings.search)
         session.kinds.setdefault("search")
@@ -149,7 +149,7 @@ def _probe(
 
 
 def _trusted(session: Session, asker: Asker) -> tuple[float, float] | None:
-    """(what ignorance earns, what the right answer does) of the trusted reward. Raises UsageError where that is none."""
+    """(what ignorance earns, what a right answer does) of the trusted reward. Raises UsageError where it is none."""
     if not session.settings.trusted:
         return None
     w = asker.world

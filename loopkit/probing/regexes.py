@@ -17,6 +17,10 @@ HOLE = "\0"
 WIDE = 20
 """Characters that a class must allow to count as one in which an answer may stand."""
 
+BROAD = {
+    op.CATEGORY_NOT_SPACE, op.CATEGORY_WORD, op.CATEGORY_DIGIT, op.CATEGORY_NOT_DIGIT, op.CATEGORY_NOT_WORD
+}  # fmt: skip
+
 
 def forms(pattern: str) -> list[str]:
     """Templates with one ``{}``: the pattern's shortest text with the answer in its last open place, and its first.
@@ -81,8 +85,7 @@ def _wide(item: tuple[Any, Any]) -> bool:
         return False
     size = 0
     for of, what in value:
-        if of is op.NEGATE or (of is op.CATEGORY and what in (op.CATEGORY_NOT_SPACE, op.CATEGORY_WORD, op.CATEGORY_DIGIT,
-                                                              op.CATEGORY_NOT_DIGIT, op.CATEGORY_NOT_WORD)):  # fmt: skip
+        if of is op.NEGATE or (of is op.CATEGORY and what in BROAD):
             return True
         size += what[1] - what[0] + 1 if of is op.RANGE else 1
     return size >= WIDE or any(of is op.RANGE and what == (48, 57) for of, what in value)

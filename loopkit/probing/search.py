@@ -78,7 +78,7 @@ class Search:
         return None
 
     def _scores(self, batch: Sequence[Made]) -> list[float]:
-        """(B,) recipes -> (B,) mean shares of a right answer's pay over the search's rows; less for one right by luck."""
+        """(B,) recipes -> (B,) mean shares of a right answer's pay; rows that are right by luck count 0."""
         w = self.asker.world
         said = [[m.text(w, n)[:LONGEST] for n in self.rows] for m in batch]
         if self.used + len(batch) * len(self.rows) > self.most:

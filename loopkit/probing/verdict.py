@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loopkit.probing import records
-from loopkit.probing.attacks import LENGTHS, Attack, long_text
-from loopkit.probing.levels import SMALL, Asker, Levels
+from loopkit.probing.attacks import LENGTHS, long_text
+from loopkit.probing.levels import FIRST, SMALL, Asker, Levels
 from loopkit.probing.records import Fault, Hit, Word
 from loopkit.probing.runner import Spent
-from loopkit.probing.weigh import PART, Weighed
-from loopkit.probing.world import World
+from loopkit.probing.weigh import PART
+from loopkit.probing.world import World, text_of
 
 TENTH = 0.1
 GROWS = 1.5
+USUAL_FIRST = 6
+"""Forms in which another column is tried."""
+UNREAD = "Pay nothing where the reference cannot be read, and drop those rows."
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,9 @@ class Told:
     form: records.Form | None
 
 
-def of_values(
-    asker: Asker, levels: Levels, seen: set[float], weighed: Sequence[tuple[Attack, Weighed]]
-) -> list[Fault]:
+def of_values(asker: Asker, levels: Levels, seen: set[float], columns: Sequence[str]) -> list[Fault]:
     """Faults that show in the numbers: a constant, a wrong sign, no bound, rows whose reference is not paid."""
-    w, faults = asker.world, list[Fault]()
+    faults = list[Fault]()
     every = seen | {v for v in (levels.right, levels.wrong) if v is not None}
     if not every:
         return [Fault("never scored", "no reply was scored: every one got None", "Return a number.", "could not tell")]
@@ -45,10 +46,9 @@ def of_values(
                             "Turn the sign, or the comparison, round.", "mis-signed"))  # fmt: skip
     try:
         faults += _unbounded(asker, levels)
-        faults += _unsatisfied(asker, levels)
+        faults += _unsatisfied(asker, levels) if levels.known else _other_column(asker, levels, columns)
     except Spent:
         pass
-    _ = w, weighed
     return faults
 
 
@@ -60,15 +60,35 @@ def _unbounded(asker: Asker, levels: Levels) -> list[Fault]:
         return []
     small, middle, large = (float(v) for v in by_size if v is not None)
     if large > GROWS * middle > GROWS * GROWS * small > 0 and levels.share(large) > 1:
-        return [Fault("unbounded", f"pay grows with length without end: {LENGTHS[-1]:,} characters of prose earn {large:.4g}",
-                      "Cap it, and see whether its sign is meant: length pays by itself.", "gameable")]  # fmt: skip
+        text = f"pay grows with length without end: {LENGTHS[-1]:,} characters of prose earn {large:.4g}"
+        cure = "Cap it, and see whether its sign is meant: length pays by itself."
+        return [Fault("unbounded", text, cure, "gameable")]
+    return []
+
+
+def _other_column(asker: Asker, levels: Levels, columns: Sequence[str]) -> list[Fault]:
+    """A column that is paid where the reference is not."""
+    w = asker.world
+    rows = list(w.numbers)[:FIRST]
+    for column in columns:
+        said = [text_of(w.rows[n], column, True) for n in rows]
+        if all(said) and said != [w.references[n] for n in rows]:
+            for form in w.forms[:USUAL_FIRST]:
+                pay = asker.mean(rows, [form.say(text) for text in said])
+                if pay is not None and pay > levels.ignorant + TENTH:
+                    text = (
+                        f"the reference earns nothing, and what stands in the column {column!r} earns {pay:.3g}: "
+                        f"either {column!r} is the reference, or the reward compares with the wrong column"
+                    )
+                    cure = f"Say --reference {column}, or mend the reward."
+                    return [Fault("wrong column", text, cure, "could not tell")]
     return []
 
 
 def _unsatisfied(asker: Asker, levels: Levels) -> list[Fault]:
     """Rows on which the reference earns no more than ignorance, where on others it does."""
     w = asker.world
-    if not levels.known:
+    if not levels.known or asker.grouped:  # in a group, right answers share what there is
         return []
     rows = [n for n in w.numbers if w.references[n]]
     paid = asker.pay(rows, [w.form.say(w.references[n]) for n in rows])
@@ -96,7 +116,8 @@ def decide(
             return Told("gameable", f"{_capital(fault.text)}.", fault.cure, form)
     if hits:
         first = hits[0]
-        return Told("gameable", _gameable(first, levels), first.cure, form)
+        cure = UNREAD if anything(first) else first.cure
+        return Told("gameable", _gameable(first, levels, world), cure, form)
     for fault in faults:
         if fault.word:
             return Told(fault.word, f"{_capital(fault.text)}.", fault.cure, form)
@@ -105,12 +126,26 @@ def decide(
     return Told("nothing found", "No reply was found that earns without the goal.", "", form)
 
 
-def _gameable(hit: Hit, levels: Levels) -> str:
+def _gameable(hit: Hit, levels: Levels, world: World) -> str:
     rows = f"{hit.fell} of {hit.of} rows" if hit.fell < hit.of else f"all {hit.of} rows"
     if not levels.known:
-        known = "the reference earns nothing more than ignorance" if levels.right is not None else "nothing is known of what right earns"
+        known = (
+            "the reference earns nothing more than ignorance"
+            if levels.right is not None
+            else "nothing is known of what right earns"
+        )
         return f"{_capital(hit.name)} earns {hit.pay:.3g} ({rows}), while {known}."
+    if anything(hit):
+        return (
+            f"On {rows} any reply is paid, as on one whose reference is {world.references[hit.row]!r:.40}; "
+            f"{hit.name} earns {hit.pay:.3g} over all."
+        )
     return f"{_capital(hit.name)} earns {hit.pay:.3g} where a right answer earns {levels.right:.3g}; {rows} fall to it."
+
+
+def anything(hit: Hit) -> bool:
+    """Whether some rows pay whatever is said: hit and control earn alike there, and elsewhere neither does."""
+    return hit.fell < hit.of and hit.control_pay is not None and abs(hit.pay - hit.control_pay) <= SMALL
 
 
 def _unknown(levels: Levels, world: World, reference: str, seen: set[float]) -> tuple[str, str]:
@@ -124,13 +159,13 @@ def _unknown(levels: Levels, world: World, reference: str, seen: set[float]) -> 
     most = max(seen, default=0.0)
     if max(seen, default=0.0) - min(seen, default=0.0) <= SMALL:
         return (
-            f"Every reply was paid {most:.3g}, the reference too, in {len(world.forms)} forms: either none of my replies is in the "
-            "form that is paid, or it never pays.",
+            f"Every reply was paid {most:.3g}, the reference too, in {len(world.forms)} forms: either none of my "
+            "replies is in the form that is paid, or it never pays.",
             give,
         )
     return (
-        f"The reference earned no more than ignorance in any of {len(world.forms)} forms: either none is the form that is paid, "
-        f"or it compares with something else than {reference!r}.",
+        f"The reference earned no more than ignorance in any of {len(world.forms)} forms: either none is the form that "
+        f"is paid, or it compares with something else than {reference!r}.",
         give,
     )
 

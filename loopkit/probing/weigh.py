@@ -59,7 +59,8 @@ def _on(
     broke = _broke(paid)
     counted = [
         k for k, n in enumerate(rows)
-        if values[k] is not None and not (attack.answer and w.references[n] and same(attack.answer(w, n), w.references[n]))
+        if values[k] is not None
+        and not (attack.answer and w.references[n] and same(attack.answer(w, n), w.references[n]))
     ]  # fmt: skip
     if trusted is not None and counted:
         low, high = trusted

@@ -84,13 +84,13 @@ class World:
         return letters or (self.candidates if self.few else [])
 
     def first_number(self, n: int) -> str:
-        return (re.findall(r"-?\d+(?:\.\d+)?", self.asked[n]) or ["0"])[0]
+        return str((re.findall(r"-?\d+(?:\.\d+)?", self.asked[n]) or ["0"])[0])
 
     def last_number(self, n: int) -> str:
-        return (re.findall(r"-?\d+(?:\.\d+)?", self.asked[n]) or ["0"])[-1]
+        return str((re.findall(r"-?\d+(?:\.\d+)?", self.asked[n]) or ["0"])[-1])
 
     def word(self, n: int, k: int) -> str:
-        words = re.findall(r"[\w'-]+", self.asked[n]) or ["yes"]
+        words: list[str] = re.findall(r"[\w'-]+", self.asked[n]) or ["yes"]
         return words[k] if -len(words) <= k < len(words) else words[-1]
 
 

@@ -94,8 +94,8 @@ def literals(spec: str) -> list[str]:
         try:
             target = load_file.load(named)
             for one in target if isinstance(target, (list, tuple)) else [target]:
-                one = inspect.unwrap(getattr(one, "func", one))
-                module = inspect.getmodule(one)
+                code: Any = getattr(one, "func", one)  # of a partial, what it calls
+                module = inspect.getmodule(inspect.unwrap(code))
                 trees = [ast.parse(inspect.getsource(module))] if module else []
                 seen |= dict.fromkeys(t for tree in trees for t in _texts(tree))
         except (OSError, TypeError, SyntaxError, LoopkitError):

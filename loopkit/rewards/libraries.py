@@ -37,7 +37,9 @@ def rows(spec: str) -> list[dict[str, Any]]:
     if spec.startswith(GYM):
         made = _gym(spec)
         entries = [made[i] for i in range(GYM_ROWS)]
-        return [{"prompt": ASK.format(e["question"]), "answer": str(e["answer"]), "index": i} for i, e in enumerate(entries)]
+        return [
+            {"prompt": ASK.format(e["question"]), "answer": str(e["answer"]), "index": i} for i, e in enumerate(entries)
+        ]
     out = []
     for _, named in parts(spec):
         target = load_file.load(named)
@@ -59,8 +61,8 @@ def _tasks(named: str) -> tuple[Any, ...]:
 
 def _config(cls: Any) -> Any:
     """The default settings of a taskset's class."""
-    from verifiers.v1.utils.generic import concrete_type
     from verifiers.v1.taskset import TasksetConfig
+    from verifiers.v1.utils.generic import concrete_type
 
     return (concrete_type(cls, TasksetConfig) or TasksetConfig)()
 
@@ -95,7 +97,9 @@ def _of_tasks(name: str) -> Callable[[Sequence[Row], Sequence[str]], Any]:
         await task.score(trace)
         return float(trace.reward)
 
-    return lambda rows, said: [done(one(_tasks(name)[row["index"]], text)) for row, text in zip(rows, said, strict=True)]
+    return lambda rows, said: [
+        done(one(_tasks(name)[row["index"]], text)) for row, text in zip(rows, said, strict=True)
+    ]
 
 
 GROUP = {"states", "prompts", "completions", "answers", "tasks", "infos"}

@@ -20,7 +20,8 @@ SAID_MANY = ("completions", "responses", "solution_strs", "predictions", "output
 SAID_ONE = (
     "completion", "response", "solution_str", "prediction", "pred", "reply", "model_output", "generation",
     "predict_str", "model_response", "generated_text", "llm_answer", "student_answer", "llm_output", "pred_answer",
-    "answer_str", "output_text", "generated_answer", "predicted", "predict", "model_answer", "processed_str", "output", "text",
+    "answer_str", "output_text", "generated_answer", "predicted", "predict", "model_answer", "processed_str", "output",
+    "text",
 )  # fmt: skip
 TRUTH = of_row.ALIASES[0]
 OF_VERL = ("data_source", "extra_info")

@@ -107,8 +107,7 @@ def load(spec: str) -> Any:
     file = source(where)
     own = where.endswith(".py") or "/" in where or _beside(where) is not None
     state = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if own else ""
-    module = _module(where, file, own, state)
-    target = module
+    target: Any = _module(where, file, own, state)
     for part in name.split("."):
         if not hasattr(target, part):
             known = [n for n, v in vars(target).items() if callable(v) and not n.startswith("_")]
