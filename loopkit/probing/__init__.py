@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loopkit.probing.probe import run
 from loopkit.probing.records import Probe
+from loopkit.probing.session import run
 from loopkit.probing.settings import Settings
 
 __all__ = ["Probe", "Settings", "probe", "run"]

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import types
@@ -18,6 +19,8 @@ from typing import Any
 from loopkit.errors import UsageError, nearest
 
 INSTALLED = {"site-packages", "dist-packages"}
+FIRST = ".first"
+"""Names the file, in a copy, that was asked for."""
 WRITE = "Write FILE.py:NAME, MODULE:NAME, or FILE.py:MAKER() for what a maker without arguments returns."
 
 
@@ -89,6 +92,87 @@ def _tree(file: Path, text: bytes) -> ast.Module:
         return ast.parse(text)
     except (SyntaxError, ValueError) as error:
         raise UsageError(f"{file.name} is not Python: {error}.") from error
+
+
+def fingerprint(spec: str) -> str:
+    """A hash of what ``spec``'s code is made of: of its own file, what it reaches by name; of others, all.
+
+    Another function in the same file, a comment or a blank line is no change. Raises UsageError where it is no code.
+    """
+    where, name, arguments = split(spec)
+    every = files(where)
+    first = next(iter(every))
+    parts = [(name, arguments or "", hashlib.sha256(_reached(first, every[first], name).encode()).hexdigest())]
+    if not INSTALLED & set(first.parts):
+        near = [f for f in every if f != first]
+        parts += sorted((f.name, "", hashlib.sha256(every[f]).hexdigest()) for f in near)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _reached(file: Path, text: bytes, name: str) -> str:
+    """The top-level statements of a file that a name reaches, in their order; all of them, where it is not bound there.
+
+    Statements that bind nothing (calls, assertions) are always among them: they may do anything.
+    """
+    tree = _tree(file, text)
+    binds: dict[str, set[int]] = {}
+    always = set[int]()
+    for k, node in enumerate(tree.body):
+        bound = _bound(node)
+        for one in bound:
+            binds.setdefault(one, set()).add(k)
+        if not bound and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            always.add(k)
+    first = name.split(".")[0]
+    if first not in binds:
+        return ast.dump(tree)
+    reached, todo = set(always), set(binds[first]) | always
+    while todo:
+        k = todo.pop()
+        reached.add(k)
+        used = {n.id for n in ast.walk(tree.body[k]) if isinstance(n, ast.Name)}
+        todo |= {j for one in used for j in binds.get(one, ())} - reached
+    return "\n".join(ast.dump(tree.body[k]) for k in sorted(reached))
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """The names that a top-level statement binds."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in inner.names}
+        elif isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(inner.name)
+    return names
+
+
+def keep(spec: str, sha256: str, folder: Path) -> None:
+    """Copy the code of ``spec`` to ``folder/sha256``, once: a run goes on with what it began with."""
+    target = folder / sha256
+    if target.exists():
+        return
+    every = files(split(spec)[0])
+    root = Path(os.path.commonpath([f.parent for f in every]))
+    temporary = folder / f".tmp-{sha256}-{os.getpid()}"
+    for file, text in every.items():
+        copy = temporary / file.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(text)
+    (temporary / FIRST).write_text(str(next(iter(every)).relative_to(root)), encoding="utf-8")
+    with contextlib.suppress(OSError):  # another process was quicker
+        temporary.rename(target)
+
+
+def kept(spec: str, sha256: str, folder: Path) -> str | None:
+    """The spec of the copy of that state of its code; None where there is none."""
+    note = folder / sha256 / FIRST
+    if not note.is_file():
+        return None
+    _, name, arguments = split(spec)
+    call = "" if arguments is None else f"({arguments})"
+    return f"{folder / sha256 / note.read_text(encoding='utf-8')}:{name}{call}"
 
 
 def _levels(file: Path) -> int:
