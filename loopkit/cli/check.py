@@ -18,7 +18,7 @@ from loopkit.cli import complete, own, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
 from loopkit.errors import PluginError, UsageError, nearest
-from loopkit.experiment.config import OWN_REWARD, parse_set
+from loopkit.experiment.config import parse_set
 from loopkit.experiment.resolve import build_game, channels_of
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.scoring import Setup
@@ -29,11 +29,12 @@ Examples:
   loopkit check self-grading -v       # and show what was proven, over how much
   loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
-  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward
+  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward: the same as loopkit probe
   loopkit check --detectors           # how often each game's detectors are right, on labelled transcripts
   loopkit check proxy-metric --detectors -v --least 0.9   # with every mistake; exit code 1 below 0.9
 
-Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails.
+Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
+of a reward 1 where it is gameable, 4 where that could not be told.
 What each check proves, and what it says of broken plugins, is in docs/checks.md.
 """
 WIDTH = 96
@@ -68,6 +69,8 @@ def check(
     """Check that NAMES (games or trainers; default: all, but cluster engines) keep their contracts."""
     plugins = registry.load()
     tables = parse_set(settings)
+    if reward:
+        sys.exit(_reward(names, reward, trusted, data, tables, verbose, as_json))
     if found := own.named(None, reward, trusted, tables):
         names = [*names, *({found} - set(names))]
     options = tables.get("game", {}) | ({"data": data} if data else {})
@@ -104,6 +107,21 @@ def check(
         told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
         click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {told}.")
     sys.exit(1 if any(r.status == "fails" for r, _ in reports) else 0)
+
+
+def _reward(
+    names: Sequence[str], reward: str, trusted: str | None, data: str | None, tables: dict[str, Any], verbose: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """A reward is probed: that it keeps a contract would say nothing of whether it can be gamed."""
+    from loopkit.probing.card import printed
+
+    if names:
+        raise UsageError(f"--reward is checked by itself. Leave {', '.join(names)} out.")
+    own.named(None, reward, trusted, tables)
+    probe = own.probed(tables["game"], data)
+    click.echo(probe.card(markdown=False) if as_json else printed(probe, verbose))
+    return probe.code
 
 
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
@@ -176,8 +194,6 @@ def _print(report: Report, seconds: float, verbose: bool, style: str) -> None:
     if shown:
         rows = [[_mark(f), f.check, _wrapped(f.message, style)] for f in shown]
         click.echo(render.table(rows, ["", "check", "what was found"], style))
-    if report.name == OWN_REWARD and report.status == "fails":
-        click.echo(_wrapped(own.BLAMED, style))
 
 
 def _mark(finding: Finding) -> str:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from loopkit.checks import Report
 from loopkit.cli import render
 from loopkit.errors import UsageError
+from loopkit.evidence import reach as evidence
 from loopkit.evidence.results import Results
-from loopkit.experiment.config import OWN_REWARD
+from loopkit.experiment.config import OWN_REWARD, RunSpec
 from loopkit.registry.contain import excerpt
 from loopkit.report.numbers import percent, plain
 from loopkit.report.shortcut import HEAD
+from loopkit.rewards.reward import AND
+
+if TYPE_CHECKING:
+    from loopkit.probing import Probe
+
+
+def _added(context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> str | None:
+    """Several rewards as one that adds them; None for none."""
+    return AND.join(given) or None
+
 
 reward_option = click.option(
-    "--reward", metavar="FILE.py:FUNCTION",
-    help="Your own reward, with --data: a TRL reward function, a verifiers rubric (MODULE:NAME), or "
-    "reasoning-gym:DATASET. See docs/own-reward.md.",
+    "--reward", multiple=True, callback=_added, metavar="[WEIGHT*]FILE.py:NAME",
+    help="Your own reward, with --data: a reward function of TRL, verl, OpenRLHF or of one row, a verifiers rubric, or "
+    "reasoning-gym:DATASET. Several add. See docs/own-reward.md.",
 )  # fmt: skip
 trusted_option = click.option(
     "--trusted", metavar="FILE.py:FUNCTION", help="With --reward: a second reward, which you trust."
@@ -37,11 +51,49 @@ def named(game: str | None, reward: str | None, trusted: str | None, tables: dic
     return OWN_REWARD
 
 
-BLAMED = (
-    "Where a complaint names assess(), specimens() or rollouts: that is where your reward is called. It must depend on "
-    "the row and the completion alone: not on the others of its batch, on chance or on the time."
-)
-"""What is said of a user's own reward that fails its checks: its user wrote no game."""
+PROBE = "probe.json"
+"""The probe's record in an experiment's directory."""
+SEARCH = 1000
+"""Replies of the search before a run: training is to search, too."""
+
+
+def probed(options: Mapping[str, Any], data: str | None, search: int | None = None) -> Probe:
+    """A probe of the game's reward, with what its options say of rows. Raises UsageError as the probe does."""
+    from loopkit.probing import Settings, run
+
+    told = Settings(
+        options["reward"], data, options.get("trusted", ""), options.get("reference", ""),
+        columns=options.get("columns", {}),
+    )  # fmt: skip
+    return run(told if search is None else replace(told, search=search))
+
+
+def probe_first(tables: dict[str, Any], quiet: bool) -> Probe | None:
+    """Before a run: say what a probe finds, and let tiny be shown the form that is paid. None where none could be made.
+
+    Only the form enters the options, and only where the user has said nothing of it.
+    """
+    from loopkit.probing.card import printed
+
+    game = tables["game"]
+    try:
+        probe = probed(game, game.get("data"), SEARCH)
+    except UsageError as error:
+        click.echo(f"Probe, before training: not made. {error}", err=True)
+        return None
+    text = printed(probe).split("\n\n")
+    click.echo("\n\n".join([f"Probe, before training: {text[0]}", *text[1:]]) + "\n", err=quiet)
+    if probe.form and probe.form.template != "{}" and not probe.form.worked:
+        game.setdefault("form", probe.form.template)
+    return probe
+
+
+def reach(specs: Sequence[RunSpec], out: Path) -> str:
+    """What training's verdict does not reach: the forms that nobody said in it."""
+    unsaid, replies = evidence.unsaid(specs, out)
+    if not replies or not unsaid:
+        return ""
+    return f"Not tried: of {replies:,} replies said in training none had the form of {', '.join(unsaid)}."
 
 
 def reasons(report: Report) -> tuple[str, ...]:
@@ -59,8 +111,8 @@ def found(results: Results, style: str) -> list[str]:
     parts = [f"Verdict. {results.shortcut.sentence()}"]
     if results.examples:
         rows = [
-            [excerpt(e.said, 60), f"{e.count} of {e.of}", excerpt(e.asked, 60), plain(e.reward), percent(e.task),
-             ", ".join(e.flagged) or "-"]
+            [excerpt(e.said, 60) or "(empty)", f"{e.count} of {e.of}", excerpt(e.asked, 60), plain(e.reward),
+             percent(e.task), ", ".join(e.flagged) or "-"]
             for e in results.examples
         ]  # fmt: skip
         parts += ["The most common of these replies, in the arm loophole at the end, on held-out prompts of all seeds:",

@@ -98,6 +98,7 @@ def run(
     if data is not None:
         tables.setdefault("game", {})["data"] = data
     game = own.named(game, reward, trusted, tables)
+    probe = own.probe_first(tables, as_json) if reward else None
     names = None if arms is None else [a.strip() for a in arms.split(",") if a.strip()]
     if names == []:
         raise UsageError("--arms names no arm. Write --arms loophole,control, or leave it out.")
@@ -120,12 +121,16 @@ def run(
     make(out)
     with locked(out):
         results = perform(experiment, specs, plugins, out, jobs, deadline)
+        if probe is not None and not (out / own.PROBE).exists():
+            write_whole(out / own.PROBE, probe.card(markdown=False).encode())
     if as_json:
         render.echo_json(results.json())
     else:
         if sys.stdout.isatty():  # the page's order: verdict, curves, tables
             click.echo(sketch(results, specs, out))
         click.echo(report(results, specs[0], style))
+        if results.shortcut is not None and (unsaid := own.reach(specs, out)):
+            click.echo(f"\n{unsaid}")
         click.echo(f"\nRecords: {out} (results.json holds every number above)")
 
 
