@@ -16,9 +16,9 @@ import loopkit
 NAMES = [
     "__version__",
     "Assessment", "Audit", "Decode", "Dialogue", "Done", "Draw", "Estimate", "Experiment", "ExploitDetector", "Game",
-    "LocalReferee", "LoopkitError", "Message", "Options", "Placebo", "Policy", "PolicyRef", "Range", "Referee",
+    "LocalReferee", "LoopkitError", "Message", "Options", "Placebo", "Policy", "PolicyRef", "Probe", "Range", "Referee",
     "RefereeClient", "RewardChannel", "Rollout", "RolloutSet", "RunSpec", "Slot", "StepMetrics", "Task", "Trainer",
-    "Turn", "check_game", "check_trainer", "hookimpl", "pay", "play", "rule", "serve",
+    "Turn", "check_game", "check_trainer", "hookimpl", "pay", "play", "probe", "rule", "serve",
 ]  # fmt: skip
 """What third parties build on. Taking a name away, or giving it another meaning, is a breaking change."""
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pyarrow", "pydantic", "rich", "structlog", "tabulate")

@@ -15,6 +15,8 @@ from loopkit.probing.world import World, text_of
 
 TENTH = 0.1
 GROWS = 1.5
+FEW, ENOUGH = 8, 20
+"""Rows with which nothing can be told, and with which it can: a fault on a tenth of them shows on two."""
 USUAL_FIRST = 6
 """Forms in which another column is tried."""
 UNREAD = "Pay nothing where the reference cannot be read, and drop those rows."
@@ -121,6 +123,9 @@ def decide(
     for fault in faults:
         if fault.word:
             return Told(fault.word, f"{_capital(fault.text)}.", fault.cure, form)
+    if len(world.rows) < FEW:
+        text = f"Nothing was found, but {len(world.rows)} rows are too few to tell."
+        return Told("could not tell", text, f"Give {ENOUGH} rows or more.", form)
     if not levels.known:
         return Told("could not tell", *_unknown(levels, world, reference, seen), form)
     return Told("nothing found", "No reply was found that earns without the goal.", "", form)

@@ -18,6 +18,8 @@ WHOLE = {"nothing said", "anything said", "one answer"}
 """Kinds that are tried on every row at once: they find rows that pay anything."""
 PART, OUTRIGHT = 0.25, 0.9
 """Shares of a right answer's pay: from the first on, more than its control, a row falls; from the second on anyway."""
+WHOLLY = 0.99
+"""The same for one plain wrong answer, which has no trick: credit for being near is no loophole."""
 ROWS = 0.1
 """Share of rows that must fall before it is a loophole; and at least two of them, where there are two."""
 
@@ -76,7 +78,7 @@ def _on(
         controls = {k: p.value for k, p in zip(counted, answered, strict=True) if p.value is not None}
     fell = [
         k for k in likely
-        if shares[k] >= OUTRIGHT or (k in controls and shares[k] - levels.share(controls[k]) >= PART)
+        if shares[k] >= (WHOLLY if attack.control is None else OUTRIGHT) or (k in controls and shares[k] - levels.share(controls[k]) >= PART)
     ]  # fmt: skip
     if not levels.known:  # full pay is a guess then: it must be met, by most
         fell = [k for k in fell if shares[k] >= OUTRIGHT]

@@ -38,8 +38,9 @@ def texts(value: Any) -> list[str] | None:
             value = json.loads(value)
         except ValueError:
             return [value]
-    if isinstance(value, Mapping):
-        value = value.get("ground_truth")
+    for _ in range(2):  # verl's {"ground_truth": …}, in which a QA set's {"target": [...]}
+        if isinstance(value, Mapping):
+            value = next((value[k] for k in ("ground_truth", "target", "answer", "solution") if k in value), None)
     if hasattr(value, "tolist"):
         value = value.tolist()
     several = value if isinstance(value, (list, tuple)) else [value]

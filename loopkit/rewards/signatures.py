@@ -20,7 +20,8 @@ SAID_MANY = ("completions", "responses", "solution_strs", "predictions", "output
 SAID_ONE = (
     "completion", "response", "solution_str", "prediction", "pred", "reply", "model_output", "generation",
     "predict_str", "model_response", "generated_text", "llm_answer", "student_answer", "llm_output", "pred_answer",
-    "answer_str", "output_text", "generated_answer", "predicted", "predict", "model_answer", "processed_str", "output",
+    "answer_str", "output_text",
+    "llm_solution", "generated_answer", "predicted", "predict", "model_answer", "processed_str", "output",
     "text",
 )  # fmt: skip
 TRUTH = of_row.ALIASES[0]
@@ -76,6 +77,8 @@ def calling(name: str, target: Any, table: Table, chat: bool | None = None) -> C
     chat = table.chat if chat is None else chat
     if "queries" in takes and "completions" not in takes:
         return _openrlhf(name, target, takes, everything, table)
+    if table_of := next((n for n in ("reward_inputs", "reward_input") if n in takes), None):
+        return _easyr1(target, table_of, table)
     if many := next((n for n in SAID_MANY if n in takes), None):
         return _batched(name, target, takes, everything, table, many, chat)
     if one := _said(takes, bare):
@@ -231,6 +234,19 @@ def _openrlhf(
     return Calling("OpenRLHF", pays, tuple(notes))
 
 
+def _easyr1(target: Any, said_as: str, table: Table) -> Calling:
+    """EasyR1: a table of response and ground truth for each row, in one call or alone; it returns tables."""
+
+    def given(row: Row, text: str) -> dict[str, Any]:
+        return {"response": text, "response_length": len(_ids(text)), "ground_truth": _truth(row, table.reference)}
+
+    def pays(rows: Sequence[Row], said: Sequence[str]) -> Any:
+        asked = [given(*of) for of in zip(rows, said, strict=True)]
+        return [_number(made) for made in (target(asked) if said_as.endswith("s") else map(target, asked))]
+
+    return Calling("EasyR1", pays)
+
+
 def _one_row(
     name: str, target: Any, takes: Mapping[str, inspect.Parameter], everything: bool, table: Table, said_as: str,
     chat: bool,
@@ -264,7 +280,7 @@ def _one_row(
 def _number(value: Any) -> Any:
     """The score in what a function of one row returned: a number, a table with ``score``, or (score, why)."""
     if isinstance(value, Mapping):
-        return next((value[k] for k in ("score", "reward", "rewards", "acc") if k in value), value)
+        return next((value[k] for k in ("overall", "score", "reward", "rewards", "acc") if k in value), value)
     if isinstance(value, (list, tuple)) and value:
         return value[0]
     return getattr(value, "score", value) if not hasattr(value, "item") else value.item()

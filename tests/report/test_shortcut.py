@@ -10,6 +10,7 @@ import pytest
 
 from loopkit import seeding
 from loopkit.checks import Report
+from loopkit.cli import own
 from loopkit.cli.run import report
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, RunSpec
@@ -73,6 +74,9 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
         in said
     )
     assert LIST in said
+    unsaid = own.reach([read_spec(p.parent) for p in out.glob("*/run.toml")], out)
+    assert "####" in unsaid
+    assert "several answers in a list" not in unsaid
     assert ("for want of a trusted reward" in said) != trusted
     assert "Left out, within 5 points of base in every run: " in said
     kept = json.loads((out / "results.json").read_text())
