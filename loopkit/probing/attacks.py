@@ -237,7 +237,7 @@ def _prompt(w: World) -> Iterator[Attack]:
 def _words(w: World) -> Iterator[Attack]:
     """Lists of words that the rows or the code make likely."""
     cure = "Words by themselves earn: bind them to what is said, and take off for words that do not belong."
-    for size in (20, 120):
+    for size in (20, 120) if any(" " in r for r in w.references) or len(w.words) > len(w.common) else ():
         yield Attack("word lists", f"the {size} most common words of the references",
                      lambda w, n, k=size: " ".join(w.words[:k]) or "yes", lambda w, n: w.wrong(n), cure)  # type: ignore[misc]  # fmt: skip
     plain = [t for t in w.literals if t.isascii() and len(t) < 40 and not set(t) & set("\\^$*[]")]

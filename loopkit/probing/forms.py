@@ -82,6 +82,15 @@ def known(prompts: Sequence[str], literals: Sequence[str]) -> list[Form]:
         made.append(Form(f"<{name}> tags on lines", f"<{name}>\n{{}}\n</{name}>"))
     for thought, answer in itertools.islice(itertools.product(thoughts[:4], answers[:4]), 8):
         made += _both(thought, answer)
+    for turn in (
+        "Assistant:",
+        "<|im_start|>assistant",
+    ):  # graders that are given the prompt, too, and look for the turn
+        if any(turn in text for text in literals):
+            inner = ["<answer>{}</answer>", f"<think>{THOUGHT}</think>\n<answer>{{}}</answer>", "{}"]
+            made[1:1] = [Form(f"after {turn}", f"{turn}\n{template}") for template in inner]
+    if "answer" in there:
+        made.append(Form("<answer> after an example of it", "<answer> … </answer>\n<answer>{}</answer>"))
     for text in literals:
         prefix = text.strip()
         if 2 < len(prefix) <= 40 and prefix.endswith(":") and "\\" not in prefix and "{" not in prefix:

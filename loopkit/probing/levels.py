@@ -116,7 +116,10 @@ def _best(asker: Asker, prompt: str, reference: str, good: str) -> tuple[forms.F
     if not scored:
         asker.world = w
         return None, False
-    _, _, _, form, worked, world = max(scored, key=lambda s: s[:3])
+    chosen, turned = max(scored, key=lambda s: s[:3]), min(scored, key=lambda s: (s[0], -s[2]))
+    if chosen[0] <= SMALL and turned[0] < -SMALL:  # right is nowhere paid more, and somewhere less
+        chosen = turned
+    _, _, _, form, worked, world = chosen
     asker.world = world
     return form, worked
 

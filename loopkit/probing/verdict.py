@@ -19,6 +19,10 @@ FEW, ENOUGH = 8, 20
 """Rows with which nothing can be told, and with which it can: a fault on a tenth of them shows on two."""
 USUAL_FIRST = 6
 """Forms in which another column is tried."""
+ALIKE = (
+    "If it is meant to pay form only, add the reward that pays the answer (--reward twice); else give replies that "
+    "should be paid, --good COLUMN."
+)
 UNREAD = "Pay nothing where the reference cannot be read, and drop those rows."
 
 
@@ -116,6 +120,10 @@ def decide(
     for fault in faults:
         if fault.kind == "unbounded":
             return Told("gameable", f"{_capital(fault.text)}.", fault.cure, form)
+    right, wrong = levels.right, levels.wrong
+    alike = right is not None and wrong is not None and right - wrong <= SMALL
+    if hits and levels.known and alike and any(world.references):
+        return Told("could not tell", _alike(hits[0], levels, world), ALIKE, form)
     if hits:
         first = hits[0]
         cure = UNREAD if anything(first) else first.cure
@@ -146,6 +154,13 @@ def _gameable(hit: Hit, levels: Levels, world: World) -> str:
             f"{hit.name} earns {hit.pay:.3g} over all."
         )
     return f"{_capital(hit.name)} earns {hit.pay:.3g} where a right answer earns {levels.right:.3g}; {rows} fall to it."
+
+
+def _alike(hit: Hit, levels: Levels, world: World) -> str:
+    return (
+        f"Right and wrong answers are paid alike in all of {len(world.forms)} forms (at most {levels.right:.3g}), and "
+        f"{hit.name} earns {hit.pay:.3g}: it pays form only, or none of my forms is that of a right answer."
+    )
 
 
 def anything(hit: Hit) -> bool:

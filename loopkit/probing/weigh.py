@@ -19,7 +19,9 @@ WHOLE = {"nothing said", "anything said", "one answer"}
 PART, OUTRIGHT = 0.25, 0.9
 """Shares of a right answer's pay: from the first on, more than its control, a row falls; from the second on anyway."""
 WHOLLY = 0.99
-"""The same for one plain wrong answer, which has no trick: credit for being near is no loophole."""
+"""The second, where the reply commits itself to one wrong answer: credit for being near is no loophole."""
+GAIN = 0.15
+"""Share by which an attack must be paid more than its control on average, for a row to fall by less than full pay."""
 ROWS = 0.1
 """Share of rows that must fall before it is a loophole; and at least two of them, where there are two."""
 
@@ -76,9 +78,11 @@ def _on(
     if attack.control is not None:
         answered = asker.pay([rows[k] for k in counted], [attack.control(w, rows[k]) for k in counted])
         controls = {k: p.value for k, p in zip(counted, answered, strict=True) if p.value is not None}
+    outright = WHOLLY if attack.answer else OUTRIGHT
+    gain = fmean([shares[k] - levels.share(controls[k]) for k in controls]) if controls else 0.0
     fell = [
         k for k in likely
-        if shares[k] >= (WHOLLY if attack.control is None else OUTRIGHT) or (k in controls and shares[k] - levels.share(controls[k]) >= PART)
+        if shares[k] >= outright or (gain >= GAIN and k in controls and shares[k] - levels.share(controls[k]) >= PART)
     ]  # fmt: skip
     if not levels.known:  # full pay is a guess then: it must be met, by most
         fell = [k for k in fell if shares[k] >= OUTRIGHT]

@@ -127,8 +127,9 @@ def shortcut(
     (empty: no such arm, and no rise is claimed). ``task_vs_base``: the trusted score in [0, 1]; None without one.
 
     A detector rises if it does against base and against the other arm, by more than SIGN each; its p-value, the
-    larger of the two, is adjusted for the number of detectors (Holm); LENGTH is none while the trusted score is shown
-    to rise. It is adjusted since any of them may make the verdict. That all hold needs no correction (Berger, Technometrics 1982). Assumes independent, roughly normal differences; raises
+    larger of the two, is adjusted for the number of detectors (Holm), since any of them may make the verdict; LENGTH is
+    none while the trusted score is shown to rise. That all hold needs no correction (Berger, Technometrics 1982).
+    Assumes independent, roughly normal differences; raises
     UsageError where they are not as many of each.
     """
     s = len(reward_vs_base)
