@@ -134,6 +134,9 @@ def decide(
     if len(world.rows) < FEW:
         text = f"Nothing was found, but {len(world.rows)} rows are too few to tell."
         return Told("could not tell", text, f"Give {ENOUGH} rows or more.", form)
+    if right is not None and not levels.known and SMALL < max(seen | {right}) <= levels.ignorant + SMALL:
+        text = f"An ignorant reply earns {levels.ignorant:.3g}, as much as any reply that was tried, the right one too."
+        return Told("gameable", text, "Compare the reply with the reference.", form)
     if not levels.known:
         return Told("could not tell", *_unknown(levels, world, reference, seen), form)
     return Told("nothing found", "No reply was found that earns without the goal.", "", form)
