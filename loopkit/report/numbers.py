@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from loopkit.records import Estimate
+from loopkit.records import Estimate, Json
 from loopkit.stats import verdict
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -35,6 +35,11 @@ def over_seeds(e: Estimate | None, values: Sequence[float | None]) -> str:
 def p_value(p: float | None) -> str:
     """``p = 0.022``, ``p < 0.001``; ``no p-value`` for none."""
     return "no p-value" if p is None else verdict.p_value(p)
+
+
+def shown(component: Mapping[str, Json]) -> bool:
+    """Whether a verdict's test was shown; results of 0.1 tell by the p-value alone."""
+    return bool(component["shown"]) if "shown" in component else bool(component["p"] <= 0.05)
 
 
 def plain(value: float | None) -> str:
