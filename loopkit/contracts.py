@@ -108,6 +108,8 @@ class Game(ABC):
     """The score of honest behaviour that a mitigation may kill together with the exploit; None: there is none."""
     observed_is_paid: ClassVar[bool] = False
     """Whether score "observed" is the very number that channel "loophole" pays (then its rise is over-optimisation)."""
+    margins: ClassVar[Mapping[str, float]] = {}
+    """How far is news, where it is not the default: "exploit", "task", "observed", as shares (0.1 is 10 points)."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}
     """The roles a model may judge in, name -> what is asked. A game without judges does without."""
     programs: ClassVar[bool] = False

@@ -62,7 +62,7 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
+              help="An option of game, trainer, run, arms.<name>, rollouts or verdict. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),
@@ -147,7 +147,7 @@ def perform(
         start = start_policy(specs[0], plugins, bars.bar(experiment.model, "warm-up"))
         failed = run_all(specs, out, start, jobs, bars.news, deadline)
     require(failed, out)
-    results = collect(specs, out, plugins, checked)
+    results = collect(specs, out, plugins, checked, experiment.verdict)
     file, found = out / "results.json", to_json(results.json())
     if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
         write_whole(file, found)
