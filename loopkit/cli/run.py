@@ -56,8 +56,8 @@ The same command again resumes; a finished experiment is only printed. Exit code
 @click.option(
     "--arms",
     shell_complete=complete.arms,
-    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control; with --reward and no "
-    "--trusted: loophole,placebo]",
+    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control,placebo; with --reward "
+    "and no --trusted: loophole,placebo]",
 )
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")

@@ -119,7 +119,7 @@ def on_tiny(model: str) -> bool:
 
 
 def _default_arms() -> dict[str, dict[str, Json]]:
-    return {"loophole": {}, "control": {}}
+    return {"loophole": {}, "control": {}, "placebo": {}}
 
 
 class VerdictSettings(Options):
@@ -283,7 +283,7 @@ def read_experiment(
     if merged.get("game") == OWN_REWARD and not merged.get("game_options", {}).get("trusted"):
         merged.setdefault("arms", {"loophole": {}, "placebo": {}})
     for name, options in settings.get("arms", {}).items():
-        table = merged.setdefault("arms", {"loophole": {}, "control": {}})
+        table = merged.setdefault("arms", _default_arms())
         if name not in table:
             raise UsageError(f"--set arms.{name}…: no arm {name!r} in this experiment. Add it with --arms.")
         if not isinstance(options, dict) or not isinstance(table[name], dict):
