@@ -32,7 +32,6 @@ def run(*arguments: str) -> int:
     return int(done.value.code or 0)
 
 
-@pytest.mark.nightly  # to be held to 100 columns
 def test_it_prints_rates_changes_and_examples(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(log)) == 0
     out, err = capsys.readouterr()
