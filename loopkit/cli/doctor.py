@@ -33,6 +33,7 @@ UNCONFINED = (
     f"{VARIABLE} is rlimit, which stops no attack: programs that a model writes can read your files and use your "
     "network. Unset it, or set it to auto."
 )
+NO_TORCH = "torch is not installed, so nothing can be trained"
 FEW = 5
 """Problems of one distribution that are shown."""
 
@@ -82,6 +83,8 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
                        "uninstall the distributions named above.")  # fmt: skip
         if sandbox.tier == "rlimit":
             render.say(f"\nPROBLEM: {UNCONFINED}")
+        if data["accelerator"] == NO_TORCH:  # a line of its own: a cell would break the command in two
+            click.echo("\nTo train, install torch: pip install 'loopkit-rl[train]'")
         if not data["problems"]:
             click.echo("\nNo problems found.")
     sys.exit(1 if data["problems"] else 0)
@@ -159,5 +162,5 @@ def _accelerator() -> str:
     try:
         import torch
     except ImportError:
-        return "torch is not installed, so nothing can be trained: pip install 'loopkit-rl[train]'"
+        return NO_TORCH
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none: runs on the CPU"

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -206,8 +207,30 @@ def files() -> dict[str, str]:
     return {name: str(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(PREFIX)}
 
 
+class _ByOwnName(importlib.abc.MetaPathFinder):
+    """Finds a file under the name it was imported as in another process, when something there is looked up by name."""
+
+    def __init__(self, imported: Mapping[str, str]) -> None:
+        self.imported = imported
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        file = self.imported.get(name)
+        return file and importlib.util.spec_from_loader(name, _Loader(Path(file)))
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = str(self.file)
+        with _first_on_path(root(self.file)):
+            _guarded(self.file, lambda: exec(compile(self.file.read_bytes(), str(self.file), "exec"), vars(module)))
+
+
 def restore(imported: Mapping[str, str]) -> None:
-    """Import the same files under the same names, in another process, so that what is pickled by name is there."""
-    for name, file in imported.items():
-        if name not in sys.modules and Path(file).is_file():
-            _guarded(Path(file), lambda name=name, file=file: _execute(name, Path(file)))  # type: ignore[misc]
+    """Let the same files be found under the same names in another process, so that what is pickled by name is there.
+
+    A file is imported when something of it is looked up, so one that has gone since hinders nobody else.
+    """
+    sys.meta_path.append(_ByOwnName(imported))

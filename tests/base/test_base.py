@@ -88,7 +88,7 @@ def test_list_shows_every_name_and_its_options(call: Call) -> None:
 
 def test_doctor_finds_no_problem_and_says_how_to_get_torch(call: Call) -> None:
     said = call("doctor").stdout
-    assert "pip install 'loopkit-rl[train]'" in " ".join(said.split())
+    assert "pip install 'loopkit-rl[train]'" in said
     assert said.rstrip().endswith("No problems found.")
 
 

@@ -47,6 +47,7 @@ def test_broken_lines_are_named_on_standard_error(log: Path, capsys: pytest.Capt
     log.write_text(log.read_text() + '{"prompt": "\x1b[2J\n' * 8)
     assert run(str(log), "--json") == 0
     out, err = capsys.readouterr()
+    err = " ".join(err.split())  # lines break where the folder's name has room for it
     assert json.loads(out)["skipped"]["n"] == 8
     assert json.loads(out)["rows"] == 40
     assert err.count("Skipped:") == 6
