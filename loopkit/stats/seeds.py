@@ -67,11 +67,6 @@ def unseen(seeds: int, level: float = 0.95) -> float:
     return float(1 - (1 - level) ** (1 / seeds))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate:
-    """Mean of a - b over (S,) seeds, paired: a[i] and b[i] share seed i."""
-    return mean_over_seeds([x - y for x, y in zip(a, b, strict=True)], bounds)
-
-
 def one_sided_p(
     differences: Sequence[float], margin: float, side: Literal["greater", "less"], resolution: float = RESOLUTION
 ) -> float:
