@@ -167,24 +167,24 @@ def _trainer(plugins: registry.Plugins, name: str) -> Report:
     with needing(name):
         from loopkit.policy.tiny import BUNDLED, seen_games
 
-    try:
-        game = next(iter(seen_games(plugins).values()))
-        setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
-        entry, trainer = plugins.get("trainers", name), plugins.trainer(name)
-        with tempfile.TemporaryDirectory() as folder:
-            return check_trainer(
-                trainer,
-                workdir=Path(folder),
-                start=PolicyRef(str(BUNDLED)),
-                setup=setup,
-                group_size=8,
-                options=dict(entry.preset),
-                name=name,
-            )
-    except MissingExtra:
-        raise
-    except (PluginError, UsageError) as error:
-        return _not_made(name, error)
+        try:
+            game = next(iter(seen_games(plugins).values()))
+            setup = Setup(game, game.channels["loophole"], dict(game.channels), game.detectors)
+            entry, trainer = plugins.get("trainers", name), plugins.trainer(name)
+            with tempfile.TemporaryDirectory() as folder:
+                return check_trainer(
+                    trainer,
+                    workdir=Path(folder),
+                    start=PolicyRef(str(BUNDLED)),
+                    setup=setup,
+                    group_size=8,
+                    options=dict(entry.preset),
+                    name=name,
+                )
+        except MissingExtra:
+            raise
+        except (PluginError, UsageError) as error:
+            return _not_made(name, error)
 
 
 def _not_made(name: str, error: Exception) -> Report:

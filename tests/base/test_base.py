@@ -148,7 +148,6 @@ def test_a_missing_extra_is_named_in_one_line_with_its_cure(extra: str, words: s
     assert sorted(p.name for p in tmp_path.iterdir() if p.name not in ("runs", "studies")) == ["site", "some.eval"]
 
 
-@pytest.mark.nightly
 @pytest.mark.slow
 def test_all_that_can_be_checked_is_checked_and_the_rest_is_named(call: Call) -> None:
     done = call("check", "--fuzz", "10", "--json", code=2)
