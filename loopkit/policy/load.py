@@ -15,6 +15,7 @@ from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError, needing
 from loopkit.policy.decode import Sampling, sample
 from loopkit.policy.memory import speak_in_parts
+from loopkit.policy.template import render
 from loopkit.records import Decode, Dialogue, Message, Turn
 
 CACHED_PROMPTS = 50_000
@@ -40,7 +41,7 @@ class CausalPolicy:
             if len(self._prompts) >= CACHED_PROMPTS:
                 self._prompts.clear()
             chat = [{"role": role, "content": content} for role, content in key]
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            text = render(self.tokenizer, chat)
             self._prompts[key] = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
         return self._prompts[key]
 
@@ -122,7 +123,10 @@ def import_models() -> None:
 
 
 def load_parts(path: str) -> tuple[Any, Any]:
-    """(model, tokenizer) in fp32. Warnings of transformers about its own internals stay off the terminal."""
+    """(model, tokenizer) in fp32, from safetensors and by transformers' own classes: a model's directory runs no code.
+
+    Warnings of transformers about its own internals stay off the terminal.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -133,12 +137,15 @@ def load_parts(path: str) -> tuple[Any, Any]:
     if not local and (path.startswith((".", "/", "~")) or (os.sep in path and path.count("/") > 1)):
         raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=local, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=local, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        )
     except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(
             f"--model {path!r} could not be loaded: {str(error).strip().splitlines()[0]} "
-            "Give a directory in Hugging Face layout (config.json, weights, tokenizer), a hub id, or tiny."
+            "Give a directory in Hugging Face layout (config.json, model.safetensors, tokenizer) whose classes "
+            "transformers has itself (code in it is not run), a hub id, or tiny."
         ) from error
     for how in ("is_local", "local_files_only"):  # how it was loaded is not to be saved with it
         tokenizer.init_kwargs.pop(how, None)
@@ -157,6 +164,9 @@ def _with_adapter(model: Any, adapter: str, *, trainable: bool) -> Any:
     peft = _peft()
     from safetensors import SafetensorError
 
+    pickled = Path(adapter, "adapter_model.bin")
+    if pickled.exists() and not pickled.with_suffix(".safetensors").exists():
+        raise UsageError(f"the LoRA adapter {adapter!r} is pickled (adapter_model.bin): give one in safetensors.")
     try:
         with _quiet():
             return peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
