@@ -142,12 +142,12 @@ import _thread
 _thread._count = lambda: 0
 def solve(x):
     for _ in range(100): _thread.start_new_thread(time.sleep, (1,))""",
-    "forge: a value in the frame": "os.write(1, b'[-1, \"loaded\"]\\n[0, \"value\", {\"d\": [[[], 1]]}]\\n')\nos._exit(0)",
+    "forge: a value in the frame": 'os.write(1, b\'[-1, "loaded"]\\n[0, "value", {"d": [[[], 1]]}]\\n\')\nos._exit(0)',
     "forge: a value twice": """
 def solve(x):
     os.write(1, b'[0, "value", 1]\\n[0, "value", "THROUGH"]\\n')
     return 2""",
-    "forge: frames out of order": "os.write(1, b'[0, \"value\", \"THROUGH\"]\\n[-1, \"loaded\"]\\n')\nos._exit(0)",
+    "forge: frames out of order": 'os.write(1, b\'[0, "value", "THROUGH"]\\n[-1, "loaded"]\\n\')\nos._exit(0)',
     "forge: a number of the job": """
 for fd in range(1, 64):
     for n in range(1, 400, 37):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loopkit.sandbox import Outcome, Program, Sandbox, SandboxError, store
+from loopkit.sandbox import Limits, Outcome, Program, Sandbox, SandboxError, store
 from loopkit.sandbox.worker import Answer, Worker
 from tests.sandbox import attacks
 from tests.sandbox import attacks_later as later
@@ -25,7 +26,7 @@ def child_of(sandbox: Sandbox) -> int:
     """The process of the program that runs now, as this machine numbers it."""
     keeper = _keeper(sandbox)
     zygote, *others = _children(keeper)
-    for _ in range(200):
+    for _ in range(1500):
         if others:
             return others[0]
         time.sleep(0.02)
@@ -43,11 +44,24 @@ def _children(pid: int) -> list[int]:
         return sorted(map(int, file.read().split()))
 
 
+LONG = Limits(cpu=0.5, wall=60)
+"""Of programs that are looked at from outside, which takes its time on a busy machine."""
+WAITS = """
+import signal, time
+class Enough(Exception): pass
+def enough(*_): raise Enough
+signal.signal(signal.SIGUSR1, enough)
+def wait():
+    try: time.sleep(60)
+    except Enough: pass
+"""
+
+
 class Running:
-    """A program that sleeps while it is looked at from outside."""
+    """A program that waits while it is looked at from outside, and is then told to end."""
 
     def __init__(self, sandbox: Sandbox, form: str = "function") -> None:
-        source = "import time\ndef solve(x): time.sleep(0.7)" if form == "function" else "import time\ntime.sleep(0.7)"
+        source = WAITS + ("def solve(x): wait()" if form == "function" else "wait()")
         self.sandbox, self.program = sandbox, Program(source, [[1] if form == "function" else ""], form)  # type: ignore[arg-type]
         self.thread = threading.Thread(target=lambda: sandbox.run([self.program]))
 
@@ -57,7 +71,11 @@ class Running:
         return child_of(self.sandbox)
 
     def __exit__(self, *_: object) -> None:
-        self.thread.join()
+        while self.thread.is_alive():
+            with contextlib.suppress(OSError, StopIteration):  # there may be none, or another worker's by now
+                for program in _children(_keeper(self.sandbox))[1:]:
+                    os.kill(program, signal.SIGUSR1)
+            self.thread.join(0.05)
 
 
 @pytest.fixture
@@ -79,15 +97,16 @@ def many_descriptors() -> Iterator[None]:
 @pytest.mark.parametrize("form", ["function", "script"])
 def test_a_program_holds_its_own_four_files_and_nothing_else(tier: str, form: str, many_descriptors: None) -> None:
     """By the kernel's account of the running process, with a parent that has 4,300 descriptors open."""
-    with start(tier) as sandbox, Running(sandbox, form) as pid:
+    with start(tier, limits=LONG) as sandbox, Running(sandbox, form) as pid:
         folder = f"/proc/{pid}/fd"
         found = {int(fd): os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
     assert sorted(found) == [0, 1, 2, 3]
     assert all(target.startswith("/memfd:loopkit") for target in found.values()), found
 
 
-def test_the_kernel_knows_of_every_layer_on_a_running_program(sandbox: Sandbox) -> None:
-    with Running(sandbox) as pid:
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_kernel_knows_of_every_layer_on_a_running_program(tier: str) -> None:
+    with start(tier, limits=LONG) as sandbox, Running(sandbox) as pid:
         with open(f"/proc/{pid}/status", encoding="utf-8") as file:
             status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
         with open(f"/proc/{pid}/limits", encoding="utf-8") as file:
@@ -205,8 +224,9 @@ def _keeping(other: str) -> dict[str, str]:
     return sources | {"keeper": sources["keeper"].replace(DOUBLE, other)}
 
 
-def test_a_killed_keeper_takes_its_program_along(sandbox: Sandbox) -> None:
-    with Running(sandbox) as pid:
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_killed_keeper_takes_its_program_along(tier: str) -> None:
+    with start(tier, limits=LONG) as sandbox, Running(sandbox) as pid:
         signal.pidfd_send_signal(sandbox._seats[0].worker.pidfd, signal.SIGKILL)
         end = time.monotonic() + 5
         while os.path.exists(f"/proc/{pid}/fd/0") and time.monotonic() < end:
