@@ -12,6 +12,7 @@ from loopkit.errors import UsageError, nearest
 from loopkit.parts.generic import GENERIC, Constant, most_common
 from loopkit.records import Estimate, Json
 from loopkit.rollouts.scoring import flag, readable
+from loopkit.rollouts.thoughts import part
 from loopkit.stats.means import clustered_change, clustered_mean
 from loopkit.stats.rates import gap, share
 
@@ -114,13 +115,14 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
     """
     rows, unseen = log.rows, list[str]()
     reward = paid_column(log, reward, unseen)
-    clues = [
-        {
-            "asked": [m.content for m in r.prompt or ()], "said": list(r.said),
+    clues = []
+    for r in rows:
+        turns = [part(text) for text in r.said]
+        clues.append({
+            "asked": [m.content for m in r.prompt or ()],
+            "said": [answer for _, answer in turns], "thoughts": [thoughts for thoughts, _ in turns],
             "reference": None if r.references is None else list(r.references),
-        }
-        for r in rows
-    ]  # fmt: skip
+        })  # fmt: skip
     detectors: dict[str, ExploitDetector] = dict(GENERIC)
     del detectors["length"]  # its mean, in characters, is among the numbers
     if not any(r.prompt for r in rows):

@@ -241,6 +241,7 @@ def rollout_row(s: Scored) -> dict[str, Json]:
         "task": r.task.id,
         "seed": r.seed,
         "said": list(r.words),
+        **({"thoughts": list(r.thoughts)} if any(r.thoughts) else {}),
         "finish": [t.finish for t, _ in r.steps],
         "tokens": [None if t.ids is None else len(t.ids) for t, _ in r.steps],
         "replies": [
@@ -282,7 +283,7 @@ def _type(pa: Any, name: str) -> Any:
         return pa.float64()
     if kind == "flag":
         return pa.bool_()
-    if name in ("said", "finish", "replies"):
+    if name in ("said", "thoughts", "finish", "replies"):
         return pa.list_(pa.string())
     if name == "tokens":
         return pa.list_(pa.int32())
@@ -317,13 +318,19 @@ def read_rollouts(path: Path, game: Game) -> list[tuple[Rollout, int]]:
                 "Use the game's version and data of the run."
             )
         steps = []
-        for text, finish, reply in zip(row["said"], row["finish"], row["replies"], strict=True):
+        columns = (row["said"], thoughts_of(row), row["finish"], row["replies"])
+        for text, thought, finish, reply in zip(*columns, strict=True):
             data = json.loads(reply)
             answer = Done(data["state"]) if data["done"] else Message.read(data)
-            steps.append((Turn(text, finish), answer))
+            steps.append((Turn(text, finish, thoughts=thought), answer))
         id_ = f"{row['slot']}/{row['name']}"
         out.append((Rollout(id_, tasks[row["task"]], tuple(steps), row["seed"]), row["occurrence"]))
     return out
+
+
+def thoughts_of(row: Mapping[str, Json]) -> list[str]:
+    """The thoughts of a rollout's row, turn by turn; a shard in which nobody thought has no such column."""
+    return list(row.get("thoughts") or [""] * len(row["said"]))
 
 
 def shards(path: Path) -> list[tuple[int, Path]]:

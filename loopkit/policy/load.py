@@ -17,8 +17,11 @@ from loopkit.policy.decode import Sampling, sample
 from loopkit.policy.memory import speak_in_parts
 from loopkit.policy.template import render
 from loopkit.records import Decode, Dialogue, Message, Turn
+from loopkit.rollouts.thoughts import MARKERS, opened, part
 
 CACHED_PROMPTS = 50_000
+OPENING = 16
+"""The last tokens of a prompt, in which a chat template may have opened a block of thoughts."""
 
 
 class CausalPolicy:
@@ -32,6 +35,8 @@ class CausalPolicy:
         self.model, self.tokenizer, self.seed, self.batch_rows = model, tokenizer, seed, batch_rows
         self.stop_ids = _stop_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.stop_ids)
+        markers = {*MARKERS, *MARKERS.values()} & set(tokenizer.all_special_tokens)
+        self._markers = set(tokenizer.convert_tokens_to_ids(sorted(markers)))
         self._prompts: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -69,9 +74,22 @@ class CausalPolicy:
             rows, sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id), strict=True
         ):
             said = ids[:-1] if finish == "stop" else ids
-            text = self.tokenizer.decode(said, skip_special_tokens=True)
-            out.append(Turn(text, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0))
+            thoughts, answer = part(self._text(said), opened(self.tokenizer.decode(row.prompt[-OPENING:])))
+            turn = Turn(answer, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0, thoughts)
+            out.append(turn)
         return out
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """What ids say, without special tokens, but with the markers of thoughts where they are special tokens."""
+        marks = self._markers & set(ids)
+        if not marks:
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        pieces, begins = [], 0
+        for i, id_ in enumerate(ids):
+            if id_ in marks:
+                pieces += [self.tokenizer.decode(ids[begins:i], skip_special_tokens=True), self.tokenizer.decode([id_])]
+                begins = i + 1
+        return "".join([*pieces, self.tokenizer.decode(ids[begins:], skip_special_tokens=True)])
 
 
 def device() -> torch.device:

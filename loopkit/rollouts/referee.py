@@ -13,6 +13,7 @@ from loopkit.errors import RefereeError, UsageError
 from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import step_metrics
 from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
+from loopkit.rollouts.thoughts import parted
 
 
 class Recorder(Protocol):
@@ -96,10 +97,11 @@ class LocalReferee:
         """(B,) replies. Repeating (id, n) with the same text repeats the answer; with another text it is refused."""
         pending: dict[str, tuple[Rollout, Turn]] = {}
         for id_, k, given in zip(ids, n, turns, strict=True):
-            turn = replace(given, text=_storable(given.text))
+            thoughts = None if given.thoughts is None else _storable(given.thoughts)
+            turn = parted(replace(given, text=_storable(given.text), thoughts=thoughts))
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
-                if rollout.steps[k][0].text != turn.text:
+                if rollout.steps[k][0].said != turn.said:
                     raise RefereeError(
                         f"turn {k} of {id_!r} was already played with another text. "
                         "Pick a new rollout name for a new attempt."
@@ -134,7 +136,7 @@ class LocalReferee:
         counts = {s: Counter(self._counts.get(s, {})) for s in {_step(r.id) for r in fresh}}
         occurrences = []
         for rollout in fresh:
-            key = (rollout.slot, rollout.words)
+            key = (rollout.slot, rollout.said)
             occurrences.append(counts[_step(rollout.id)][key])
             counts[_step(rollout.id)][key] += 1
         for scored in score(self.setup, fresh, occurrences, TRIES):  # if this raises, the books are as they were
