@@ -16,7 +16,9 @@ from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.resolve import set_up
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard
+from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
@@ -186,7 +188,8 @@ def _value(summary: Summary, measure: str) -> float | None:
 
 
 def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Report) -> Results:
-    """Read an experiment's finished runs. Raises RunError naming any that is not."""
+    """Read an experiment's finished runs. Raises RunError naming any that is not, and each file that is damaged."""
+    verify(out / spec.name for spec in specs)
     setup = set_up(plugins, specs[0])
     first = specs[0]
     runs = [_run(spec, out, setup, _base_rate(spec, out, setup)) for spec in specs]
