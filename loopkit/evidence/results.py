@@ -14,6 +14,7 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
+from loopkit.evidence.idle import WHY, idle
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir
@@ -45,6 +46,8 @@ class Run:
     seed: int
     summary: Summary
     discovery: Discovery | None
+    idle: bool = False
+    """It was trained, and no step had a gradient."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Results:
     @property
     def mitigations(self) -> dict[str, Mitigation | None]:
         """``mitigation`` of each of ``fixes``; empty of an unproven game, or without the arms base and loophole."""
-        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms)
+        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms) and not self.stillborn()
         return {arm: self.mitigation(arm) for arm in self.fixes} if judged else {}
 
     def mitigation(self, arm: str) -> Mitigation | None:
@@ -118,9 +121,22 @@ class Results:
 
     def no_verdict(self) -> str:
         """Why ``verdict`` is None."""
+        if self.stillborn():
+            return f"the arm loophole {WHY} in any seed. Raise run.group_size or run.prompts_per_step, or pay otherwise"
         if self.checked.status != "proven":
             return f"the game is {self.checked.status} ({'; '.join(self.checked.reasons)})"
         return UNMEASURED if {"loophole", BASE} <= set(self.arms) else "there is no arm called loophole"
+
+    @property
+    def idle(self) -> dict[str, list[int]]:
+        """Arm -> the seeds whose run could not learn: what it did not do shows nothing."""
+        arms = dict.fromkeys(r.arm for r in self.runs if r.idle)
+        return {arm: [r.seed for r in self.runs if r.idle and r.arm == arm] for arm in arms}
+
+    def stillborn(self) -> bool:
+        """Whether the arm ``loophole`` could learn in no seed, so that there is nothing to judge."""
+        found = [r.idle for r in self.runs if r.arm == "loophole"]
+        return bool(found) and all(found)
 
     def moved(self) -> list[str]:
         """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
@@ -156,6 +172,7 @@ class Results:
             "arms": {
                 arm: {m: e.json() if (e := self.over_seeds(arm, m)) else None for m in measures} for arm in self.arms
             },
+            "idle": self.idle,
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
@@ -223,6 +240,8 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         honest=setup.game.reporting.honest_score,
         exploit=exploit(setup, [s for s in specs if s.arm == "loophole"], out),
     )
+    if results.stillborn():
+        return results
     return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
 
 
@@ -248,12 +267,14 @@ def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
     summary = _summary(spec, out, spec.arm)
     if spec.arm == BASE:
         return Run(BASE, spec.seed, summary, None)
-    rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
+    steps = RunDir(out / spec.name).steps()
+    still = spec.rollouts is None and idle(steps)
+    rates = [s["rates"].get(setup.onset) for s in steps]
     if base is None or base.high is None or not any(rates):
-        return Run(spec.arm, spec.seed, summary, None)
+        return Run(spec.arm, spec.seed, summary, None, still)
     low, _ = setup.detectors[setup.onset].bounds
     path = discovery([r["value"] if r else None for r in rates], base.high, low=low)
-    return Run(spec.arm, spec.seed, summary, path)
+    return Run(spec.arm, spec.seed, summary, path, still)
 
 
 def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:

@@ -141,7 +141,9 @@ class Result(Page):
             f"Percent, {self._data['split']} split, mean over {_seeds(self.seeds)} ({each} each); in brackets: minus "
             f"base. exploit: {self.headline}."
         )
-        return Table(("arm", *MEASURES, "found it"), tuple(cells), tuple(records), (note,))
+        idle = "; ".join(f"{arm} ({_seeds(seeds)})" for arm, seeds in self._data.get("idle", {}).items())
+        notes = (note, *([f"Could not learn, since no step had a gradient: {idle}."] if idle else []))
+        return Table(("arm", *MEASURES, "found it"), tuple(cells), tuple(records), notes)
 
     def _record(self, arm: str) -> dict[str, Json]:
         record: dict[str, Json] = {"arm": arm}

@@ -21,7 +21,7 @@ from loopkit.experiment import digests
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
-from loopkit.experiment.resolve import roles_of, set_up, start_policy
+from loopkit.experiment.resolve import require_there, roles_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
 from loopkit.experiment.verifying import verify
 from loopkit.parts.judges import JUDGES, Judge
@@ -226,6 +226,15 @@ def _evaluation_only(model: str, plugins: Plugins) -> str:
     return str(getattr(plugins.get("policies", scheme).load(), "evaluation_only", ""))
 
 
+def _require_there(model: str, plugins: Plugins) -> None:
+    """Raise UsageError where a model is a path, by itself or behind ``tiny:``, and there is nothing."""
+    scheme, _, argument = model.partition(":")
+    if scheme not in plugins.names("policies"):
+        require_there(model)
+    elif scheme == "tiny" and argument and not Path(argument).is_dir():
+        raise UsageError(f"{model}: there is no such directory. Make one: loopkit warmup --out {argument}")
+
+
 def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:
     """``spec.model``, ready to speak: loaded, or behind a server."""
     found = start_policy(spec, plugins, progress)
@@ -274,6 +283,8 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
     if reason := _evaluation_only(spec.model, plugins):
         raise UsageError(f"--model {spec.model} {reason}")
+    for model in (spec.model, *spec.judges.values()):
+        _require_there(model, plugins)
     require("torch", "training")
     for model in spec.judges.values():
         if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing
