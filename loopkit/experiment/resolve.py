@@ -6,6 +6,7 @@ Every name and option is checked here, once, before anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import Game, Policy, PolicyRef, RewardChannel
@@ -158,6 +159,12 @@ def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int],
         found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
         return found
     return PolicyRef(spec.model)
+
+
+def require_there(path: str) -> None:
+    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
 
 
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError, needing
+from loopkit.experiment.resolve import require_there
 from loopkit.policy.decode import Sampling, sample
 from loopkit.policy.memory import speak_in_parts
 from loopkit.policy.template import render
@@ -152,8 +152,7 @@ def load_parts(path: str) -> tuple[Any, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     local = Path(path).is_dir()
-    if not local and (path.startswith((".", "/", "~")) or (os.sep in path and path.count("/") > 1)):
-        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
+    require_there(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
