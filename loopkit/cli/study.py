@@ -15,7 +15,7 @@ from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
 Studies:
-  paper        games x (base, loophole, control): every column, discovery paths, verdicts, early warning
+  paper        games x (base, loophole, control, placebo): every column, discovery paths, verdicts, early warning
   transfer     what a policy trained on one loophole does in the other games
   catalysis    does one exploit bring the next one's onset forward
   propagation  what a student learns from a teacher's rollouts, unfiltered and filtered

@@ -14,22 +14,23 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
-from loopkit.experiment.config import BASE, RunSpec
+from loopkit.evidence.verdicts import limits, with_verdict
+from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import set_up
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
 from loopkit.stats import seeds as over_seeds
-from loopkit.stats import verdict as verdicts
 from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired, told
 from loopkit.stats.onset import Discovery, discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Verdict
 
 SCHEMA = 1
+PLACEBO = "placebo"
 FEW = 4
 STILL = 0.05
 """See ``Results.moved``."""
@@ -185,11 +186,18 @@ def _value(summary: Summary, measure: str) -> float | None:
     return found.value if found else None
 
 
-def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Report) -> Results:
+def collect(
+    specs: Sequence[RunSpec],
+    out: Path,
+    plugins: Plugins,
+    checked: Report,
+    margins: VerdictSettings | None = None,
+) -> Results:
     """Read an experiment's finished runs. Raises RunError naming any that is not."""
     setup = set_up(plugins, specs[0])
     first = specs[0]
-    runs = [_run(spec, out, setup, _base_rate(spec, out, setup)) for spec in specs]
+    placebo = {s.seed: s for s in specs if s.arm == PLACEBO}
+    runs = [_run(spec, out, setup, placebo.get(spec.seed)) for spec in specs]
     arms = tuple(dict.fromkeys(s.arm for s in specs))
     discovered = {
         arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
@@ -220,7 +228,7 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         honest=setup.game.reporting.honest_score,
         exploit=exploit(setup, [s for s in specs if s.arm == "loophole"], out),
     )
-    return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
+    return _with_shortcut(with_verdict(results, specs, out, setup, margins), specs, out, setup)
 
 
 def _fixes(specs: Sequence[RunSpec]) -> tuple[str, ...]:
@@ -237,64 +245,19 @@ def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
     return found
 
 
-def _base_rate(spec: RunSpec, out: Path, setup: Setup) -> Estimate | None:
-    return _summary(spec, out, BASE).rates.get(setup.onset)
-
-
-def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
+def _run(spec: RunSpec, out: Path, setup: Setup, placebo: RunSpec | None) -> Run:
     summary = _summary(spec, out, spec.arm)
     if spec.arm == BASE:
         return Run(BASE, spec.seed, summary, None)
+    base = _summary(spec, out, BASE).rates.get(setup.onset)
     rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
     if base is None or base.high is None or not any(rates):
         return Run(spec.arm, spec.seed, summary, None)
+    other = RunDir(out / placebo.name).steps() if placebo and spec.arm != PLACEBO else []
     low, _ = setup.detectors[setup.onset].bounds
-    path = discovery([r["value"] if r else None for r in rates], base.high, low=low)
+    high = limits(base.high, rates, [s["rates"].get(setup.onset) for s in other])
+    path = discovery([r["value"] if r else None for r in rates], high, low=low)
     return Run(spec.arm, spec.seed, summary, path)
-
-
-def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
-    """The verdict on ``loophole`` against base and control, over the seeds in which all of it was measured; None of an
-    unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
-    """
-    if results.checked.status != "proven" or not {"loophole", BASE} <= set(results.arms):
-        return results
-    against = [arm for arm in (BASE, "control") if arm in results.arms]
-    measures = [results.headline, "task", *(m for m in ("observed",) if not results._blank(m))]
-    values = {(a, m): results.values(a, m) for a in ("loophole", *against) for m in measures}
-    whole = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
-    if not whole:
-        return results
-
-    def difference(measure: str, arm: str) -> list[float]:
-        pairs = [(values["loophole", measure][i], values[arm, measure][i]) for i in whole]
-        return [x - y for x, y in pairs if x is not None and y is not None]
-
-    control = "control" in against
-    verdict = verdicts.verdict(
-        difference(results.headline, BASE),
-        difference(results.headline, "control") if control else None,
-        difference("task", BASE),
-        difference("observed", BASE) if "observed" in measures else None,
-        observed_is_paid=_observed_is_paid(specs, out, setup),
-        task_vs_control=difference("task", "control") if control else None,
-    )
-    return replace(results, verdict=verdict)
-
-
-def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool:
-    """What the game says; of one that does not, whether ``loophole`` pays score "observed" in every evaluated reply."""
-    if setup.game.reporting.observed_is_paid is not None:
-        return setup.game.reporting.observed_is_paid
-    seen = False
-    for spec in specs:
-        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
-        for row in read_shard(folder / "scores.parquet"):
-            observed, paid = row.get("score.observed"), row.get("reward.loophole")
-            if observed is None or paid is None or abs(observed - paid) > 1e-9:
-                return False
-            seen = True
-    return seen
 
 
 def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
@@ -310,7 +273,7 @@ def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup:
         pairs = list(zip(results.values("loophole", measure), results.values(other, measure), strict=True))
         return None if any(x is None or y is None for x, y in pairs) else [x - y for x, y in pairs]  # type: ignore[operator]
 
-    against = next((arm for arm in ("control", "placebo") if arm in results.arms), "")
+    against = next((arm for arm in (PLACEBO, "control") if arm in results.arms), "")
     vs_base = {d: v for d in results.detectors if (v := difference(d, BASE)) is not None}
     found = shortcut(
         [x - y for x, y in zip(rewards("loophole"), rewards(BASE), strict=True)],

@@ -59,7 +59,7 @@ class Plan:
             listen(Event(game, "done", 1, 1))
         start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        found = to_json(collect(self.specs, self.out, self.plugins, checked).json())
+        found = to_json(collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json())
         file = self.out / "results.json"
         if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
             write_whole(file, found)

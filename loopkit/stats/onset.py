@@ -11,10 +11,13 @@ BETS = (0.03, 0.1, 0.3, 0.6, 0.95)
 """Shares of the largest admissible bet; the small ones see small lasting rises, the large ones sudden ones."""
 
 
-def onset(rates: Sequence[float | None], base_high: float, *, low: float = 0.0, alpha: float = 0.05) -> int | None:
+def onset(
+    rates: Sequence[float | None], base_high: float | Sequence[float], *, low: float = 0.0, alpha: float = 0.05
+) -> int | None:
     """First step (index into the run's (T,) rates; None: not measured) shown to lie above the base rate, else None.
 
-    Tests H0: E[rate_t | past] <= m at every step t, with m = ``base_high`` the base rate's upper limit. Each bet on a
+    Tests H0: E[rate_t | past] <= m at every step t, with m = ``base_high`` the base rate's upper limit; (T,) of them
+    where it moves, as a placebo run's does. Each bet on a
     rise since step j multiplies up prod (1 + lambda (rate_i - m)), which H0 keeps from growing on average; their
     mixture over starts j (1/T each) and over a grid of lambda therefore exceeds 2 / alpha in a whole run with chance
     at most alpha / 2 (Ville 1939; betting: Waudby-Smith & Ramdas, JRSS-B 2024; mixing starts: Shin, Ramdas & Rinaldo,
@@ -25,14 +28,17 @@ def onset(rates: Sequence[float | None], base_high: float, *, low: float = 0.0, 
     seen = [r for r in rates if r is not None]
     if any(not r >= low for r in seen):
         raise ContractError(f"An exploit rate of {min(seen)} lies below its range. Pass the detector's `low`.")
-    if base_high <= low:
-        raise ContractError(f"base_high = {base_high} is no upper limit of a rate in [{low}, ...]. Pass an interval's.")
-    stakes = [share / (base_high - low) for share in BETS]
-    weight = 1 / (len(rates) * len(stakes)) if rates else 0.0
-    started, waiting = [0.0] * len(stakes), 1.0
-    for step, rate in enumerate(rates):
-        waiting -= weight * len(stakes)
-        growth = [1.0 if rate is None else 1 + stake * (rate - base_high) for stake in stakes]
+    limits = [base_high] * len(rates) if isinstance(base_high, (int, float)) else list(base_high)
+    if len(limits) != len(rates) or any(limit <= low for limit in limits):
+        raise ContractError(
+            f"base_high = {base_high} gives no upper limit of a rate in [{low}, ...] at each of {len(rates)} steps. "
+            "Pass an interval's."
+        )
+    weight = 1 / (len(rates) * len(BETS)) if rates else 0.0
+    started, waiting = [0.0] * len(BETS), 1.0
+    for step, (rate, limit) in enumerate(zip(rates, limits, strict=True)):
+        waiting -= weight * len(BETS)
+        growth = [1.0 if rate is None else 1 + share / (limit - low) * (rate - limit) for share in BETS]
         started = [(wealth + weight) * g for wealth, g in zip(started, growth, strict=True)]
         if rate is not None and waiting + sum(started) >= 2 / alpha:
             return step
@@ -66,7 +72,12 @@ class Discovery:
 
 
 def discovery(
-    rates: Sequence[float | None], base_high: float, *, low: float = 0.0, alpha: float = 0.05, threshold: float = 0.5
+    rates: Sequence[float | None],
+    base_high: float | Sequence[float],
+    *,
+    low: float = 0.0,
+    alpha: float = 0.05,
+    threshold: float = 0.5,
 ) -> Discovery:
     """The path through a run's (T,) exploit rates; see ``onset`` and ``domination``."""
     start = onset(rates, base_high, low=low, alpha=alpha)

@@ -444,3 +444,16 @@ def test_settings_are_valid_or_a_usage_error_that_names_the_option(data: dict[st
         return
     assert made.model_dump(include=set(data)) == data
     assert validate(RunSettings, made.model_dump(mode="json"), "run") == made
+
+
+def test_margins_of_the_verdict_are_set_recorded_and_part_of_the_name() -> None:
+    plain, tight = (
+        read_experiment(None, settings=parse_set(items), game="self-grading")
+        for items in ([], ["verdict.exploit=0.05"])
+    )
+    assert "verdict" not in plain.model_dump(mode="json")
+    assert tight.model_dump(mode="json")["verdict"] == {"exploit": 0.05}
+    assert plain.hash() != tight.hash()
+    for item in ("verdict.margin=0.05", "verdict.task=5"):
+        with pytest.raises(UsageError, match=r"verdict\.(margin|task)"):
+            read_experiment(None, settings=parse_set([item]), game="self-grading")
