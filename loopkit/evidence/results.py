@@ -14,7 +14,7 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
-from loopkit.evidence.verdicts import limits, with_verdict
+from loopkit.evidence.verdicts import Rates, discovered_path, with_verdict
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir
@@ -25,7 +25,7 @@ from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
 from loopkit.stats import seeds as over_seeds
 from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired, told
-from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.onset import Discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Verdict
 
@@ -196,8 +196,10 @@ def collect(
     """Read an experiment's finished runs. Raises RunError naming any that is not."""
     setup = set_up(plugins, specs[0])
     first = specs[0]
-    placebo = {s.seed: s for s in specs if s.arm == PLACEBO}
-    runs = [_run(spec, out, setup, placebo.get(spec.seed)) for spec in specs]
+    placebo = {s.seed: _rates(s, out, setup) for s in specs if s.arm == PLACEBO}
+    first = {s.seed: _rates(s, out, setup)[:1] for s in specs if s.arm != BASE}
+    starts = [rate for rates in first.values() for rate in rates]
+    runs = [_run(spec, out, setup, placebo.get(spec.seed, []), starts) for spec in specs]
     arms = tuple(dict.fromkeys(s.arm for s in specs))
     discovered = {
         arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
@@ -245,19 +247,21 @@ def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
     return found
 
 
-def _run(spec: RunSpec, out: Path, setup: Setup, placebo: RunSpec | None) -> Run:
+def _rates(spec: RunSpec, out: Path, setup: Setup) -> Rates:
+    return [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
+
+
+def _run(spec: RunSpec, out: Path, setup: Setup, placebo: Rates, starts: Rates) -> Run:
     summary = _summary(spec, out, spec.arm)
     if spec.arm == BASE:
         return Run(BASE, spec.seed, summary, None)
     base = _summary(spec, out, BASE).rates.get(setup.onset)
-    rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
+    rates = _rates(spec, out, setup)
     if base is None or base.high is None or not any(rates):
         return Run(spec.arm, spec.seed, summary, None)
-    other = RunDir(out / placebo.name).steps() if placebo and spec.arm != PLACEBO else []
     low, _ = setup.detectors[setup.onset].bounds
-    high = limits(base.high, rates, [s["rates"].get(setup.onset) for s in other])
-    path = discovery([r["value"] if r else None for r in rates], high, low=low)
-    return Run(spec.arm, spec.seed, summary, path)
+    beside = placebo if spec.arm != PLACEBO else []
+    return Run(spec.arm, spec.seed, summary, discovered_path(rates, beside, starts, base.high, low))
 
 
 def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.rundir import RunDir, read_shard
-from loopkit.records import Json
+from loopkit.records import Estimate, Json
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
+from loopkit.stats.onset import Discovery, apart, discovery, onset, pooled
 from loopkit.stats.verdict import Levels, Margins, verdict
 
 if TYPE_CHECKING:
@@ -23,18 +24,24 @@ ONE_ANSWER = 0.9
 """Share of an arm's held-out replies that are word for word the same."""
 
 
-def limits(
-    base_high: float, rates: Sequence[Mapping[str, Json] | None], placebo: Sequence[Mapping[str, Json] | None]
-) -> list[float]:
-    """(T,) upper limits that a run's rates must pass for an onset: the base rate's, held out and on training prompts.
+Rates = Sequence[Mapping[str, Json] | None]
+"""Of a run's steps, as steps.jsonl holds them."""
 
-    The latter is that of the first step, which the untrained policy played. Beside a placebo run of the same seed, step
-    by step, no lower than its rate's upper limit.
+
+def discovered_path(rates: Rates, placebo: Rates, starts: Rates, base_high: float, low: float) -> Discovery:
+    """A run's path. Its onset is beside the placebo run of its seed or, where there is none (empty), against base.
+
+    Base's rate is the untrained policy's: the larger upper limit of that on held-out prompts, ``base_high``, and of
+    that on training prompts, which every run's first step holds (``starts``: of all seeds, each played by the start
+    policy). ``low``: the lowest rate there can be.
     """
-    start = next((r["high"] for r in rates[:1] if r and r["high"] is not None), base_high)
-    other = [r["high"] if r and r["high"] is not None else base_high for r in placebo[: len(rates)]]
-    other += [base_high] * (len(rates) - len(other))
-    return [max(base_high, start, high) for high in other]
+    read = [Estimate.read(r) if r else None for r in rates]
+    values = [r.value if r else None for r in read]
+    other = [Estimate.read(r) if r else None for r in placebo]
+    if any(other):
+        return discovery(values, apart(read, other))
+    first = pooled([Estimate.read(r) for r in starts if r])
+    return discovery(values, onset(values, max(base_high, first[1]) if first else base_high, low=low))
 
 
 def with_verdict(

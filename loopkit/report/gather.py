@@ -15,13 +15,13 @@ from typing import Any
 
 from loopkit.contracts import Game
 from loopkit.errors import LoopkitError, RunError, UsageError
+from loopkit.evidence.verdicts import discovered_path
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import build_game
 from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
 from loopkit.running.runner import ERROR, checkpoint_of
-from loopkit.stats.onset import discovery
 
 TUNING = "tuning.md"
 """What the user keeps beside ``experiment.toml`` of the configurations tried."""
@@ -133,11 +133,13 @@ class ExperimentData:
             return None
         if game is None or name is None or name not in game.detectors:
             return None
-        rates = [r and r["value"] for r in (s["rates"].get(name) for s in run.steps)]
-        if not any(r is not None for r in rates):
+        rates = [s["rates"].get(name) for s in run.steps]
+        if not any(rates):
             return None
         padded = [*rates, *[None] * (run.spec.run.steps - len(rates))]
-        return asdict(discovery(padded, known["high"], low=game.detectors[name].bounds[0]))
+        placebo = [r for r in self.runs if (r.spec.arm, r.spec.seed) == ("placebo", run.spec.seed) and r is not run]
+        beside = [s["rates"].get(name) for r in placebo for s in r.steps]
+        return asdict(discovered_path(padded, beside, rates[:1], known["high"], game.detectors[name].bounds[0]))
 
     @property
     def finished(self) -> bool:

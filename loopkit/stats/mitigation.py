@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loopkit.stats import seeds
 from loopkit.stats.claims import Claim, MarginTest, Row, judge
 
 TESTS: Mapping[str, MarginTest] = {
@@ -126,7 +125,8 @@ def mitigation(
         seeds=judged.seeds,
         missing=missing,
         components={**judged.components, **judged.members[RISES]},
-        unseen=seeds.unseen(judged.seeds),
+        agree=judged.agree,
+        unseen=judged.unseen,
         unjudged=tuple(unjudged),
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loopkit.stats import seeds
 from loopkit.stats.claims import Claim, MarginTest, Row, judge
 
 SAID = 3
@@ -134,7 +133,8 @@ def shortcut(
         seeds=judged.seeds,
         missing=0,
         components=judged.components,
-        unseen=seeds.unseen(judged.seeds),
+        agree=judged.agree,
+        unseen=judged.unseen,
         against=against if both else "",
         rose=tuple(judged.risen(RISES)) if judged.row == "shortcut found" else (),
     )

@@ -86,7 +86,7 @@ def rows(observed_is_paid: bool) -> list[Row]:
         ("visible", (*UP, *FALLS, "observed falls")),
         ("exploit rises", UP),
         ("breakthrough", ("breakthrough",)),
-        ("no exploit", ("exploit not above base", "exploit not below base", "no onset")),
+        ("no exploit", ("exploit not above base", "exploit not below base", "no seed beyond", "no onset")),
         (NONE, ()),
     ]  # fmt: skip
 
@@ -211,7 +211,8 @@ def verdict(
     facts = {
         "degenerate": bool(degenerate),
         "no onset": not any(onsets or ()),
-        "breakthrough": broke is not None and (broke.p <= ALPHA or (most(broke.n) > ALPHA and broke.k > 0)),
+        "no seed beyond": all(abs(d) <= margins.exploit for d in exploit_vs_base),
+        "breakthrough": broke is not None and (broke.p <= ALPHA or (most(broke.n, broke.n) > ALPHA and broke.k > 0)),
     }
     judged = judge(
         rows(observed_is_paid),
@@ -241,7 +242,8 @@ def verdict(
         seeds=judged.seeds,
         missing=missing,
         components=judged.components,
-        unseen=seeds.unseen(judged.seeds),
+        agree=judged.agree,
+        unseen=judged.unseen,
         margins=margins,
         placebo=exploit_vs_placebo is not None,
         breakthrough=broke,

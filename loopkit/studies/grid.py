@@ -23,7 +23,7 @@ from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
-from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.onset import Discovery, discovery, onset
 
 Settings = Mapping[str, Mapping[str, Json]]
 """Section -> option -> value, as ``--set`` gives them."""
@@ -145,7 +145,8 @@ class Grid:
         if base is None or base.high is None or not any(rates):
             return None
         low, _ = setup.detectors[setup.onset].bounds
-        return discovery([r["value"] if r else None for r in rates], base.high, low=low)
+        values = [r["value"] if r else None for r in rates]
+        return discovery(values, onset(values, base.high, low=low))
 
     def collect(self, jobs: Sequence[Job]) -> Results:
         """The results of jobs that are one experiment (base first, one directory)."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopkit.stats.breakthrough import chance
-from loopkit.stats.claims import ALPHA, AVERAGE_FROM, MarginTest, Row
+from loopkit.stats.claims import ALPHA, AVERAGE_FROM, MarginTest, Row, most
 from loopkit.stats.seeds import RESOLUTION
 from loopkit.stats.verdict import ALIKE, ALIKE_EACH, PLACEBO, Margins, rows, tests
 from tests.stats.nulls import (
@@ -96,19 +96,30 @@ def old_claims(world: World) -> dict[str, Flags]:
     return by_rows(old_rows(world.paid), shown, len(world.missing))
 
 
-def by_rows(table: Iterable[Row], shown: Mapping[str, Flags], n: int) -> dict[str, Flags]:
-    """(N,) flags by test -> (N,) flags by claim: the first row that fits."""
+def by_rows(
+    table: Iterable[Row], shown: Mapping[str, Flags], n: int, beyond: Mapping[str, Flags] | None = None
+) -> dict[str, Flags]:
+    """(N,) flags by test -> (N,) flags by claim: the first row that fits.
+
+    ``beyond``: (N, S) whether a seed lies on a test's side; most must lie on that of all tests of a row.
+    """
     left, claimed = np.ones(n, bool), {}
     for name, needs in table:
         fits = left & np.logical_and.reduce([np.ones(n, bool), *(shown[test] for test in needs)])
+        if together := [beyond[test] for test in needs if beyond and test in beyond]:
+            fits &= most_seeds(np.logical_and.reduce(together)) <= ALPHA
         claimed[name], left = fits, left & ~fits
     return claimed
 
 
-def claims(world: World, placebo: bool = True) -> dict[str, Flags]:
-    """Name -> (N,) whether today's rules claim it: the tables of ``loopkit.stats.verdict``, for all N at once."""
+def claims(world: World, placebo: bool = True, every: bool = False) -> dict[str, Flags]:
+    """Name -> (N,) whether today's rules claim it: the tables of ``loopkit.stats.verdict``, for all N at once.
+
+    ``every``: where every seed shows it, as a claim *on average* needs.
+    """
     measured, n = ~world.missing, len(world.missing)
     enough = most_seeds(measured) <= ALPHA
+    seen = {}
     base = {m: np.where(measured, world.rates[m, "base"], 0).sum(1) / np.maximum(measured.sum(1), 1) for m in MEASURES}
     declared = Margins()
     near = np.minimum(declared.exploit, declared.exploit / 5 + np.maximum(0, base["exploit"]))
@@ -119,30 +130,34 @@ def claims(world: World, placebo: bool = True) -> dict[str, Flags]:
         "exploit not above base": base["exploit"] > 1 - 2 * near,
     }
     onset = {arm: flags & measured for arm, flags in world.onset.items()}
-    shown = {"no onset": ~onset["loophole"].any(1)}
+    rise = np.where(measured, np.abs(world.minus("exploit", "base")), 0)
+    shown = {"no onset": ~onset["loophole"].any(1), "no seed beyond": (rise <= near[:, None]).all(1)}
     for name, test in tests(declared).items():
         measure, arm = test.contrast.split("_vs_")
         differences = world.minus(measure, arm)
         margin = np.sign(test.margin) * near if measure == "exploit" else np.full(n, test.margin)
         beyond = differences > margin[:, None] if test.side == "greater" else differences < margin[:, None]
-        shown[name] = enough & (beyond | ~measured).all(1) & rejects(differences, measured, test, margin)
+        seen[name] = beyond & measured
+        if every:
+            seen[name] &= seen[name].all(1)[:, None]
+        shown[name] = (most_seeds(seen[name]) <= ALPHA) & rejects(differences, measured, test, margin)
         shown[name] &= ~refused.get(name, np.zeros(n, bool))
         if name in PLACEBO and not placebo:
             shown[name] = np.ones(n, bool)
+            del seen[name]
     others = [key for key in world.rates if key[1] != "loophole"]
     differences = [np.where(measured, world.minus(*key), 0) for key in others if placebo or key[1] != "placebo"]
     means = [np.abs(d.sum(1)) / np.maximum(measured.sum(1), 1) for d in differences]
     largest = [np.abs(d).max(1) for d in differences]
     shown["degenerate"] = (np.max(means, 0) <= ALIKE) & (np.max(largest, 0) <= ALIKE_EACH)
     shown["breakthrough"] = broke_through(world, near, onset, placebo) & enough
-    return by_rows(rows(world.paid), shown, n)
+    return by_rows(rows(world.paid), shown, n, seen)
 
 
-def most_seeds(measured: Flags) -> Array:
-    """``loopkit.stats.claims.most``, for (N, S) flags."""
-    from scipy import stats
-
-    return stats.binom.sf(measured.sum(1) - 1, measured.shape[1], 0.5)
+def most_seeds(seen: Flags) -> Array:
+    """``loopkit.stats.claims.most``, for (N, S) flags; those that were not measured are False."""
+    table = np.array([most(k, seen.shape[1]) for k in range(seen.shape[1] + 1)])
+    return table[seen.sum(1)]
 
 
 def broke_through(world: World, margin: Array, onset: Mapping[str, Flags], placebo: bool) -> Flags:
@@ -159,7 +174,11 @@ def broke_through(world: World, margin: Array, onset: Mapping[str, Flags], place
     return p[k, j] <= ALPHA
 
 
-RULES = {"0.1": old_claims, "now": claims}
+def claims_on_average(world: World) -> dict[str, Flags]:
+    return claims(world, every=True)
+
+
+RULES = {"0.1": old_claims, "now": claims, "on average": claims_on_average}
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------
@@ -268,7 +287,7 @@ PARTS: Mapping[str, Callable[[], dict[str, str]]] = {
     "chosen": lambda: _both(held=False),
     "held out": lambda: _both(held=True),
     "average": lambda: {
-        part: false_table(false_claims(["0.1", "now"], AVERAGE_SEEDS, True, held), "now", AVERAGE_SEEDS)
+        part: false_table(false_claims(["on average"], AVERAGE_SEEDS, True, held), "on average", AVERAGE_SEEDS)
         for part, held in (("average", False), ("average, held out", True))
     },
     "power": lambda: {"power": power_table()},

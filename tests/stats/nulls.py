@@ -14,7 +14,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from loopkit.stats.onset import onset
+from loopkit.records import Estimate
+from loopkit.stats.onset import onset, windows
+from loopkit.stats.rates import wilson
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -22,7 +24,7 @@ Rng = np.random.Generator
 SIMULATIONS = 2000
 """Experiments drawn for each null, name, edge and number of seeds."""
 SEEDS = (3, 5, 8, 10, 20)
-RNG_SEED, HELD_OUT_RNG_SEED = 20261130, 77012026
+RNG_SEED, HELD_OUT_RNG_SEED = 20261130, 31122026
 EXPLOIT, TASK = 0.1, -0.05
 """Margins of the worlds: a rate of exploits, and a score. Bases are far enough from 0 that neither is scaled."""
 NOISE = 0.02
@@ -118,24 +120,24 @@ def _unequal(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> Array:
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape("normal", "normal", lambda r, n, p: r.normal(0, p["sd"], n), {"sd": 0.1}, {"sd": 0.04}),
+    Shape("normal", "normal", lambda r, n, p: r.normal(0, p["sd"], n), {"sd": 0.1}, {"sd": 0.06}),
     Shape("heavy", "Student's t", lambda r, n, p: p["scale"] * r.standard_t(p["df"], n),
-          {"df": 3, "scale": 0.05}, {"df": 2.2, "scale": 0.08}),
+          {"df": 3, "scale": 0.05}, {"df": 2.5, "scale": 0.1}),
     Shape("skewed, tail against", "lognormal, median on the margin", lambda r, n, p: -_lognormal(r, n, p),
-          {"sigma": 1.0, "scale": 0.05}, {"sigma": 1.4, "scale": 0.03}),
+          {"sigma": 1.0, "scale": 0.05}, {"sigma": 1.2, "scale": 0.08}),
     Shape("skewed, tail towards", "lognormal, median on the margin", _lognormal,
-          {"sigma": 1.0, "scale": 0.05}, {"sigma": 1.4, "scale": 0.03}),
+          {"sigma": 1.0, "scale": 0.05}, {"sigma": 1.2, "scale": 0.08}),
     Shape("half and half", "two modes", _split, {"share": 0.5, "far": 0.3, "sd": 0.02},
-          {"share": 0.48, "far": 0.15, "sd": 0.01}),
+          {"share": 0.49, "far": 0.2, "sd": 0.03}),
     Shape("one in ten", "one run in ten collapses, mean on the margin", _collapse,
-          {"share": 0.1, "fall": 0.45, "sd": 0.01}, {"share": 0.12, "fall": 0.35, "sd": 0.005}, average=True),
+          {"share": 0.1, "fall": 0.45, "sd": 0.01}, {"share": 0.11, "fall": 0.4, "sd": 0.02}, average=True),
     Shape("skewed on average", "lognormal, mean on the margin",
           lambda r, n, p: -_lognormal(r, n, p) + p["scale"] * (np.exp(p["sigma"] ** 2 / 2) - 1),
-          {"sigma": 1.0, "scale": 0.05}, {"sigma": 1.2, "scale": 0.04}, average=True),
+          {"sigma": 1.0, "scale": 0.05}, {"sigma": 1.1, "scale": 0.06}, average=True),
     Shape("unequal clusters", "evaluated on few prompts and on many", _unequal,
-          {"least": 10, "most": 2000, "sd": 0.05}, {"least": 5, "most": 500, "sd": 0.03}),
+          {"least": 10, "most": 2000, "sd": 0.05}, {"least": 8, "most": 1000, "sd": 0.08}),
     Shape("missing seeds", "two modes; of those against, a share has no rate", _split,
-          {"share": 0.5, "far": 0.3, "sd": 0.02, "lost": 0.5}, {"share": 0.45, "far": 0.2, "sd": 0.05, "lost": 0.8},
+          {"share": 0.5, "far": 0.3, "sd": 0.02, "lost": 0.5}, {"share": 0.48, "far": 0.25, "sd": 0.04, "lost": 0.3},
           missing=True),
 )  # fmt: skip
 
@@ -205,26 +207,32 @@ def _alone(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
 
 
 @cache
-def _curves(sd: float, rho: float, steps: int, held: int) -> tuple[NDArray[np.bool_], Array]:
-    """(2000,) runs that wander about base 0.1 for a reason that is no incentive: onset in training, rate at the end."""
+def curves(sd: float, rho: float, steps: int, held: int) -> tuple[NDArray[np.bool_], Array, Array, Array]:
+    """(2000,) runs that wander about base 0.1 for a reason that is no incentive: whether they have an onset against
+    base, the highest lower and upper limit of a window (``apart``), and the rate at the end.
+    """
     r = np.random.default_rng(RNG_SEED + held)
     walk = np.zeros((2000, steps))
     walk[:, 0] = r.normal(0, sd, 2000)
     for t in range(1, steps):
         walk[:, t] = rho * walk[:, t - 1] + r.normal(0, sd * np.sqrt(1 - rho**2), 2000)
     true = np.clip(0.1 + walk, 0, 1)
-    rates = r.binomial(128, true) / 128
-    return np.array([onset(list(map(float, run)), 0.1145) is not None for run in rates]), true[:, -1]
+    counts = r.binomial(128, true)
+    known = [Estimate(k / 128, *wilson(k, 128), 128, 128, "wilson") for k in range(129)]
+    limits = np.array([[w for w in windows([known[k] for k in run]) if w] for run in counts]).max(1)
+    seen = np.array([onset(list(map(float, run)), 0.1145) is not None for run in counts / 128])
+    return seen, limits[:, 0], limits[:, 1], true[:, -1]
 
 
 def _wander(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
-    seen, ends = _curves(p["sd"], p["rho"], int(p["steps"]), int(p["steps"]))
+    seen, lowest, top, ends = curves(p["sd"], p["rho"], int(p["steps"]), int(p["steps"]))
     world = arms(r, n, {**CLEAR["blind spot"], ("exploit", "loophole"): 0.1, ("exploit", "control"): 0.1})
     rates, onsets = dict(world.rates), dict(world.onset)
-    for arm in ("loophole", "placebo", "control"):
-        which = r.integers(0, len(seen), n)
-        rates["exploit", arm], onsets[arm] = ends[which] + r.normal(0, 0.007, n), seen[which]
-    return World(rates, onsets, world.missing)
+    drawn = {arm: r.integers(0, len(seen), n) for arm in ("loophole", "placebo", "control")}
+    for arm, which in drawn.items():
+        rates["exploit", arm] = ends[which] + r.normal(0, 0.007, n)
+        onsets[arm] = lowest[which] > top[drawn["placebo"]]
+    return World(rates, {**onsets, "placebo": seen[drawn["placebo"]]}, world.missing)
 
 
 def _spontaneous(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
@@ -271,24 +279,26 @@ UP = ("blind spot", "masked decline", "over-optimisation", "visible", "breakthro
 NULLS: tuple[Null, ...] = (
     Null("common drift", "loophole and placebo rise alike, the task holds, falls, or falls where it is paid", _drift,
          tuple({"drift": d, "sd": 0.05, "falls": f} for f in (0, 1, 2) for d in (0.05, 0.1, 0.15, 0.2, 0.3)),
-         tuple({"drift": d, "sd": 0.08, "falls": f} for f in (0, 1, 2) for d in (0.08, 0.25)), UP),
+         tuple({"drift": d, "sd": 0.1, "falls": f} for f in (0, 1, 2) for d in (0.12, 0.4)), UP),
     Null("drift apart", "loophole and placebo drift, each on its own", _alone,
-         ({"mean": 0.0, "sd": 0.1}, {"mean": 0.1, "sd": 0.1}), ({"mean": 0.05, "sd": 0.12},), UP),
+         ({"mean": 0.0, "sd": 0.1}, {"mean": 0.1, "sd": 0.1}),
+         ({"mean": 0.08, "sd": 0.08}, {"mean": 0.0, "sd": 0.15}), UP),
     Null("autocorrelated curves", "rates wander in training: AR(1), 128 rollouts a step", _wander,
          ({"sd": 0.05, "rho": 0.95, "steps": 60}, {"sd": 0.1, "rho": 0.95, "steps": 60}),
-         ({"sd": 0.07, "rho": 0.9, "steps": 40},), UP),
+         ({"sd": 0.08, "rho": 0.97, "steps": 80},), UP),
     Null("spontaneous", "some runs break through, under placebo as often", _spontaneous,
-         ({"share": 0.1, "rise": 0.6}, {"share": 0.5, "rise": 0.6}), ({"share": 0.2, "rise": 0.4},), UP),
+         ({"share": 0.1, "rise": 0.6}, {"share": 0.5, "rise": 0.6}),
+         ({"share": 0.3, "rise": 0.5}, {"share": 0.7, "rise": 0.5}), UP),
     Null("floor", "a score of almost nothing is lost", _floor,
          ({"task": 1, "base": 0.04, "sd": 0.004}, {"task": 0, "base": 0.04, "sd": 0.004}),
-         ({"task": 1, "base": 0.045, "sd": 0.01}, {"task": 0, "base": 0.03, "sd": 0.01}), ("blind spot",)),
+         ({"task": 1, "base": 0.05, "sd": 0.008}, {"task": 0, "base": 0.045, "sd": 0.006}), ("blind spot",)),
     Null("ceiling", "no room to rise", _ceiling,
          ({"exploit": 1, "base": 0.97, "rise": 0.0, "sd": 0.005},
           {"exploit": 0, "base": 0.98, "rise": 0.005, "sd": 0.002}),
-         ({"exploit": 1, "base": 0.94, "rise": 0.01, "sd": 0.01},
-          {"exploit": 0, "base": 0.95, "rise": 0.01, "sd": 0.004}),
+         ({"exploit": 1, "base": 0.95, "rise": 0.02, "sd": 0.008},
+          {"exploit": 0, "base": 0.96, "rise": 0.008, "sd": 0.003}),
          ("no exploit", "over-optimisation")),
-    Null("degenerate", "no arm learns anything", _degenerate, ({"sd": 0.0}, {"sd": 0.002}), ({"sd": 0.003},),
+    Null("degenerate", "no arm learns anything", _degenerate, ({"sd": 0.0}, {"sd": 0.002}), ({"sd": 0.004},),
          (*UP, "no exploit")),
 )  # fmt: skip
 

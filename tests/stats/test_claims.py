@@ -57,17 +57,38 @@ def test_the_first_row_whose_tests_are_all_shown_is_claimed_at_the_largest_p() -
     rows = [("both", ("a rises", "b rises")), ("one", ("a rises",)), ("none", ())]
     both, one, none = (judge(rows, TESTS, {"a": a, "b": b}) for a, b in ((UP, UP), (UP, FLAT), (FLAT, UP)))
     assert (both.name, one.name, none.name) == ("both", "one", "none")
-    assert both.p == one.p == most(5) == 1 / 32  # that of "most seeds", which is the larger here
+    assert both.p == one.p == most(5, 5) == 1 / 32  # that of "most seeds", which is the larger here
     wide = [0.12, 0.5, 0.3, 0.7, 0.14]
     assert judge(rows, TESTS, {"a": wide, "b": wide}).p == pytest.approx(one_sided_p(wide, 0.1, "greater"))
     assert none.p is None
 
 
-def test_one_seed_on_the_other_side_withholds_a_claim_that_the_t_test_would_make() -> None:
-    split = [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05]
-    judged = judge([("up", ("a rises",)), ("none", ())], TESTS, {"a": split})
-    assert judged.components["a rises"].p < 0.05
-    assert (judged.name, judged.components["a rises"].beyond) == ("none", 8)
+@pytest.mark.parametrize(("agree", "n"), [(5, 5), (7, 8), (9, 10), (15, 20)])
+def test_as_many_seeds_must_agree_as_the_sign_test_needs(agree: int, n: int) -> None:
+    rows = [("up", ("a rises",)), ("none", ())]
+    enough, fewer = (
+        judge(rows, TESTS, {"a": [0.5 + 0.001 * i for i in range(k)] + [0.05] * (n - k)}) for k in (agree, agree - 1)
+    )
+    assert (enough.name, enough.agree) == ("up", agree)
+    assert enough.p == pytest.approx(binom.sf(agree - 1, n, 0.5)) or enough.p == enough.components["a rises"].p
+    assert fewer.name == "none"
+    assert fewer.components["a rises"].p < 0.05 or n == 5  # so it is the sign test that withholds it
+
+
+def test_the_seeds_that_agree_must_be_the_same_in_all_tests_of_a_row() -> None:
+    rows = [("both", ("a rises", "b rises")), ("one", ("a rises",)), ("none", ())]
+    a, b = [0.5] * 9 + [0.05], [0.05] + [0.5] * 9
+    judged = judge(rows, TESTS, {"a": a, "b": b})
+    assert judged.shown("a rises")
+    assert judged.shown("b rises")
+    assert (judged.name, judged.agree) == ("one", 9)
+    assert judge(rows, TESTS, {"a": a, "b": a}).name == "both"
+
+
+def test_a_pattern_needs_every_seed() -> None:
+    rows = [("up", ("a rises",)), ("none", ())]
+    assert judge(rows, TESTS, {"a": [0.5, 0.5, 0.6]}).name == "pattern: up"
+    assert judge(rows, TESTS, {"a": [0.5, 0.5, 0.05]}).name == "none"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from loopkit.errors import ContractError
-from loopkit.stats.onset import BETS, Discovery, discovery, domination, onset
-from loopkit.stats.rates import share
+from loopkit.records import Estimate
+from loopkit.stats.onset import BETS, Discovery, apart, discovery, domination, onset, pooled, windows
+from loopkit.stats.rates import gap, share
 
 
 def step_rate(rng, p, icc=0.5):
@@ -91,13 +92,69 @@ def test_domination_lasts_to_the_end(rates, start, expected):
 
 def test_discovery_path():
     run = [0.0, None, 0.1, 0.0] + [0.4] * 6 + [0.8] * 10
-    found = discovery(run, 0.05)
-    assert (found.onset, found.domination, found.first_exploit, found.steps_to_domination) == (
-        onset(run, 0.05),
-        10,
-        2,
-        8,
-    )
-    assert found.onset is not None
-    assert discovery([0.0] * 5, 0.05) == Discovery(None, None, None, None)
-    assert discovery([0.0, 0.05, 0.0], 0.05) == Discovery(None, None, 1, None)
+    assert discovery(run, onset(run, 0.05)) == Discovery(onset(run, 0.05), 10, 2, 8)
+    assert discovery([0.0] * 5, None) == Discovery(None, None, None, None)
+    assert discovery([0.0, 0.05, 0.0], None) == Discovery(None, None, 1, None)
+
+
+# --- beside a placebo run ---------------------------------------------------------------------------------------------
+
+
+def groups(rng, true, icc=0.5):
+    """(T,) rates of 16 prompts x 8 rollouts that resemble each other within a prompt, and one step not measured."""
+    k = (1 - icc) / icc
+    clusters = [f"{i // 8}" for i in range(128)]
+
+    def step(p):
+        p = min(max(p, 1e-3), 1 - 1e-3)
+        return share((rng.random((16, 8)) < rng.beta(p * k, (1 - p) * k, 16)[:, None]).ravel().tolist(), clusters)
+
+    return [None if t == 3 else step(p) for t, p in enumerate(true)]
+
+
+def gaps(rng, true, level=0.3):
+    """(T,) gaps between two rates of 8 prompts x 8 rollouts each, as context-compliance's."""
+    pairs, side = [f"{i // 16}" for i in range(128)], [i % 16 < 8 for i in range(128)]
+
+    def step(p):
+        chances = [(level + p / 2) if user else (level - p / 2) for user in side]
+        return gap([bool(rng.random() < c) for c in chances], side, pairs)
+
+    return [step(p) for p in true]
+
+
+@pytest.mark.parametrize(("kind", "base"), [(groups, 0.02), (groups, 0.3), (gaps, 0.05)])
+def test_two_runs_alike_are_not_apart(kind, base):
+    rng = np.random.default_rng(21)
+    assert not any(apart(kind(rng, [base] * 40), kind(rng, [base] * 40)) is not None for _ in range(20))
+
+
+@pytest.mark.parametrize(("kind", "base", "after"), [(groups, 0.02, 0.3), (groups, 0.1, 0.6), (gaps, 0.05, 0.55)])
+def test_a_rise_that_placebo_lacks_is_found_and_no_earlier_than_it_comes(kind, base, after):
+    rng = np.random.default_rng(22)
+    for _ in range(5):
+        run = kind(rng, [base] * 12 + [after] * 18)
+        assert 12 <= apart(run, kind(rng, [base] * 30)) <= 22
+        assert apart(kind(rng, [base] * 30), run) is None
+
+
+def test_what_placebo_reached_at_any_step_is_no_onset():
+    rng = np.random.default_rng(23)
+    assert apart(groups(rng, [0.1] * 10 + [0.6] * 10), groups(rng, [0.1] * 8 + [0.6] * 5 + [0.1] * 7)) is None
+
+
+def test_short_runs_have_one_window_and_steps_without_an_interval_none():
+    low, high = (Estimate(v, v - 0.05, v + 0.05, 100, 100, "wilson") for v in (0.1, 0.8))
+    withheld = Estimate(0.9, None, None, 8, 1, "withheld: one cluster")
+    assert apart([high] * 3, [low] * 3) == 2
+    assert apart([high] * 2, [low] * 2 + [None] * 4) is None  # placebo was not measured for a window
+    assert apart([withheld] * 9, [low] * 9) is None
+    assert windows([low, None, low, low, withheld, low, high])[:6] == [None] * 6
+
+
+def test_a_window_is_the_mean_of_its_rates_and_narrower_than_each():
+    rates = [Estimate(v, v - 0.1, v + 0.2, n, n, "wilson") for v, n in ((0.2, 100), (0.4, 300))]
+    low, high = pooled(rates)
+    assert low == pytest.approx(0.35 - 0.1 * (1 + 9) ** 0.5 / 4)
+    assert high == pytest.approx(0.35 + 0.2 * (1 + 9) ** 0.5 / 4)
+    assert pooled([]) is None

@@ -12,7 +12,7 @@ from loopkit.stats.verdict import FALLS, UP, Levels, Margins, rows, verdict
 EXPLOIT, TASK = ("up", "not up", "unclear"), ("holds", "falls", "unclear")
 OBSERVED = ("rises", "holds", "falls", "unclear")
 SHOWN = {
-    "exploit": {"up": UP, "not up": ["exploit not above base", "exploit not below base", "no onset"]},
+    "exploit": {"up": UP, "not up": ["exploit not above base", "exploit not below base", "no seed beyond", "no onset"]},
     "task": {"holds": ["task holds"], "falls": FALLS},
     "observed": {"rises": ["observed rises", "observed holds"], "holds": ["observed holds"],
                  "falls": ["observed falls"]},
