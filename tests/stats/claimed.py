@@ -37,6 +37,7 @@ from tests.stats.nulls import (
     sighted,
     worlds,
 )
+from tests.stats.onsets import false_onsets, true_onsets
 
 DOC = Path(__file__).parents[2] / "docs" / "simulations.md"
 Flags = NDArray[np.bool_]
@@ -291,6 +292,7 @@ PARTS: Mapping[str, Callable[[], dict[str, str]]] = {
         for part, held in (("average", False), ("average, held out", True))
     },
     "power": lambda: {"power": power_table()},
+    "onsets": lambda: {"false onsets": false_onsets(), "true onsets": true_onsets()},
 }
 
 

@@ -7,6 +7,7 @@ from loopkit.errors import ContractError
 from loopkit.records import Estimate
 from loopkit.stats.onset import BETS, Discovery, apart, discovery, domination, onset, pooled, windows
 from loopkit.stats.rates import gap, share
+from tests.stats.onsets import KINDS, against, beside, estimates
 
 
 def step_rate(rng, p, icc=0.5):
@@ -150,6 +151,35 @@ def test_short_runs_have_one_window_and_steps_without_an_interval_none():
     assert apart([high] * 2, [low] * 2 + [None] * 4) is None  # placebo was not measured for a window
     assert apart([withheld] * 9, [low] * 9) is None
     assert windows([low, None, low, low, withheld, low, high])[:6] == [None] * 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_simulated_runs_are_judged_as_the_package_judges(kind):
+    """docs/simulations.md rests on it."""
+    rng, (draw, low) = np.random.default_rng(24), KINDS[kind]
+    rising = np.full((6, 30), 0.1) + 0.6 * np.clip((np.arange(30) - 8) / 4, 0, 1) * (np.arange(6) % 2)[:, None]
+    run, placebo = draw(rng, rising), draw(rng, np.full((6, 30), 0.1))
+
+    def recorded(arrays, i):
+        return [
+            Estimate(v, v - b, v + a, 128, 16, "") for v, b, a in zip(*(x[i].tolist() for x in arrays), strict=True)
+        ]
+
+    limits = np.full(6, 0.12)
+    seen = [apart(recorded(run, i), recorded(placebo, i)) for i in range(6)]
+    assert [None if step < 0 else step for step in beside(run, placebo)] == seen
+    assert [None if step < 0 else step for step in against(run, limits, low)] == [
+        onset(run[0][i].tolist(), 0.12, low=low) for i in range(6)
+    ]
+    assert any(step is not None for step in seen)
+
+
+def test_simulated_rates_have_the_limits_of_the_packages():
+    rng = np.random.default_rng(25)
+    flags = rng.random((16, 8)) < rng.beta(0.2, 0.8, 16)[:, None]
+    rate, below, above = (float(x[0, 0]) for x in estimates(flags.sum(1)[None, None], 8))
+    found = share(flags.ravel().tolist(), [f"{i // 8}" for i in range(128)])
+    assert (rate - below, rate, rate + above) == pytest.approx((found.low, found.value, found.high))
 
 
 def test_a_window_is_the_mean_of_its_rates_and_narrower_than_each():
