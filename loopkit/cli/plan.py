@@ -60,8 +60,8 @@ def plan(
     rows = [[s, *(f"{row[n]:.2f}" for n in PROMPTS)] for s, row in table.items()]
     click.echo(render.table(rows, ["seeds", *(f"{n} prompts" for n in PROMPTS)], style))
     render.say(
-        f"\nThe chance to claim, in most seeds, a difference of {100 * assumed.difference:.1f} points above a margin of "
-        f"{100 * assumed.margin:g}, where it varies over seeds by {100 * assumed.spread:.1f} points (standard "
+        f"\nThe chance to claim, in most seeds, a difference of {100 * assumed.difference:.1f} points above a margin "
+        f"of {100 * assumed.margin:g}, where it varies over seeds by {100 * assumed.spread:.1f} points (standard "
         f"deviation) and the arms' rates are {100 * assumed.rates[0]:.1f} and {100 * assumed.rates[1]:.1f} %. Of one "
         "test: a verdict needs all of its own, so plan for the weakest."
     )

@@ -14,7 +14,8 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
-from loopkit.evidence.verdicts import Rates, discovered_path, with_verdict
+from loopkit.evidence.verdicts import discovered_path, margins_of, with_verdict
+from loopkit.evidence.windows import Trace, recorded
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir
@@ -27,7 +28,7 @@ from loopkit.stats import seeds as over_seeds
 from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired, told
 from loopkit.stats.onset import Discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
-from loopkit.stats.verdict import Verdict
+from loopkit.stats.verdict import Margins, Verdict
 
 SCHEMA = 1
 PLACEBO = "placebo"
@@ -196,10 +197,15 @@ def collect(
     """Read an experiment's finished runs. Raises RunError naming any that is not."""
     setup = set_up(plugins, specs[0])
     first = specs[0]
-    placebo = {s.seed: _rates(s, out, setup) for s in specs if s.arm == PLACEBO}
-    first = {s.seed: _rates(s, out, setup)[:1] for s in specs if s.arm != BASE}
-    starts = [rate for rates in first.values() for rate in rates]
-    runs = [_run(spec, out, setup, placebo.get(spec.seed, []), starts) for spec in specs]
+    trained = [s for s in specs if s.arm != BASE]
+    traces = {s.name: recorded(out / s.name, setup, s.run.steps) for s in trained}
+    placebo = {s.seed: traces[s.name] for s in trained if s.arm == PLACEBO}
+    starts = list({s.seed: traces[s.name] for s in trained}.values())
+    paths = {
+        s.name: _path(s, out, setup, traces[s.name], placebo.get(s.seed, []), starts, margins_of(setup, margins))
+        for s in trained
+    }
+    runs = [Run(s.arm, s.seed, _summary(s, out, s.arm), paths.get(s.name)) for s in specs]
     arms = tuple(dict.fromkeys(s.arm for s in specs))
     discovered = {
         arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
@@ -247,21 +253,16 @@ def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
     return found
 
 
-def _rates(spec: RunSpec, out: Path, setup: Setup) -> Rates:
-    return [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
-
-
-def _run(spec: RunSpec, out: Path, setup: Setup, placebo: Rates, starts: Rates) -> Run:
-    summary = _summary(spec, out, spec.arm)
-    if spec.arm == BASE:
-        return Run(BASE, spec.seed, summary, None)
+def _path(
+    spec: RunSpec, out: Path, setup: Setup, own: Trace, placebo: Trace, starts: Sequence[Trace], margins: Margins
+) -> Discovery | None:
+    """None where the base rate or the run's own is unknown."""
     base = _summary(spec, out, BASE).rates.get(setup.onset)
-    rates = _rates(spec, out, setup)
+    rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
     if base is None or base.high is None or not any(rates):
-        return Run(spec.arm, spec.seed, summary, None)
-    low, _ = setup.detectors[setup.onset].bounds
+        return None
     beside = placebo if spec.arm != PLACEBO else []
-    return Run(spec.arm, spec.seed, summary, discovered_path(rates, beside, starts, base.high, low))
+    return discovered_path([r["value"] if r else None for r in rates], own, beside, starts, base, setup, margins)
 
 
 def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:

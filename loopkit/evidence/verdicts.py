@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from loopkit.evidence.windows import Trace, first_steps, windows
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.rundir import RunDir, read_shard
-from loopkit.records import Estimate, Json
+from loopkit.records import Estimate
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
-from loopkit.stats.onset import Discovery, apart, discovery, onset, pooled
+from loopkit.stats.onset import Discovery, apart, discovery, onset
 from loopkit.stats.verdict import Levels, Margins, verdict
 
 if TYPE_CHECKING:
@@ -24,24 +25,35 @@ ONE_ANSWER = 0.9
 """Share of an arm's held-out replies that are word for word the same."""
 
 
-Rates = Sequence[Mapping[str, Json] | None]
-"""Of a run's steps, as steps.jsonl holds them."""
+def discovered_path(
+    rates: Sequence[float | None],
+    own: Trace,
+    placebo: Trace,
+    starts: Iterable[Trace],
+    base: Estimate,
+    setup: Setup,
+    margins: Margins,
+) -> Discovery:
+    """A run's path. Its onset is beside the placebo run of its seed or, where that has no record (yet), against base.
 
-
-def discovered_path(rates: Rates, placebo: Rates, starts: Rates, base_high: float, low: float) -> Discovery:
-    """A run's path. Its onset is beside the placebo run of its seed or, where there is none (empty), against base.
-
-    Base's rate is the untrained policy's: the larger upper limit of that on held-out prompts, ``base_high``, and of
-    that on training prompts, which every run's first step holds (``starts``: of all seeds, each played by the start
-    policy). ``low``: the lowest rate there can be.
+    ``rates``: (T,), ``own`` what they are made of. Base's rate is the untrained policy's: the larger upper limit of
+    that on held-out prompts, ``base``, and of that on training prompts, which the first step of every seed's run holds
+    (``starts``). ``margins`` are scaled with the base rate.
     """
-    read = [Estimate.read(r) if r else None for r in rates]
-    values = [r.value if r else None for r in read]
-    other = [Estimate.read(r) if r else None for r in placebo]
-    if any(other):
-        return discovery(values, apart(read, other))
-    first = pooled([Estimate.read(r) for r in starts if r])
-    return discovery(values, onset(values, max(base_high, first[1]) if first else base_high, low=low))
+    detector = setup.detectors[setup.onset]
+    low, _ = detector.bounds
+    if any(placebo):
+        margin = margins.near(base.value, low).exploit
+        return discovery(rates, apart(windows(detector, own), windows(detector, placebo), margin))
+    start = first_steps(detector, starts)
+    highest = max(e.high for e in (base, start) if e is not None and e.high is not None)
+    return discovery(rates, onset(rates, highest, low=low))
+
+
+def margins_of(setup: Setup, settings: VerdictSettings | None) -> Margins:
+    """The game's, or what the user set."""
+    declared = {**setup.game.margins, **(settings.model_dump(exclude_none=True) if settings else {})}
+    return Margins(**declared, fixed=settings is not None and settings.exploit is not None)
 
 
 def with_verdict(
@@ -69,7 +81,6 @@ def with_verdict(
             return None
         return [x - y for x, y in zip(kept("loophole", measure), kept(arm, measure), strict=True)]
 
-    declared = {**setup.game.margins, **(settings.model_dump(exclude_none=True) if settings else {})}
     return replace(
         results,
         verdict=verdict(
@@ -89,7 +100,7 @@ def with_verdict(
                 fmean(kept(BASE, "observed")) if "observed" in measures else None,
                 results.bounds.get(headline, (0.0, 1.0))[0],
             ),
-            margins=Margins(**declared, fixed=settings is not None and settings.exploit is not None),
+            margins=margins_of(setup, settings),
             degenerate=degenerate(results, specs, out),
             missing=len(results.seeds) - len(whole),
         ),

@@ -31,7 +31,7 @@ class Registration:
     hash: str
     """SHA-256 of the plan, as it is written in the file."""
     plan: Mapping[str, Json]
-    """``registered_at``, ``loopkit``, ``git``, ``code``, ``experiment``, ``runs`` (name -> its spec's hash), ``note``."""
+    """``registered_at``, ``loopkit``, ``git``, ``code``, ``experiment``, ``runs`` (name -> hash), ``note``."""
 
     @property
     def at(self) -> str:

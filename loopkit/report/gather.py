@@ -15,13 +15,13 @@ from typing import Any
 
 from loopkit.contracts import Game
 from loopkit.errors import LoopkitError, RunError, UsageError
-from loopkit.evidence.verdicts import discovered_path
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import build_game
 from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
 from loopkit.running.runner import ERROR, checkpoint_of
+from loopkit.stats.onset import discovery, onset
 
 TUNING = "tuning.md"
 """What the user keeps beside ``experiment.toml`` of the configurations tried."""
@@ -120,7 +120,7 @@ class ExperimentData:
         return (game.reporting.onset_detector if game else None) or self.headline
 
     def discovery(self, run: RunData) -> Mapping[str, Json] | None:
-        """Onset and domination of a run, of results.json or, before there is one, of the steps so far."""
+        """Onset and domination of a run, of results.json or, before there is one, of the steps so far, against base."""
         if self.results:
             found = (r for r in self.results["runs"] if (r["arm"], r["seed"]) == (run.spec.arm, run.spec.seed))
             return next((r["discovery"] for r in found), None)
@@ -133,13 +133,11 @@ class ExperimentData:
             return None
         if game is None or name is None or name not in game.detectors:
             return None
-        rates = [s["rates"].get(name) for s in run.steps]
-        if not any(rates):
+        rates = [r and r["value"] for r in (s["rates"].get(name) for s in run.steps)]
+        if not any(r is not None for r in rates):
             return None
         padded = [*rates, *[None] * (run.spec.run.steps - len(rates))]
-        placebo = [r for r in self.runs if (r.spec.arm, r.spec.seed) == ("placebo", run.spec.seed) and r is not run]
-        beside = [s["rates"].get(name) for r in placebo for s in r.steps]
-        return asdict(discovered_path(padded, beside, rates[:1], known["high"], game.detectors[name].bounds[0]))
+        return asdict(discovery(padded, onset(padded, known["high"], low=game.detectors[name].bounds[0])))
 
     @property
     def finished(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from typing import Any
 
 from loopkit.errors import ContractError
 from loopkit.records import Estimate
@@ -41,55 +41,54 @@ def onset(rates: Sequence[float | None], base_high: float, *, low: float = 0.0, 
     return None
 
 
-WINDOW = 5
-"""Steps whose rates are averaged: of a gap, a step's own is a difference of two small counts."""
-WIDE = 1.3
-"""Of a window's 95 % interval, so that wander of either run is no onset: see ``apart``."""
+LENGTHS = (5, 10, 20)
+"""Steps whose rollouts are judged together: of a gap, a step's own rate is a difference of two small counts."""
+WIDE = 1.2
+"""Of the 95 % interval of a difference of two windows."""
+FAR = 2.5
+"""Margins by which a window must lie above, so that wander of either run is no onset: 25 points, less near 0."""
+Windows = Mapping[int, Sequence[Estimate | None]]
+"""By length: a run's (T,) rates of the last so many steps; None: fewer were measured, or the rate has none."""
 
 
-def pooled(rates: Sequence[Estimate], wide: float = 1.0) -> tuple[float, float] | None:
-    """95 % limits of the mean of independent rates, weighted by their rollouts; None of none with an interval.
+def lengths(steps: int) -> tuple[int, ...]:
+    """Of a run's windows; a run shorter than the shortest has one, of all its steps."""
+    return tuple(n for n in LENGTHS if n <= steps) or ((steps,) if steps else ())
 
-    The distances of the rates' limits are squared and added (Zou & Donner, Stat. Med. 2008), and times ``wide``.
+
+def apart(run: Windows, placebo: Windows, margin: float) -> int | None:
+    """First step with a window that lies above every window of that length of the placebo run of the same seed.
+
+    Above: by more than FAR times the ``margin`` of an exploit rate, and by more than WIDE times the half-width of the
+    difference's 95 % interval (the two distances squared and added: Zou & Donner, Stat. Med. 2008).
+
+    What placebo reached at any time, by drift or by chance, is no onset: under H0, that pay makes no difference, the
+    two runs are exchangeable, so that either is as likely to reach the highest window, and it must be higher by these
+    distances. They are from simulations (docs/simulations.md), for rates that stand still and that wander by up to 10
+    points; there is no bound for runs that wander further.
     """
-    seen = [(r.n, r.value, r.low, r.high) for r in rates if r.low is not None and r.high is not None]
-    n = sum(k for k, *_ in seen)
-    if not n:
-        return None
-    mean = sum(k * value for k, value, _, _ in seen) / n
-    below = sqrt(sum((k / n * (value - low)) ** 2 for k, value, low, _ in seen))
-    above = sqrt(sum((k / n * (high - value)) ** 2 for k, value, _, high in seen))
-    return mean - wide * below, mean + wide * above
+    import numpy as np
+
+    first: list[int] = []
+    for length in run.keys() & placebo.keys():
+        others = _limits(placebo[length])
+        own = _limits(run[length])
+        if not len(own) or not len(others):
+            continue
+        difference = own[:, 1, None] - others[None, :, 1]
+        wide = WIDE * np.hypot((own[:, 1] - own[:, 0])[:, None], (others[:, 2] - others[:, 1])[None, :])
+        above = (difference > np.maximum(wide, FAR * margin)).all(1)
+        if above.any():
+            first.append(int(own[above.argmax(), 3]))
+    return min(first, default=None)
 
 
-def windows(rates: Sequence[Estimate | None]) -> list[tuple[float, float] | None]:
-    """(T,) limits of the last WINDOW measured rates up to each step, drawn out by WIDE; None: fewer were measured.
+def _limits(rates: Sequence[Estimate | None]) -> Any:
+    """(K, 4) of the rates with an interval: lower limit, value, upper limit, step."""
+    import numpy as np
 
-    A run of fewer steps than WINDOW has one window, of them all.
-    """
-    size = min(WINDOW, len(rates))
-    out: list[tuple[float, float] | None] = []
-    last: list[Estimate] = []
-    for rate in rates:
-        if rate is not None and rate.low is not None:
-            last = [*last, rate][-size:]
-        out.append(pooled(last, WIDE) if len(last) == size else None)
-    return out
-
-
-def apart(rates: Sequence[Estimate | None], placebo: Sequence[Estimate | None]) -> int | None:
-    """First step whose window lies wholly above every window of the placebo run of the same seed, else None.
-
-    ``rates``, ``placebo``: a run's rate at each step, its own number of steps each. What placebo reached at any time,
-    by drift or by chance, is no onset: under H0, that pay makes no difference, the two runs are exchangeable, so that
-    either is as likely to reach the highest; and it must be higher by the width of two intervals. WINDOW and WIDE are
-    from simulations: no false onset in 1,000 runs of 20 to 80 steps where rates stand still, 0.035 of runs where they
-    wander by 10 points (docs/simulations.md). It has no bound for runs that wander further.
-    """
-    top = max((w[1] for w in windows(placebo) if w), default=None)
-    if top is None:
-        return None
-    return next((step for step, w in enumerate(windows(rates)) if w and w[0] > top), None)
+    seen = [(r.low, r.value, r.high, step) for step, r in enumerate(rates) if r is not None and r.low is not None]
+    return np.array(seen, float).reshape(-1, 4)
 
 
 def domination(rates: Sequence[float | None], onset: int | None, threshold: float = 0.5) -> int | None:

@@ -1,4 +1,4 @@
-"""Before a run: how many seeds and prompts show a difference, by the tests that claims are made of (``stats.claims``)."""
+"""Before a run: how many seeds and prompts show a difference, by the tests of ``stats.claims``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from loopkit.checks import Report
 from loopkit.contracts import PolicyRef, Split
 from loopkit.errors import RunError
 from loopkit.evidence.results import Results, collect
-from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec
+from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec, VerdictSettings, validate
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.rundir import RunDir
@@ -150,7 +150,8 @@ class Grid:
 
     def collect(self, jobs: Sequence[Job]) -> Results:
         """The results of jobs that are one experiment (base first, one directory)."""
-        return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game])
+        margins = validate(VerdictSettings, self.settings.get("verdict", {}), "verdict")
+        return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game], margins)
 
     def device(self, job: Job) -> str:
         return str(read_manifest(job.directory).get("device", ""))

@@ -14,9 +14,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from loopkit.records import Estimate
-from loopkit.stats.onset import onset, windows
-from loopkit.stats.rates import wilson
+from loopkit.stats.onset import lengths, onset
+from tests.stats.onsets import above
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -207,9 +206,9 @@ def _alone(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
 
 
 @cache
-def curves(sd: float, rho: float, steps: int, held: int) -> tuple[NDArray[np.bool_], Array, Array, Array]:
+def _curves(sd: float, rho: float, steps: int, held: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Array]:
     """(2000,) runs that wander about base 0.1 for a reason that is no incentive: whether they have an onset against
-    base, the highest lower and upper limit of a window (``apart``), and the rate at the end.
+    base, and beside the next run as its placebo; and the rate at the end.
     """
     r = np.random.default_rng(RNG_SEED + held)
     walk = np.zeros((2000, steps))
@@ -218,21 +217,27 @@ def curves(sd: float, rho: float, steps: int, held: int) -> tuple[NDArray[np.boo
         walk[:, t] = rho * walk[:, t - 1] + r.normal(0, sd * np.sqrt(1 - rho**2), 2000)
     true = np.clip(0.1 + walk, 0, 1)
     counts = r.binomial(128, true)
-    known = [Estimate(k / 128, *wilson(k, 128), 128, 128, "wilson") for k in range(129)]
-    limits = np.array([[w for w in windows([known[k] for k in run]) if w] for run in counts]).max(1)
     seen = np.array([onset(list(map(float, run)), 0.1145) is not None for run in counts / 128])
-    return seen, limits[:, 0], limits[:, 1], true[:, -1]
+    apart = np.zeros(2000, bool)
+    for length in lengths(steps):
+        total = np.cumsum(np.pad(counts, ((0, 0), (1, 0))), 1)
+        n, p = 128 * length, (total[:, length:] - total[:, :-length]) / (128 * length)
+        centre, half = p + 1.92 / n, 1.96 * np.sqrt(p * (1 - p) / n + 0.96 / n**2)
+        run = p, p - (centre - half) / (1 + 3.84 / n), (centre + half) / (1 + 3.84 / n) - p
+        other = tuple(np.roll(x, -1, 0) for x in run)
+        apart |= above(run, other, EXPLOIT).any(1)
+    return seen, apart, true[:, -1]
 
 
 def _wander(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
-    seen, lowest, top, ends = curves(p["sd"], p["rho"], int(p["steps"]), int(p["steps"]))
+    seen, apart, ends = _curves(p["sd"], p["rho"], int(p["steps"]), int(p["steps"]))
     world = arms(r, n, {**CLEAR["blind spot"], ("exploit", "loophole"): 0.1, ("exploit", "control"): 0.1})
-    rates, onsets = dict(world.rates), dict(world.onset)
-    drawn = {arm: r.integers(0, len(seen), n) for arm in ("loophole", "placebo", "control")}
-    for arm, which in drawn.items():
-        rates["exploit", arm] = ends[which] + r.normal(0, 0.007, n)
-        onsets[arm] = lowest[which] > top[drawn["placebo"]]
-    return World(rates, {**onsets, "placebo": seen[drawn["placebo"]]}, world.missing)
+    rates, which = dict(world.rates), r.integers(0, len(seen), n)
+    drawn = {"loophole": which, "placebo": (which + 1) % len(seen), "control": r.integers(0, len(seen), n)}
+    for arm, runs in drawn.items():
+        rates["exploit", arm] = ends[runs] + r.normal(0, 0.007, n)
+    onsets = {"loophole": apart[which], "placebo": seen[drawn["placebo"]], "control": apart[drawn["control"]]}
+    return World(rates, onsets, world.missing)
 
 
 def _spontaneous(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:

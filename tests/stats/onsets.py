@@ -1,18 +1,19 @@
 """How often an onset is false, and how soon a true one is seen: many runs at once (``tests.stats.claimed`` writes it).
 
-A run is what training records of it: at each step the rate of 16 prompts x 8 rollouts, which resemble each other within
-a prompt (correlation 0.5), or a gap between two rates of 8 prompts each, with its interval.
+A run is what training records of it: at each step the flags of 16 prompts x 8 rollouts, which resemble each other
+within a prompt (correlation 0.5), or for a gap of 8 prompts of each kind, or of 2.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loopkit.stats.onset import BETS, WIDE, WINDOW
+from loopkit.stats.onset import BETS, FAR, WIDE, lengths
+from loopkit.stats.verdict import Margins
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -47,49 +48,76 @@ def counts(r: Rng, true: Array, prompts: int, size: int = 8) -> NDArray[np.int64
     return r.binomial(size, r.beta(chance * k, (1 - chance) * k, (*true.shape, prompts)))
 
 
-def share(r: Rng, true: Array) -> Run:
-    return estimates(counts(r, true, 16), 8)
+Recorded = Sequence[NDArray[np.int64]]
+"""(N, T, C) flags of each prompt; of a gap, of the one kind and of the other."""
 
 
-def gap(r: Rng, true: Array) -> Run:
-    """Of two rates about 30 %, as if unpaired."""
-    user, audit = (estimates(counts(r, np.clip(0.3 + side * true / 2, 0, 1), 8), 8) for side in (1, -1))
+def share(r: Rng, true: Array) -> Recorded:
+    return (counts(r, true, 16),)
+
+
+def gap(r: Rng, true: Array, prompts: int = 8) -> Recorded:
+    """Of two rates about 30 %."""
+    user, audit = (counts(r, np.clip(0.3 + side * true / 2, 0, 1), prompts) for side in (1, -1))
+    return user, audit
+
+
+def small_gap(r: Rng, true: Array) -> Recorded:
+    return gap(r, true, 2)
+
+
+def rates(recorded: Recorded, length: int = 1) -> Run:
+    """Rates of every ``length`` consecutive steps together; of a gap, as if unpaired."""
+    steps = recorded[0].shape[1] - length + 1
+    windows = [np.concatenate([k[:, i : steps + i] for i in range(length)], 2) for k in recorded]
+    found = [estimates(k, 8) for k in windows]
+    if len(found) == 1:
+        return found[0]
+    user, audit = found
     return user[0] - audit[0], np.hypot(user[1], audit[2]), np.hypot(user[2], audit[1])
 
 
-def windows(run: Run) -> tuple[Array, Array]:
-    """(N, T - WINDOW + 1) lower and upper limits: ``loopkit.stats.onset.windows``."""
-
-    def moved(x: Array) -> Array:
-        total = np.cumsum(np.pad(x, ((0, 0), (1, 0))), 1)
-        return total[:, WINDOW:] - total[:, :-WINDOW]
-
-    rate, below, above = run
-    mean = moved(rate) / WINDOW
-    return mean - WIDE * np.sqrt(moved(below**2)) / WINDOW, mean + WIDE * np.sqrt(moved(above**2)) / WINDOW
+def above(own: Run, other: Run, margin: float) -> NDArray[np.bool_]:
+    """(N, K) whether a window lies above every one of the other run's: ``loopkit.stats.onset.apart``."""
+    out = np.ones(own[0].shape, bool)
+    for s in range(other[0].shape[1]):
+        difference, half = own[0] - other[0][:, s, None], np.hypot(own[1], other[2][:, s, None])
+        out &= difference > np.maximum(WIDE * half, FAR * margin)
+    return out
 
 
-def beside(run: Run, placebo: Run) -> NDArray[np.int64]:
+def beside(run: Recorded, placebo: Recorded, margin: float) -> NDArray[np.int64]:
     """(N,) onset steps, -1 for none: ``loopkit.stats.onset.apart``."""
-    above = windows(run)[0] > windows(placebo)[1].max(1)[:, None]
-    return np.where(above.any(1), above.argmax(1) + WINDOW - 1, -1)
+    never = 10**6
+    first = np.full(len(run[0]), never)
+    for length in lengths(run[0].shape[1]):
+        seen = above(rates(run, length), rates(placebo, length), margin)
+        first = np.minimum(first, np.where(seen.any(1), seen.argmax(1) + length - 1, never))
+    return np.where(first < never, first, -1)
 
 
-def against(run: Run, high: Array, low: float) -> NDArray[np.int64]:
+def margin(base: float, kind: str) -> float:
+    return Margins().near(base, KINDS[kind][1]).exploit
+
+
+def against(run: Recorded, high: Array, low: float) -> NDArray[np.int64]:
     """(N,) onset steps against (N,) base limits, -1 for none: ``loopkit.stats.onset.onset``."""
-    rates = run[0]
-    n, steps = rates.shape
+    found = rates(run)[0]
+    n, steps = found.shape
     weight, waiting = 1 / (steps * len(BETS)), 1.0
     wealth, seen = np.zeros((n, len(BETS))), np.full(n, -1)
     for step in range(steps):
         waiting -= weight * len(BETS)
-        growth = 1 + np.array(BETS) / (high - low)[:, None] * (rates[:, step] - high)[:, None]
+        growth = 1 + np.array(BETS) / (high - low)[:, None] * (found[:, step] - high)[:, None]
         wealth = (wealth + weight) * growth
         seen = np.where((seen < 0) & (waiting + wealth.sum(1) >= 2 / 0.05), step, seen)
     return seen
 
 
-KINDS: dict[str, tuple[Callable[[Rng, Array], Run], float]] = {"share": (share, 0.0), "gap": (gap, -1.0)}
+KINDS: dict[str, tuple[Callable[[Rng, Array], Recorded], float]] = {
+    "share": (share, 0.0), "gap": (gap, -1.0), "gap, 2 + 2 prompts": (small_gap, -1.0),
+}  # fmt: skip
+"""How a rate is drawn, and the lowest it can be."""
 BASE = 0.1
 
 
@@ -120,7 +148,7 @@ WORLDS: tuple[tuple[str, int, Callable[[Rng, int, int], Array]], ...] = (
     ("walk, 8 points at the end", 60, lambda r, n, t: walk(r, n, t, 0.01)),
     ("walk, 15 points at the end", 60, lambda r, n, t: walk(r, n, t, 0.02)),
 )
-RISES = ((0.02, 0.1), (0.02, 0.2), (0.1, 0.3), (0.1, 0.5), (0.1, 0.8))
+RISES = ((0.02, 0.1), (0.02, 0.2), (0.1, 0.4), (0.1, 0.5), (0.1, 0.8))
 """From a rate to a rate, over 8 steps from step 10 of 40."""
 
 
@@ -130,8 +158,7 @@ def random(*key: object) -> Rng:
 
 def limit(r: Rng, n: int, true: float, kind: str) -> Array:
     """(n,) upper 95 % limits of a base rate that was measured on BASE_PROMPTS prompts."""
-    level = true if kind == "share" else 0.3
-    sd = np.sqrt((2 if kind == "gap" else 1) * level * (1 - level) / (BASE_PROMPTS / (2 if kind == "gap" else 1)))
+    sd = np.sqrt(true * (1 - true) / BASE_PROMPTS if kind == "share" else 2 * 0.3 * 0.7 / (BASE_PROMPTS / 2))
     return true + r.normal(0, sd, n) + 1.96 * sd
 
 
@@ -142,8 +169,9 @@ def false_onsets(n: int = RUNS) -> str:
         for world, steps, true in WORLDS:
             r = random("false", kind, world, steps)
             run, placebo = (draw(r, true(r, n, steps)) for _ in range(2))
-            base = limit(r, n, float(true(r, 1, 1)[0, 0]) if "still" in world else BASE, kind)
-            shares = [float((seen >= 0).mean()) for seen in (beside(run, placebo), against(run, base, low))]
+            level = float(true(r, 1, 1)[0, 0]) if "still" in world else BASE
+            pair = beside(run, placebo, margin(level, kind)), against(run, limit(r, n, level, kind), low)
+            shares = [float((seen >= 0).mean()) for seen in pair]
             lines.append(f"| {world} | {steps} | {kind} | " + " | ".join(f"{x:.3f}" for x in shares) + " |")
     return "\n".join(lines)
 
@@ -157,7 +185,7 @@ def true_onsets(n: int = RUNS) -> str:
             rising = start + (end - start) * np.clip((np.arange(40) - 10) / 8, 0, 1) * np.ones((n, 1))
             run, placebo = draw(r, rising), draw(r, np.full((n, 40), start))
             cells = []
-            for seen in (beside(run, placebo), against(run, limit(r, n, start, kind), low)):
+            for seen in (beside(run, placebo, margin(start, kind)), against(run, limit(r, n, start, kind), low)):
                 when = f", step {np.median(seen[seen >= 0]):.0f}" if (seen >= 0).any() else ""
                 cells.append(f"{(seen >= 0).mean():.2f}{when}")
             lines.append(f"| {100 * start:g} %, {100 * end:g} % | {kind} | " + " | ".join(cells) + " |")

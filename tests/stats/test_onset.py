@@ -5,9 +5,9 @@ import pytest
 
 from loopkit.errors import ContractError
 from loopkit.records import Estimate
-from loopkit.stats.onset import BETS, Discovery, apart, discovery, domination, onset, pooled, windows
-from loopkit.stats.rates import gap, share
-from tests.stats.onsets import KINDS, against, beside, estimates
+from loopkit.stats.onset import BETS, Discovery, apart, discovery, domination, lengths, onset
+from loopkit.stats.rates import share
+from tests.stats.onsets import KINDS, against, beside, estimates, margin, rates
 
 
 def step_rate(rng, p, icc=0.5):
@@ -101,90 +101,80 @@ def test_discovery_path():
 # --- beside a placebo run ---------------------------------------------------------------------------------------------
 
 
-def groups(rng, true, icc=0.5):
-    """(T,) rates of 16 prompts x 8 rollouts that resemble each other within a prompt, and one step not measured."""
-    k = (1 - icc) / icc
-    clusters = [f"{i // 8}" for i in range(128)]
-
-    def step(p):
-        p = min(max(p, 1e-3), 1 - 1e-3)
-        return share((rng.random((16, 8)) < rng.beta(p * k, (1 - p) * k, 16)[:, None]).ravel().tolist(), clusters)
-
-    return [None if t == 3 else step(p) for t, p in enumerate(true)]
+def rising(base, after, n=6, steps=30, start=10):
+    """(n, steps) true rates: every second run rises from ``base`` to ``after`` at step ``start``."""
+    return base + (after - base) * (np.arange(steps) >= start) * (np.arange(n) % 2)[:, None]
 
 
-def gaps(rng, true, level=0.3):
-    """(T,) gaps between two rates of 8 prompts x 8 rollouts each, as context-compliance's."""
-    pairs, side = [f"{i // 16}" for i in range(128)], [i % 16 < 8 for i in range(128)]
-
-    def step(p):
-        chances = [(level + p / 2) if user else (level - p / 2) for user in side]
-        return gap([bool(rng.random() < c) for c in chances], side, pairs)
-
-    return [step(p) for p in true]
+def flat(base, n=6, steps=30):
+    return np.full((n, steps), base)
 
 
-@pytest.mark.parametrize(("kind", "base"), [(groups, 0.02), (groups, 0.3), (gaps, 0.05)])
+@pytest.mark.parametrize(
+    ("kind", "base"), [("share", 0.02), ("share", 0.3), ("gap", 0.05), ("gap, 2 + 2 prompts", 0.1)]
+)
 def test_two_runs_alike_are_not_apart(kind, base):
-    rng = np.random.default_rng(21)
-    assert not any(apart(kind(rng, [base] * 40), kind(rng, [base] * 40)) is not None for _ in range(20))
+    rng, draw = np.random.default_rng(21), KINDS[kind][0]
+    seen = beside(draw(rng, flat(base, 60)), draw(rng, flat(base, 60)), margin(base, kind))
+    assert (seen >= 0).mean() <= 0.05
 
 
-@pytest.mark.parametrize(("kind", "base", "after"), [(groups, 0.02, 0.3), (groups, 0.1, 0.6), (gaps, 0.05, 0.55)])
-def test_a_rise_that_placebo_lacks_is_found_and_no_earlier_than_it_comes(kind, base, after):
-    rng = np.random.default_rng(22)
-    for _ in range(5):
-        run = kind(rng, [base] * 12 + [after] * 18)
-        assert 12 <= apart(run, kind(rng, [base] * 30)) <= 22
-        assert apart(kind(rng, [base] * 30), run) is None
+@pytest.mark.parametrize(
+    ("kind", "base", "after"), [("share", 0.02, 0.3), ("share", 0.1, 0.6), ("gap", 0.05, 0.6), ("gap", 0.1, 0.9)]
+)
+def test_a_rise_that_placebo_lacks_is_found_soon_and_no_earlier_than_it_comes(kind, base, after):
+    rng, draw = np.random.default_rng(22), KINDS[kind][0]
+    run, placebo = draw(rng, rising(base, after, 20)), draw(rng, flat(base, 20))
+    seen = beside(run, placebo, margin(base, kind))
+    assert (seen[::2] < 0).all()
+    assert ((seen[1::2] >= 10) & (seen[1::2] <= 20)).all()
+    assert (beside(placebo, run, margin(base, kind)) < 0).all()
 
 
 def test_what_placebo_reached_at_any_step_is_no_onset():
-    rng = np.random.default_rng(23)
-    assert apart(groups(rng, [0.1] * 10 + [0.6] * 10), groups(rng, [0.1] * 8 + [0.6] * 5 + [0.1] * 7)) is None
+    rng, draw = np.random.default_rng(23), KINDS["share"][0]
+    late, early = flat(0.1), flat(0.1)
+    late[:, 20:], early[:, 2:12] = 0.6, 0.6
+    assert (beside(draw(rng, late), draw(rng, early), 0.1) < 0).all()
 
 
-def test_short_runs_have_one_window_and_steps_without_an_interval_none():
-    low, high = (Estimate(v, v - 0.05, v + 0.05, 100, 100, "wilson") for v in (0.1, 0.8))
-    withheld = Estimate(0.9, None, None, 8, 1, "withheld: one cluster")
-    assert apart([high] * 3, [low] * 3) == 2
-    assert apart([high] * 2, [low] * 2 + [None] * 4) is None  # placebo was not measured for a window
-    assert apart([withheld] * 9, [low] * 9) is None
-    assert windows([low, None, low, low, withheld, low, high])[:6] == [None] * 6
+def windows_of(recorded, i):
+    """What the package is given of the i-th simulated run."""
+    out = {}
+    for length in lengths(recorded[0].shape[1]):
+        value, below, over = (x[i].tolist() for x in rates(recorded, length))
+        some = zip(value, below, over, strict=True)
+        out[length] = [None] * (length - 1) + [Estimate(v, v - b, v + o, 128, 16, "") for v, b, o in some]
+    return out
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_simulated_runs_are_judged_as_the_package_judges(kind):
     """docs/simulations.md rests on it."""
     rng, (draw, low) = np.random.default_rng(24), KINDS[kind]
-    rising = np.full((6, 30), 0.1) + 0.6 * np.clip((np.arange(30) - 8) / 4, 0, 1) * (np.arange(6) % 2)[:, None]
-    run, placebo = draw(rng, rising), draw(rng, np.full((6, 30), 0.1))
-
-    def recorded(arrays, i):
-        return [
-            Estimate(v, v - b, v + a, 128, 16, "") for v, b, a in zip(*(x[i].tolist() for x in arrays), strict=True)
-        ]
-
-    limits = np.full(6, 0.12)
-    seen = [apart(recorded(run, i), recorded(placebo, i)) for i in range(6)]
-    assert [None if step < 0 else step for step in beside(run, placebo)] == seen
-    assert [None if step < 0 else step for step in against(run, limits, low)] == [
-        onset(run[0][i].tolist(), 0.12, low=low) for i in range(6)
-    ]
+    run, placebo = draw(rng, rising(0.1, 0.8)), draw(rng, flat(0.1))
+    seen = [apart(windows_of(run, i), windows_of(placebo, i), 0.1) for i in range(6)]
+    assert [None if step < 0 else step for step in beside(run, placebo, 0.1)] == seen
     assert any(step is not None for step in seen)
+    by_step = rates(run)[0]
+    assert [None if step < 0 else step for step in against(run, np.full(6, 0.12), low)] == [
+        onset(by_step[i].tolist(), 0.12, low=low) for i in range(6)
+    ]
 
 
 def test_simulated_rates_have_the_limits_of_the_packages():
     rng = np.random.default_rng(25)
     flags = rng.random((16, 8)) < rng.beta(0.2, 0.8, 16)[:, None]
-    rate, below, above = (float(x[0, 0]) for x in estimates(flags.sum(1)[None, None], 8))
+    rate, below, over = (float(x[0, 0]) for x in estimates(flags.sum(1)[None, None], 8))
     found = share(flags.ravel().tolist(), [f"{i // 8}" for i in range(128)])
-    assert (rate - below, rate, rate + above) == pytest.approx((found.low, found.value, found.high))
+    assert (rate - below, rate, rate + over) == pytest.approx((found.low, found.value, found.high))
 
 
-def test_a_window_is_the_mean_of_its_rates_and_narrower_than_each():
-    rates = [Estimate(v, v - 0.1, v + 0.2, n, n, "wilson") for v, n in ((0.2, 100), (0.4, 300))]
-    low, high = pooled(rates)
-    assert low == pytest.approx(0.35 - 0.1 * (1 + 9) ** 0.5 / 4)
-    assert high == pytest.approx(0.35 + 0.2 * (1 + 9) ** 0.5 / 4)
-    assert pooled([]) is None
+def test_short_runs_have_one_window_and_rates_without_an_interval_none():
+    assert (lengths(3), lengths(12), lengths(40), lengths(0)) == ((3,), (5, 10), (5, 10, 20), ())
+    low, high = (Estimate(v, v - 0.02, v + 0.02, 100, 100, "wilson") for v in (0.1, 0.8))
+    withheld = Estimate(0.9, None, None, 8, 1, "withheld: one cluster")
+    assert apart({3: [None, None, high]}, {3: [None, None, low]}, 0.1) == 2
+    assert apart({3: [None, None, high]}, {3: [None, None, None]}, 0.1) is None
+    assert apart({3: [None, None, withheld]}, {3: [None, None, low]}, 0.1) is None
+    assert apart({3: [None, None, high]}, {3: [None, None, low]}, 0.3) is None  # 70 points are not 2.5 x 30
