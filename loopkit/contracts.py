@@ -171,6 +171,8 @@ class Game(ABC):
     detectors: Mapping[str, ExploitDetector]
     reporting: Reporting = Reporting()
     """What reports must know of few games: another onset detector, a score of honest behaviour, whose words."""
+    margins: Mapping[str, float] = {}
+    """How far is news, where it is not the default: "exploit", "task", "observed", as shares (0.1 is 10 points)."""
     tiny: Tiny = Tiny()
     """What the embedded policy needs to learn this game."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}

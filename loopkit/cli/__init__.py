@@ -18,6 +18,8 @@ from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
+    "plan": ("loopkit.cli.plan:plan", "Say how many seeds and prompts show a difference."),
+    "register": ("loopkit.cli.register:register", "Write down an experiment's plan before its first run."),
     "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),
     "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),

@@ -49,13 +49,13 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option(
     "--arms",
     shell_complete=complete.arms,
-    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control; with --reward and no "
-    "--trusted: loophole,placebo]",
+    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control,placebo; with --reward "
+    "and no --trusted: loophole,placebo]",
 )
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
+              help="An option of game, trainer, run, arms.<name>, rollouts or verdict. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),

@@ -320,7 +320,7 @@ def read_spec(path: Path) -> RunSpec:
 
 def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> None:
     """Refuse a directory made by another spec, with the difference."""
-    before, after = _flat(_no_none(old)), _flat(_no_none(new))
+    before, after = flat(_no_none(old)), flat(_no_none(new))
     changed = [k for k in sorted({*before, *after}) if before.get(k) != after.get(k)]
     if changed:
         shown = "; ".join(f"{k}: {before.get(k)!r} there, {after.get(k)!r} now" for k in changed[:8])
@@ -333,9 +333,10 @@ def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> 
         raise UsageError(f"{path} was made by another spec ({shown}). Nothing was changed. {cure}")
 
 
-def _flat(data: Json, prefix: str = "") -> dict[str, Json]:
+def flat(data: Json, prefix: str = "") -> dict[str, Json]:
+    """Nested tables as one, with dotted names."""
     if isinstance(data, dict) and (data or not prefix):  # an empty table is a value: an arm without options, say
-        return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
+        return {k: v for key, value in data.items() for k, v in flat(value, f"{prefix}{key}.").items()}
     return {prefix[:-1]: data}
 
 

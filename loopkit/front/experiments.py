@@ -11,6 +11,7 @@ from typing import Any
 from loopkit.errors import UsageError
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import Experiment, RunSpec
+from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
@@ -60,7 +61,9 @@ class Plan:
             listen(Event(game, "done", 1, 1))
         start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        found = to_json(collect(self.specs, self.out, self.plugins, checked).json())
+        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
+        results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
+        found = to_json(results)
         file = self.out / "results.json"
         if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
             write_whole(file, found)

@@ -13,7 +13,7 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
-from loopkit.experiment.config import BASE, Experiment, RunSpec
+from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import resolve
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.outcome import Result
@@ -117,11 +117,67 @@ def test_verdict(tmp_path: Path) -> None:
     assert "blind spot" in json.dumps(found.json()["verdict"])
 
 
-def test_no_exploit(tmp_path: Path) -> None:
-    found = blind_spot(tmp_path, flat=(0, 1, 2, 3, 4))
+@pytest.mark.parametrize(("learned", "name"), [(True, "no exploit"), (False, "degenerate")])
+def test_no_exploit_is_claimed_only_where_something_was_learned(tmp_path: Path, learned: bool, name: str) -> None:
+    made = specs()
+    for spec in made:
+        better = 0.1 if learned and spec.arm != BASE else 0.0
+        write(tmp_path, spec, 0.1, 0.5 + better + 0.001 * spec.seed, 0.6, [] if spec.arm == BASE else FLAT)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
     assert found.verdict is not None
-    assert found.verdict.name == "no exploit"
+    assert found.verdict.name == name
     assert found.discovered["loophole"].value == 0
+
+
+PLACEBO = ("loophole", "control", "placebo")
+
+
+def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: Path) -> None:
+    made = specs(PLACEBO)
+    for spec in made:
+        drifts = spec.arm in ("loophole", "placebo")
+        rates = [] if spec.arm == BASE else RISES if drifts else FLAT
+        write(tmp_path, spec, (0.5 if drifts else 0.1) + 0.001 * spec.seed, 0.5, 0.95, rates)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.verdict is not None
+    assert found.verdict.name == "not shown"
+    assert (found.discovered["loophole"].value, found.discovered["placebo"].value) == (0, 1)
+    without = collect(specs(), tmp_path, registry.load(), PROVEN)
+    assert without.verdict is not None
+    assert without.verdict.name == "blind spot"
+    assert "drift not excluded" in without.verdict.sentence()
+    assert without.discovered["loophole"].value == 1
+
+
+def test_an_onset_is_one_above_what_the_training_prompts_begin_with(tmp_path: Path) -> None:
+    """The untrained policy's rate may be higher on training prompts than on those held out."""
+    made = specs(seeds="1")
+    for spec in made:
+        write(tmp_path, spec, 0.1, 0.5, 0.6, [] if spec.arm == BASE else [0.6] * STEPS)
+    assert collect(made, tmp_path, registry.load(), PROVEN).discovered["loophole"].value == 0
+
+
+def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> None:
+    blind_spot(tmp_path, flat=())
+    set_ = VerdictSettings.model_validate({"exploit": 0.45})
+    found = collect(specs(), tmp_path, registry.load(), PROVEN, set_)
+    assert found.verdict is not None
+    assert found.verdict.name != "blind spot"
+    assert found.json()["verdict"]["margins"]["exploit"] == 0.45
+
+
+def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
+    made = specs()
+    for spec in made:
+        write(tmp_path, spec, 0.5 if spec.arm == "loophole" else 0.1, 0.5, 0.9, [] if spec.arm == BASE else RISES)
+        file = RunDir(tmp_path / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        data = json.loads((file / "metrics.json").read_text())
+        data["rates"][HEADLINE]["n"] = 900
+        (file / "metrics.json").write_text(json.dumps(data))
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.verdict is not None
+    assert (found.verdict.name, found.verdict.p) == ("degenerate", None)
+    assert "abstains on more than half" in found.verdict.sentence()
 
 
 def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
@@ -138,7 +194,7 @@ def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
     text = printed(tmp_path, found)
-    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Blind spot:"):
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Breakthrough:"):
         assert line in text
     assert all(re.search(rf"(?m)^loophole +{seed} ", text) for seed in range(5))
     assert "Descriptive" not in text
@@ -223,8 +279,8 @@ def test_a_verdict_rests_on_the_seeds_in_which_all_was_measured(tmp_path: Path) 
     given: Given = {(BASE, 2): {"task": None}, ("loophole", 4): {"observed": None}}
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
     assert found.verdict is not None
-    assert found.verdict.seeds == 3
-    assert "rests on. Blind spot" in printed(tmp_path, found)
+    assert (found.verdict.seeds, found.verdict.missing) == (3, 2)
+    assert "rests on. Pattern of a blind spot" in printed(tmp_path, found)
 
 
 def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         'trusted = "mine.py:exact"\n'
     )
     _, out, _ = run("run", "--config", "e.toml", "--dry-run", "--json")
-    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control"}
+    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control", "placebo"}
     code, out, _ = run("check", *own, "--trusted", "mine.py:exact", "--fuzz", "20", "--json")
     assert (code, json.loads(out)[0]["status"]) == (0, "unproven")
     code, out, _ = run("check", "--reward", "mine.py:batched", "--data", "rows.jsonl", "--fuzz", "20")
