@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,12 @@ def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
     return None
 
 
+def prune(workdir: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest checkpoints; 0 keeps all."""
+    for path in sorted(workdir.glob("step-*"))[:-keep] if keep else ():
+        shutil.rmtree(path)
+
+
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files, None if they are those that were saved."""
     try:
@@ -123,8 +130,8 @@ def _hashes(directory: Path) -> dict[str, str]:
 def reference(checkpoint: Path, start: PolicyRef) -> PolicyRef:
     """How to load a checkpoint: by itself, or (LoRA) as an adapter on the policy it started from."""
     if (checkpoint / ADAPTER).exists():
-        return PolicyRef(start.path, str(checkpoint))
-    return PolicyRef(str(checkpoint))
+        return replace(start, adapter=str(checkpoint))
+    return replace(start, path=str(checkpoint), adapter=None)
 
 
 def save_optimizer(model: Any, optimizer: torch.optim.Optimizer, directory: Path) -> None:
