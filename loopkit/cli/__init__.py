@@ -22,6 +22,8 @@ COMMANDS = {
     "register": ("loopkit.cli.register:register", "Write down an experiment's plan before its first run."),
     "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),
     "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
+    "fit": ("loopkit.cli.fit:fit", "Say before training whether a model can play a game, and what to change."),
+    "models": ("loopkit.cli.models:models", "List models on this machine, and known ones by hub id."),
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
     "audit": ("loopkit.cli.audit:audit", "Look for exploits in completions that you already have."),
     "export": ("loopkit.cli.export:export", "Write a game as an environment of verifiers or a task of Inspect."),

@@ -34,6 +34,7 @@ from loopkit.registry import plugins as registry
 SECTIONS = ("game", "trainer", "run", "arms", "rollouts", "verdict")
 Condition = Literal["instruct", "base", "chain-of-thought"]
 """Its chat template; a plain transcript without one; the template and a request to think first (real models)."""
+Precision = Literal["auto", "float32", "bfloat16"]
 TRAINED = "run"
 """Scheme of a model that is another run's policy: ``run:DIRECTORY`` (of a run, or of one of its checkpoints)."""
 SCHEMA = 1
@@ -50,6 +51,8 @@ class RunSettings(Options):
     eval_split: Split = Field("test", description="split that base and final policies are evaluated on")
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
+    temperature: float | None = Field(None, ge=0, le=5, description="of sampling, everywhere; default: the game's")
+    precision: Precision = Field("auto", description="of weights; auto: bf16 if LoRA and measured faster, else fp32")
     condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from loopkit.errors import UsageError
 from loopkit.evidence.results import collect
-from loopkit.experiment.config import Experiment, RunSpec
+from loopkit.experiment.config import Experiment, RunSpec, on_tiny
 from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
@@ -60,6 +60,10 @@ class Plan:
         if new:
             listen(Event(game, "done", 1, 1))
         start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
+        if not on_tiny(first.model):  # measured here, once, and not by every run beside the others
+            from loopkit.policy.precision import choose
+
+            choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
         results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
         results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,18 @@ def require_whole(checkpoint: Path) -> None:
         raise RunError(f"checkpoint {checkpoint} is damaged: {why}. {digests.restore(checkpoint.parent.parent)}")
 
 
+def prune(workdir: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest checkpoints; 0 keeps all. The run's digests forget them first."""
+    old = sorted(workdir.glob("step-*"))[:-keep] if keep else []
+    known = digests.read(workdir.parent) if old and (workdir.parent / digests.FILE).exists() else None
+    if known is not None:
+        gone = tuple(f"{workdir.name}/{path.name}/" for path in old)
+        known.forget(lambda name: name.startswith(gone))
+        known.write(workdir.parent, durable=True)
+    for path in old:
+        shutil.rmtree(path)
+
+
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files, None if they are those that were saved, and of its run."""
     try:
@@ -136,8 +149,8 @@ def _hashes(directory: Path) -> dict[str, str]:
 def reference(checkpoint: Path, start: PolicyRef) -> PolicyRef:
     """How to load a checkpoint: by itself, or (LoRA) as an adapter on the policy it started from."""
     if (checkpoint / ADAPTER).exists():
-        return PolicyRef(start.path, str(checkpoint))
-    return PolicyRef(str(checkpoint))
+        return replace(start, adapter=str(checkpoint))
+    return replace(start, path=str(checkpoint), adapter=None)
 
 
 def save_optimizer(model: Any, optimizer: torch.optim.Optimizer, directory: Path) -> None:

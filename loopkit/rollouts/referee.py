@@ -52,9 +52,10 @@ class LocalReferee:
         recorder: Recorder,
         listed: int | None = None,
         max_tokens: int | None = None,
+        temperature: float | None = None,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
-        self.max_tokens = max_tokens
+        self.max_tokens, self.temperature = max_tokens, temperature
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = list(setup.game.tasks(split))
         if not tasks:
@@ -84,10 +85,12 @@ class LocalReferee:
         return [Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()]
 
     def _shown(self, message: Message) -> Message:
-        """What leaves the referee: without state, and with the run's own limit of tokens if it has one."""
+        """What leaves the referee: without state, and with the run's own limit of tokens and temperature, if any."""
         decode = message.decode
         if self.max_tokens is not None:
             decode = replace(decode or Decode(), max_tokens=self.max_tokens)
+        if self.temperature is not None:
+            decode = replace(decode or Decode(), temperature=self.temperature)
         return replace(message, state=None, decode=decode)
 
     def _slots(self, step: int) -> dict[str, Task]:

@@ -19,7 +19,7 @@ from loopkit.contracts import Policy, PolicyRef, Trainer
 from loopkit.errors import RunError, UsageError, require
 from loopkit.experiment import digests, registration
 from loopkit.experiment.config import BASE, RunSpec
-from loopkit.experiment.manifest import check_sandbox, check_start, manifest
+from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
 from loopkit.experiment.resolve import require_there, roles_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
@@ -31,6 +31,7 @@ from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate
 from loopkit.rollouts.referee import LocalReferee, plan
+from loopkit.rollouts.scoring import PAID
 from loopkit.sandbox import shared
 from loopkit.seeding import digest
 from loopkit.system.files import to_json, write_whole
@@ -103,11 +104,14 @@ def run_one(
 ) -> None:
     """Train and evaluate one run in this process. What was already done is not done again."""
     plugins = registry.load()
+    from loopkit.policy.precision import choose
+
     directory = out / spec.name
+    start = choose(spec, start, read_manifest(directory))
     began, cpu = time.perf_counter(), time.process_time()
 
     def closed(metrics: StepMetrics) -> None:
-        tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps))
+        tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps, _told(metrics)))
         plugins.tell("step_closed", directory=str(directory), metrics=metrics)
 
     run = RunDir(directory, closed)
@@ -127,6 +131,17 @@ def run_one(
                 evaluate_run(e.spec, run, plugins, _at(run, e.checkpoint, start), e.name(spec), tell, spec.name)
         run.seal(finished=True)
         run.note({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu})
+
+
+def _told(metrics: StepMetrics) -> str:
+    """A step in words: what was paid on average, the task score, and the headline exploit rate."""
+    headline = next(iter(metrics.rates.items()), None)
+    parts = [f"paid {metrics.rewards[PAID]:.2f}"] if PAID in metrics.rewards else []
+    if (task := metrics.scores.get("task")) is not None:
+        parts.append(f"task {100 * task:.0f} %")
+    if headline is not None and headline[1] is not None:
+        parts.append(f"{headline[0]} {100 * headline[1].value:.0f} %")
+    return ", ".join(parts)
 
 
 def _at(run: RunDir, checkpoint: str, start: PolicyRef) -> PolicyRef:
@@ -191,6 +206,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
             group_size=settings.group_size,
             recorder=run,
             max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
         )
     return trainer, source
 
@@ -213,6 +229,7 @@ def evaluate_run(
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
         max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
