@@ -52,7 +52,7 @@ def fingerprint(file: Path, *, installed: bool = False) -> str:
     is, within the file's own package. Raises UsageError where a file is not Python.
     """
     folder = root(file)
-    sources = _sources(file, installed)
+    sources = sources_of(file, installed)
     parts = sorted((str(f.relative_to(folder)), hashlib.sha256(text).hexdigest()) for f, text in sources.items())
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -68,7 +68,7 @@ def of_class(cls: type) -> str:
     return fingerprint(Path(file).resolve(), installed=True)
 
 
-def _sources(file: Path, installed: bool = False) -> dict[Path, bytes]:
+def sources_of(file: Path, installed: bool = False) -> dict[Path, bytes]:
     """The file, and what it imports beside it: each file's bytes."""
     folder = root(file)
     package = folder / file.relative_to(folder).parts[0]
@@ -116,7 +116,7 @@ def load(file: Path, sha256: str) -> ModuleType:
     folder = root(file)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    beside_it = [f for f in _sources(file) if not INSTALLED & set(f.parts)]
+    beside_it = [f for f in sources_of(file) if not INSTALLED & set(f.parts)]
     if not (file.parent / "__init__.py").is_file():
         neighbours = [f for f in beside_it if f != file]
         _forget_edited(neighbours)
