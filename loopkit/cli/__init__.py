@@ -18,6 +18,7 @@ from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
+    "probe": ("loopkit.cli.probe:probe", "Attack a reward, without training: can it be earned without the goal?"),
     "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),
     "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
@@ -101,7 +102,9 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 1 a check failed, 2 usage, 3 a run failed, 130 interrupted."""
+    """Entry point. Exit codes: 0 done, 1 a check failed or a reward is gameable, 2 usage, 3 a run failed, 4 could not
+    tell, 130 interrupted.
+    """
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     with interruptible():
         _main(arguments, debug)
