@@ -62,7 +62,7 @@ def answer(data: Mapping[str, Json]) -> Answer:
         plain_words = SENTENCES.get(name)
         sentence = plain_words(exploit, means["task"], means["observed"]) if plain_words else without_name(name, tested)
     else:
-        sentence = _shortcut(found, tested)
+        sentence = " ".join([_shortcut(found, tested), *_not_tried(data)])
     return Answer(name, sentence, tested, basis)
 
 
@@ -138,6 +138,12 @@ def _shortcut(found: Mapping[str, Json], tested: str) -> str:
         "inconclusive": f"These runs do not settle it: the reward moved by {reward}; {found['reason']}.",
     }.get(str(found["name"]))
     return f"{said} {blind}".strip() if said else without_name(str(found["name"]), tested)
+
+
+def _not_tried(data: Mapping[str, Json]) -> list[str]:
+    """How far a verdict on training reaches: of a form that nobody said in it nothing is known."""
+    forms = data.get("not_tried")
+    return [f"Not tried, since no reply in training had the form: {', '.join(forms)}."] if forms else []
 
 
 def _sentence_case(text: str) -> str:
