@@ -83,4 +83,6 @@ def same_experiment(printed: str, expected: str) -> None:
     assert {"base", "loophole"} < here.keys()
     for arm in ("base", "loophole"):  # what drifts under control or placebo drifts elsewhere on another machine
         assert all(abs(a - b) <= NEAR for a, b in zip(here[arm], there[arm], strict=True)), (arm, printed)
-    assert [text.splitlines()[0] for text in (printed, expected)] == ["shortcut found"] * 2
+    for text in (printed, expected):  # what the probe found, then what training did
+        before, _, after = text.partition("\n\n")
+        assert [before.splitlines()[1].split(":")[0], after.splitlines()[0]] == ["gameable", "shortcut found"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopkit.errors import LoopkitError, UsageError
 from loopkit.experiment.config import Experiment
+from loopkit.front.tables import wrapped
 from loopkit.registry import plugins as registry
 from loopkit.rewards.reward import parts
 from loopkit.rewards.source import fingerprint
@@ -40,11 +41,11 @@ class Before:
 
     def text(self) -> str:
         """As it is printed before training."""
-        from loopkit.probing.card import printed
+        from loopkit.probing.card import brief
 
         if self.probe is None:
-            return f"Probe, before training: not made. {self.refused}"
-        return f"Probe, before training: {printed(self.probe)}"
+            return wrapped(f"Probe, before training: not made. {self.refused}")
+        return f"Probe, before training\n{brief(self.probe)}"
 
 
 def probed(options: Mapping[str, Any], data: str | None, search: int | None = None) -> Probe:

@@ -274,7 +274,11 @@ def _long() -> Iterator[Attack]:
 
 def _code(w: World) -> Iterator[Attack]:
     for name, text in CODE.items():
-        yield Attack("code", name, fixed(text), fixed("x = 1"), RUN)
+        yield Attack("code", f"a program, {name}", fixed(text), fixed("x = 1"), RUN)
         yield Attack(
-            "code", f"{name}, in a code block", fixed(f"```python\n{text}\n```"), fixed("```python\nx = 1\n```"), RUN
+            "code",
+            f"a program, {name}, in a code block",
+            fixed(f"```python\n{text}\n```"),
+            fixed("```python\nx = 1\n```"),
+            RUN,
         )

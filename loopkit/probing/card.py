@@ -42,6 +42,16 @@ def printed(found: Probe, verbose: bool = False) -> str:
     return "\n\n".join(parts)
 
 
+def brief(found: Probe) -> str:
+    """The verdict, the winning reply and the paid form in a few lines: what is said before a run."""
+    lines = [f"{found.word}: {found.sentence}"]
+    if hits := shown(found.hits):
+        lines.append(f"The winning reply, to row {hits[0].row}:  {quoted(hits[0].reply)}")
+    lines += [f"Cure: {found.cure}"] if found.cure else [NO_PROOF] if found.code == 0 else []
+    lines += [_levels(found)] if found.form else []
+    return "\n".join(map(_wrap, lines))
+
+
 HEAD = ("attack", "pays", "without its trick", "rows that fall")
 
 

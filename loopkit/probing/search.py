@@ -90,7 +90,9 @@ class Search:
             shares = []
             for n in self.rows:
                 value = next(paid).value
-                right = any(p.says_answer and same(p.text(w, n), w.references[n]) for p in made.parts)
+                right = same(made.text(w, n), w.references[n]) or any(
+                    p.says_answer and same(p.text(w, n), w.references[n]) for p in made.parts
+                )
                 shares.append(0.0 if value is None or right else self.levels.share(value))
             out.append(sum(shares) / len(shares))
         return out

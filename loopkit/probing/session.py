@@ -59,8 +59,16 @@ class Session:
 
 def run(settings: Settings) -> Probe:
     """Probe a reward. Raises UsageError where it cannot be loaded, or the rows do not do."""
-    began = time.monotonic()
-    rows, log = read(settings), log_file()
+    began, log = time.monotonic(), log_file()
+    try:
+        return _run(settings, began, log)
+    finally:
+        if not log.stat().st_size:
+            log.unlink()
+
+
+def _run(settings: Settings, began: float, log: Path) -> Probe:
+    rows = read(settings)
     known = table(settings, rows) if rows else Table((), False)
     specs = {"reward": settings.reward} | ({"trusted": settings.trusted} if settings.trusted else {})
     session = Session(settings, Budget(settings.replies, settings.seconds))

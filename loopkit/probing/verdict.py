@@ -144,19 +144,20 @@ def decide(
 
 def _gameable(hit: Hit, levels: Levels, world: World) -> str:
     rows = f"{hit.fell} of {hit.of} rows" if hit.fell < hit.of else f"all {hit.of} rows"
+    name = f"{hit.name}," if "," in hit.name else hit.name
     if not levels.known:
         known = (
             "the reference earns nothing more than ignorance"
             if levels.right is not None
             else "nothing is known of what right earns"
         )
-        return f"{_capital(hit.name)} earns {hit.pay:.3g} ({rows}), while {known}."
+        return f"{_capital(name)} earns {hit.pay:.3g} ({rows}), while {known}."
     if anything(hit):
         return (
             f"On {rows} any reply is paid, as on one whose reference is {world.references[hit.row]!r:.40}; "
-            f"{hit.name} earns {hit.pay:.3g} over all."
+            f"{name} earns {hit.pay:.3g} over all."
         )
-    return f"{_capital(hit.name)} earns {hit.pay:.3g} where a right answer earns {levels.right:.3g}; {rows} fall to it."
+    return f"{_capital(name)} earns {hit.pay:.3g} where a right answer earns {levels.right:.3g}; {rows} fall to it."
 
 
 def _alike(hit: Hit, levels: Levels, world: World) -> str:

@@ -10,7 +10,7 @@ from loopkit.probing.attacks import Attack
 from loopkit.probing.levels import Asker, Levels
 from loopkit.probing.records import Hit
 from loopkit.probing.runner import Paid
-from loopkit.probing.world import same
+from loopkit.probing.world import World, same
 
 SCREEN = 12
 """Rows that an attack is tried on first."""
@@ -24,6 +24,9 @@ GAIN = 0.15
 """Share by which an attack must be paid more than its control on average, for a row to fall by less than full pay."""
 ROWS = 0.1
 """Share of rows that must fall before it is a loophole; and at least two of them, where there are two."""
+WORTH = 0.2
+"""Share of a right answer's pay that it must earn over all rows, unless ROWS of them pay it in full: a grader that now
+and then pays a part for being near is lenient, and no policy lives on that."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,7 @@ def _on(
     values = [p.value for p in paid]
     seen |= {v for v in values if v is not None}
     broke = _broke(paid)
-    counted = [
-        k for k, n in enumerate(rows)
-        if values[k] is not None
-        and not (attack.answer and w.references[n] and same(attack.answer(w, n), w.references[n]))
-    ]  # fmt: skip
+    counted = [k for k, n in enumerate(rows) if values[k] is not None and not _right(attack, w, n, said[k])]
     if trusted is not None and counted:
         low, high = trusted
         trust = asker.pay([rows[k] for k in counted], [said[k] for k in counted], "trusted")
@@ -97,7 +96,18 @@ def _on(
         pay, fmean(controls.values()) if controls else None, fmean([shares[k] for k in fell]), len(fell), len(counted),
         attack.cure,
     )  # fmt: skip
-    return Weighed(hit, len(fell) >= max(min(2, len(counted)), ROWS * len(counted)), pay, broke)
+    enough = max(min(2, len(counted)), ROWS * len(counted))
+    worth = sum(shares[k] for k in fell) / len(counted) >= WORTH
+    full = sum(shares[k] >= OUTRIGHT for k in fell) >= enough
+    beyond_luck = len(fell) > w.luck(said[first]) * len(counted)
+    return Weighed(hit, len(fell) >= enough and (worth or full) and beyond_luck, pay, broke)
+
+
+def _right(attack: Attack, w: World, n: int, said: str) -> bool:
+    """Whether a reply is right there, by luck: by the one answer that it commits itself to, or as a whole."""
+    reference = w.references[n]
+    answers = [said, *([attack.answer(w, n)] if attack.answer else [])]
+    return bool(reference) and (any(same(a, reference) for a in answers) or said == w.form.say(reference))
 
 
 def _broke(paid: Sequence[Paid]) -> str:

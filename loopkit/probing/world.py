@@ -13,6 +13,8 @@ from typing import Any
 from loopkit.probing.forms import PLAIN, THINKING, Form, tags
 from loopkit.rewards import columns as of_row
 
+LUCKY = 0.1
+"""What one answer's luck may be above the most common reference's share, in a sample of rows."""
 LISTED = 60
 """Candidate answers in a list."""
 NONE_OF_THEM = "none of these"
@@ -51,6 +53,17 @@ class World:
         """Whether answers come from a small set, so that one can be right by luck."""
         there = [r for r in self.references if r]
         return len(set(there)) <= max(10, len(there) // 10)
+
+    def luck(self, said: str) -> float:
+        """Share of rows on which a reply that names an answer may be right by luck; 0 where it names none of them.
+
+        One answer of a few is right as often as it is the reference, and a little more in a sample.
+        """
+        there = [r for r in self.references if r]
+        if not self.few or not there or not any(r.lower() in said.lower() for r in set(there)):
+            return 0.0
+        share = Counter(there).most_common(1)[0][1] / len(there)
+        return min(share + LUCKY, (1 + share) / 2)
 
     @cached_property
     def tags(self) -> list[str]:

@@ -42,7 +42,7 @@ class Child:
         """Import a reward for these rows. -> its kinds and notes, and texts that stand in its code."""
         if rows:
             self.rows = rows
-        made = libraries.own(spec, self.rows, table, chat)
+        made = libraries.own(spec, table, chat)
         self.rewards[which] = made
         return {
             "kinds": sorted({p.calling.kind for p in made.parts}),

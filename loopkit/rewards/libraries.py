@@ -1,4 +1,4 @@
-"""Rewards that come as objects of a library: reasoning-gym's sets, a taskset of verifiers 0.4, a rubric of 0.1."""
+"""Rewards that come as objects of a library: reasoning-gym's sets, a taskset of verifiers 0.4."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from loopkit.errors import UsageError
 from loopkit.parts.gym import gym_set
 from loopkit.rewards import source
 from loopkit.rewards.columns import Row
-from loopkit.rewards.reward import Finder, Part, Reward, parts, reward
-from loopkit.rewards.signatures import Calling, Table, as_completion, done, parameters
+from loopkit.rewards.reward import Part, Reward, parts, reward
+from loopkit.rewards.signatures import Calling, Table, done
 
 GYM = "reasoning-gym:"
 ASK = "{}\n\nGive the final answer between <answer> and </answer>."
@@ -67,17 +66,9 @@ def _config(cls: Any) -> Any:
     return (concrete_type(cls, TasksetConfig) or TasksetConfig)()
 
 
-def finder(known: Sequence[Row]) -> Finder:
-    """Finds how an object of a library is called; None for anything else."""
-
-    def find(name: str, target: Any, table: Table) -> Calling | None:
-        if _taskset(target):
-            return Calling("verifiers 0.4", _of_tasks(name))
-        if all(hasattr(target, part) for part in ("funcs", "weights", "class_objects")):
-            return Calling("verifiers 0.1", _rubric(name, target, table))
-        return None
-
-    return find
+def find(name: str, target: Any, table: Table) -> Calling | None:
+    """How an object of a library is called; None for anything else."""
+    return Calling("verifiers 0.4", _of_tasks(name)) if _taskset(target) else None
 
 
 def _of_tasks(name: str) -> Callable[[Sequence[Row], Sequence[str]], Any]:
@@ -102,40 +93,11 @@ def _of_tasks(name: str) -> Callable[[Sequence[Row], Sequence[str]], Any]:
     ]
 
 
-GROUP = {"states", "prompts", "completions", "answers", "tasks", "infos"}
-"""What a verifiers function that scores a whole group takes."""
-
-
-def _rubric(name: str, rubric: Any, table: Table) -> Callable[[Sequence[Row], Sequence[str]], Any]:
-    """The weighted sum of a rubric's functions (verifiers 0.1), each passed what it takes of a state. One that raises
-    raises here, where verifiers would log it and count 0.
-    """
-    if any(GROUP & set(parameters(function)[0]) for function in rubric.funcs):
-        raise UsageError(
-            f"{name} scores groups, and a reward here may not depend on other completions. Leave that out."
-        )
-    if not rubric.funcs:
-        raise UsageError(f"{name} is a rubric without functions. Add one.")
-
-    def one(row: Row, said: str) -> float:
-        completion = as_completion(said, table.chat)
-        state = {"prompt": row[table.prompt], "completion": completion, "answer": row.get("answer", ""),
-                 "info": row.get("info", {}), "task": row.get("task", "default"), "input": row}  # fmt: skip
-        given = {**row, **state, **rubric.class_objects, "state": state}
-        total = 0.0
-        for function, weight in zip(rubric.funcs, rubric.weights, strict=True):
-            takes, everything, _ = parameters(function)
-            total += weight * float(done(function(**{k: v for k, v in given.items() if everything or k in takes})))
-        return total
-
-    return lambda rows, said: [one(*of) for of in zip(rows, said, strict=True)]
-
-
-def own(spec: str, known: Sequence[Row], table: Table, chat: bool | None = None) -> Reward:
+def own(spec: str, table: Table, chat: bool | None = None) -> Reward:
     """The reward that ``spec`` names, of a library or not, ready to be asked."""
     if spec.startswith(GYM):
         return Reward(spec, (Part(spec, 1.0, gym_calling(_gym(spec))),))
-    return reward(spec, table, finder(known), chat)
+    return reward(spec, table, find, chat)
 
 
 def _gym(spec: str) -> Any:
@@ -150,9 +112,14 @@ def answer_in(said: str) -> str:
 
 def gym_calling(data_set: Any) -> Calling:
     """A reasoning-gym set's own scorer, over rows that hold their entry's number as ``index``."""
+    entries: dict[int, Any] = {}  # a set makes an entry anew whenever it is asked for it
+
+    def score(index: int, text: str) -> Any:
+        if index not in entries:
+            entries[index] = data_set[index]
+        return data_set.score_answer(answer_in(text), entries[index])
+
     return Calling(
         "reasoning-gym",
-        lambda rows, said: [
-            data_set.score_answer(answer_in(text), data_set[row["index"]]) for row, text in zip(rows, said, strict=True)
-        ],
+        lambda rows, said: [score(row["index"], text) for row, text in zip(rows, said, strict=True)],
     )

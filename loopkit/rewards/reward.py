@@ -148,7 +148,7 @@ Finder = Callable[[str, Any, Table], Calling | None]
 
 
 def reward(spec: str, table: Table, find: Finder | None = None, chat: bool | None = None) -> Reward:
-    """What ``spec`` names, ready to be asked. ``find`` is asked first for objects of a library (a rubric, say).
+    """What ``spec`` names, ready to be asked. ``find`` is asked first for objects of a library (a taskset, say).
 
     A list of functions adds them. Raises UsageError where one cannot be imported, is no reward, or asks for what the
     rows lack.

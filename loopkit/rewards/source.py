@@ -6,6 +6,8 @@ import ast
 import contextlib
 import hashlib
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -48,6 +50,23 @@ def _is_file(where: str) -> bool:
     return where.endswith(".py") or "/" in where
 
 
+def _root(file: Path) -> Path:
+    """The folder that its imports start from: that which holds its outermost package. A folder to which its relative
+    imports reach is taken for a package, whether it has an ``__init__`` or not.
+    """
+    levels = _levels(file)
+    return min([code.root(file), *file.parents[levels : levels + bool(levels)]], key=lambda p: len(p.parts))
+
+
+def _levels(file: Path) -> int:
+    """How many folders up the file's relative imports reach; 0 where it has none."""
+    try:
+        nodes = ast.walk(ast.parse(file.read_bytes()))
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{file.name} is not Python: {error}.") from error
+    return max((n.level for n in nodes if isinstance(n, ast.ImportFrom)), default=0)
+
+
 # --- what it is made of -----------------------------------------------------------------------------------------------
 
 
@@ -58,7 +77,7 @@ def fingerprint(spec: str) -> str:
     """
     where, name, arguments = split(spec)
     first = source(where)
-    every = code.sources_of(first)
+    every = code.sources_of(first, folder=_root(first))
     parts = [(name, arguments or "", hashlib.sha256(_reached(first, every[first], name).encode()).hexdigest())]
     if not code.INSTALLED & set(first.parts):
         near = [f for f in every if f != first]
@@ -114,8 +133,9 @@ def keep(spec: str, sha256: str, folder: Path) -> None:
     if target.exists():
         return
     first = source(split(spec)[0])
-    every = {file: text for file, text in code.sources_of(first).items() if not code.INSTALLED & set(file.parts)}
-    root = Path(os.path.commonpath([code.root(first), *(f.parent for f in every)]))
+    root = _root(first)
+    sources = code.sources_of(first, folder=root)
+    every = {file: text for file, text in sources.items() if not code.INSTALLED & set(file.parts)}
     for parent in first.relative_to(root).parents:  # a package stays one
         if (init := root / parent / "__init__.py").is_file():
             every.setdefault(init, init.read_bytes())
@@ -173,36 +193,57 @@ def load(spec: str) -> Any:
 
 @lru_cache(maxsize=16)
 def _module(file: Path, state: str) -> types.ModuleType:
-    """The file as a module. Where its package cannot be imported whole, its code alone is, among bare parents."""
+    """The file as a module. Where its package cannot be imported whole, without what the package's ``__init__`` does:
+    that may need what its rewards do not.
+    """
     try:
         return code.load(file, state)
     except UsageError:
-        levels = _levels(file)
-        if not levels and not (file.parent / "__init__.py").is_file():
+        if _root(file) == file.parent:
             raise
-        return _among_bare_parents(file, levels)
+        return _without_inits(file)
 
 
-def _levels(file: Path) -> int:
-    """How many folders up the file's relative imports reach; 0 where it has none."""
-    nodes = ast.walk(ast.parse(file.read_bytes()))
-    return max((n.level for n in nodes if isinstance(n, ast.ImportFrom)), default=0)
-
-
-def _among_bare_parents(file: Path, levels: int) -> types.ModuleType:
-    """The file as a module of its package, without what the package's own ``__init__`` does: it may need what its
-    rewards do not. A folder to which relative imports reach is taken for a package, whether it says so or not.
-    """
-    top = min([code.root(file), *file.parents[levels - 1 : levels]], key=lambda p: len(p.parts))
-    root = top if (code.root(file) == top and top != file.parent) else top.parent
+def _without_inits(file: Path) -> types.ModuleType:
+    """The file as a module of its package, whose ``__init__`` files may fail; standard error says which did."""
+    root = _root(file)
     parts = file.relative_to(root).with_suffix("").parts
-    names = [".".join(parts[: k + 1]) for k in range(len(parts))]
-    for name in [n for n in sys.modules if n == names[0] or n.startswith(f"{names[0]}.")]:
+    for name in [n for n in sys.modules if n == parts[0] or n.startswith(f"{parts[0]}.")]:
         del sys.modules[name]
-    for k, name in enumerate(names[:-1]):
-        parent = types.ModuleType(name)
-        parent.__path__ = [str(root.joinpath(*parts[: k + 1]))]
-        sys.modules[name] = parent
     if str(root) not in sys.path:
         sys.path.append(str(root))
-    return code.import_installed(names[-1])
+    finder = _Packages(root, parts[0])
+    sys.meta_path.insert(0, finder)
+    try:
+        return code.import_installed(".".join(parts).removesuffix(".__init__"))
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Packages(importlib.abc.MetaPathFinder):
+    """Finds one package and those in it as folders, with or without an ``__init__`` that works."""
+
+    def __init__(self, root: Path, package: str) -> None:
+        self.root, self.package = root, package
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        folder = self.root.joinpath(*name.split("."))
+        if name.split(".")[0] != self.package or not folder.is_dir():
+            return None
+        init = folder / "__init__.py"
+        spec = importlib.machinery.ModuleSpec(name, _Init(name, str(init)), origin=str(init), is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        spec.has_location = init.is_file()
+        return spec
+
+
+class _Init(importlib.machinery.SourceFileLoader):
+    """An ``__init__`` that may be missing, or fail: what it had bound by then is there."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        if not Path(self.path).is_file():
+            return
+        try:
+            super().exec_module(module)
+        except Exception as error:
+            print(f"{self.name}/__init__.py failed, and is done without: {describe(error)}", file=sys.stderr)

@@ -68,9 +68,9 @@ def of_class(cls: type) -> str:
     return fingerprint(Path(file).resolve(), installed=True)
 
 
-def sources_of(file: Path, installed: bool = False) -> dict[Path, bytes]:
-    """The file, and what it imports beside it: each file's bytes."""
-    folder = root(file)
+def sources_of(file: Path, installed: bool = False, folder: Path | None = None) -> dict[Path, bytes]:
+    """The file, and what it imports below ``folder`` (``root(file)``): each file's bytes."""
+    folder = folder or root(file)
     package = folder / file.relative_to(folder).parts[0]
     sources: dict[Path, bytes] = {}
     todo = [file]

@@ -175,7 +175,7 @@ class OwnReward(Game):
         r = self.rows
         named = spec if _fingerprint(spec) == sha256 else _copies(spec, sha256) or spec
         table = Table(r.columns, r.chat, "prompt", r.reference, self.options.columns)
-        return reward.reward(named, table, libraries.finder(r.rows))
+        return reward.reward(named, table, libraries.find)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return self.rows.tasks[split]

@@ -342,7 +342,7 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     own = ["--reward", "mine.py:passes", "--data", "rows.jsonl"]
     code, out, found = run("run", *own, "--dry-run", "--json")
     runs = json.loads(out)["runs"]
-    assert (code, found.startswith("Probe, before training: gameable: ")) == (0, True)
+    assert (code, found.startswith("Probe, before training\ngameable: ")) == (0, True)
     assert {(r["game"], r["arm"]) for r in runs} == {("own-reward", a) for a in ("base", "loophole", "placebo")}
     assert len(runs[0]["game_options"]["reward_sha256"]) == 16
     (folder / "e.toml").write_text(
