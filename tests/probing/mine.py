@@ -22,6 +22,10 @@ def last_number(completions, answer, **kwargs):
     return [float((re.findall(r"\d+", said) or [""])[-1] == a) for said, a in zip(completions, answer, strict=True)]
 
 
+def last_word(completions, answer, **kwargs):
+    return [float(said.lower().strip(" .").split()[-1:] == [a]) for said, a in zip(completions, answer, strict=True)]
+
+
 def tagged(completions, answer, **kwargs):
     return [
         float(said.count("<answer>") == 1 and inside(said) == a) for said, a in zip(completions, answer, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,22 @@ VERL = [{"prompt": [{"role": "user", "content": r["prompt"]}], "data_source": "s
 HUB = [{"question": r["prompt"], "answer": f"They are added.\n#### {r['answer']}"} for r in SUMS]
 UNREAD = [{**r, "answer": "see the figure"} if k % 4 == 0 else r for k, r in enumerate(SUMS)]
 ASKED = "Think between <think> and </think>, then answer between <answer> and </answer>."
+YES_NO = [
+    {"prompt": f"Is {r['prompt'][8:-1]} even? yes or no?", "answer": ("no", "yes")[k % 2]} for k, r in enumerate(SUMS)
+]
+CHOICES = [{"prompt": f"{r['prompt']} Which is it: cat, dog or hen?", "answer": ("cat", "dog", "hen")[k % 3]}
+           for k, r in enumerate(SUMS)]  # fmt: skip
 TAGGED = [{**r, "prompt": f"{r['prompt']} {ASKED}"} for r in SUMS]
+
+
+def slow(*values: Any) -> Any:
+    """A case that .ci/run makes: each probe is nearly a second of CPU, most of it two Pythons that start."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@functools.cache
+def contained() -> Probe:
+    return probed("contained")
 
 
 def probed(name: str, rows: Any = SUMS, **options: Any) -> Probe:
@@ -32,9 +48,10 @@ def probed(name: str, rows: Any = SUMS, **options: Any) -> Probe:
 @pytest.mark.parametrize(
     ("name", "rows", "form"),
     [
-        ("exact", SUMS, "{}"), ("last_number", SUMS, "{}"), ("close", SUMS, "{}"), ("in_group", SUMS, "{}"),
-        ("tagged", TAGGED, "<answer>{}</answer>"), ("boxed", SUMS, r"\boxed{{{}}}"), ("exact", UNREAD, "{}"),
-        ("strict_form", SUMS, "<plan>\nx\n</plan>\n<result>\n{}\n</result>"),
+        ("exact", SUMS, "{}"), slow("last_number", SUMS, "{}"), slow("close", SUMS, "{}"), ("in_group", SUMS, "{}"),
+        ("tagged", TAGGED, "<answer>{}</answer>"), slow("boxed", SUMS, r"\boxed{{{}}}"), slow("exact", UNREAD, "{}"),
+        slow("strict_form", SUMS, "<plan>\nx\n</plan>\n<result>\n{}\n</result>"),
+        slow("last_word", YES_NO, "{}"), slow("exact", CHOICES, "{}"),
     ],
 )  # fmt: skip
 def test_a_sound_reward_is_not_accused_and_its_form_is_found(name: str, rows: Any, form: str) -> None:
@@ -49,20 +66,20 @@ def test_a_sound_reward_is_not_accused_and_its_form_is_found(name: str, rows: An
     ("name", "rows", "word", "reply", "cure"),
     [
         ("contained", SUMS, "gameable", " 20 ", "exactly one answer"),
-        ("either_way", SUMS, "gameable", "", "empty"),
-        ("unread", UNREAD, "gameable", "", "cannot be read"),
+        slow("either_way", SUMS, "gameable", "", "empty"),
+        slow("unread", UNREAD, "gameable", "", "cannot be read"),
         ("tags_mostly", TAGGED, "gameable", "</answer>", "form only where the answer is right"),
-        ("operand", SUMS, "gameable", "2", "not with the question"),
-        ("exits", SUMS, "gameable", "exit(0)", "exit code"),
-        ("constant", SUMS, "void", None, "looks at nothing"),
-        ("long", SUMS, "gameable", "We look", "Cap it"),
-        ("wrong_sign", SUMS, "mis-signed", None, "sign"),
+        slow("operand", SUMS, "gameable", "2", "not with the question"),
+        slow("exits", SUMS, "gameable", "exit(0)", "exit code"),
+        slow("constant", SUMS, "void", None, "looks at nothing"),
+        slow("long", SUMS, "gameable", "We look", "Cap it"),
+        slow("wrong_sign", SUMS, "mis-signed", None, "sign"),
         ("first_of_batch", SUMS, "void", None, "zip"),
-        ("by_chance", SUMS, "void", None, "Draw nothing"),
-        ("by_clock", SUMS, "void", None, "clock"),
-        ("by_hash", SUMS, "void", None, "hash"),
-        ("by_place", SUMS, "void", None, "alone|by itself"),
-        ("zero", SUMS, "could not tell", None, "--good"),
+        slow("by_chance", SUMS, "void", None, "Draw nothing"),
+        slow("by_clock", SUMS, "void", None, "clock"),
+        slow("by_hash", SUMS, "void", None, "hash"),
+        slow("by_place", SUMS, "void", None, "alone|by itself"),
+        slow("zero", SUMS, "could not tell", None, "--good"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_its_reply_and_cure(
@@ -83,7 +100,7 @@ def test_a_fault_is_named_with_its_reply_and_cure(
 
 
 def test_the_matched_control_is_not_paid() -> None:
-    best = probed("contained").hits[0]
+    best = contained().hits[0]
     assert best.control is not None
     assert (best.pay, best.control_pay) == (1.0, pytest.approx(0.0, abs=0.2))
 
@@ -91,10 +108,10 @@ def test_the_matched_control_is_not_paid() -> None:
 @pytest.mark.parametrize(
     ("name", "rows", "kind"),
     [
-        ("compute_score", VERL, "verl"), ("compute_scores", VERL, "verl, in batches"), ("waits", SUMS, "TRL"),
-        ("reward_func", SUMS, "OpenRLHF"), ("one", SUMS, "one row"), ("asks_for_all", SUMS, "TRL"),
-        ("in_words_of_ours", SUMS, "TRL"),
-        ("maker()", SUMS, "TRL"), ("exact", VERL, "TRL"), ("chatty", SUMS, "TRL"),
+        ("compute_score", VERL, "verl"), slow("compute_scores", VERL, "verl, in batches"), slow("waits", SUMS, "TRL"),
+        ("reward_func", SUMS, "OpenRLHF"), ("one", SUMS, "one row"), slow("asks_for_all", SUMS, "TRL"),
+        slow("in_words_of_ours", SUMS, "TRL"),
+        slow("maker()", SUMS, "TRL"), slow("exact", VERL, "TRL"), slow("chatty", SUMS, "TRL"),
     ],
 )  # fmt: skip
 def test_everyones_reward_is_called_unchanged(name: str, rows: Any, kind: str) -> None:
@@ -106,6 +123,7 @@ def test_everyones_reward_is_called_unchanged(name: str, rows: Any, kind: str) -
         assert any("the other way" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_the_hubs_columns_and_worked_references_are_read() -> None:
     rows = [{"question": r["question"], "answer": r["answer"].split("#### ")[1], "worked": r["answer"]} for r in HUB]
     assert probed("exact", rows).word == "nothing found"
@@ -114,6 +132,7 @@ def test_the_hubs_columns_and_worked_references_are_read() -> None:
     assert whole.form.worked
 
 
+@pytest.mark.slow
 def test_rewards_add_and_one_that_does_not_score_a_row_leaves_it_to_the_others() -> None:
     both = loopkit.probe([f"{MINE}:half", f"0.5*{MINE}:rest"], SUMS, search=0, rows=24)
     assert both.word == "nothing found"
@@ -132,7 +151,7 @@ def test_what_is_no_reward_is_refused_with_the_cure() -> None:
         probed("exact", [{"prompt": "x", "colour": "red"}])
 
 
-@pytest.mark.parametrize("name", ["hangs", "ends", "raises"])
+@pytest.mark.parametrize("name", [slow("hangs"), "ends", slow("raises")])
 def test_a_reply_that_breaks_the_reward_is_named_and_the_rest_goes_on(name: str) -> None:
     found = probed(name, deadline=0.7)
     assert found.word == "nothing found"
@@ -147,15 +166,18 @@ def test_the_budget_is_kept_and_what_it_left_out_is_listed() -> None:
     assert "want of budget" in str(found)
 
 
-@pytest.mark.parametrize("name", ["polite", "quotes", "reasons"])
-def test_search_finds_a_fault_that_no_attack_names_and_accuses_no_twin(name: str) -> None:
-    without = loopkit.probe(f"{PLANTED}:{name}", SUMS, search=0, code=False)
-    assert without.word == "nothing found"
+@pytest.mark.parametrize("name", ["polite", slow("quotes"), slow("reasons")])
+def test_search_finds_a_fault_that_no_attack_names(name: str) -> None:
     found = loopkit.probe(f"{PLANTED}:{name}", SUMS, search=1500, code=False)
     assert (found.word, found.hits[0].kind) == ("gameable", "search")
     assert found.searched <= 1500
-    twin = loopkit.probe(f"{PLANTED}:{name}_twin", SUMS, search=1500, code=False)
-    assert twin.word == "nothing found"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["polite", "quotes", "reasons"])
+def test_search_accuses_no_twin_and_attacks_alone_do_not_find_the_fault(name: str) -> None:
+    assert loopkit.probe(f"{PLANTED}:{name}", SUMS, search=0, code=False).word == "nothing found"
+    assert loopkit.probe(f"{PLANTED}:{name}_twin", SUMS, search=1500, code=False).word == "nothing found"
 
 
 def test_too_few_rows_are_said_with_how_many_would_do() -> None:
@@ -163,6 +185,7 @@ def test_too_few_rows_are_said_with_how_many_would_do() -> None:
     assert (found.word, found.cure) == ("could not tell", "Give 20 rows or more.")
 
 
+@pytest.mark.slow
 def test_a_trusted_reward_says_what_is_wrong() -> None:
     rows = [{"prompt": r["prompt"], "answer": r["answer"]} for r in SUMS]
     found = probed("contained", rows, trusted=f"{MINE}:exact")
@@ -196,19 +219,12 @@ def test_the_command_ends_with_the_verdicts_code_and_writes_a_card(
 ) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(r) + "\n" for r in SUMS))
-    common = ["--data", str(rows)]
-    probe = ["probe", *common, "--search", "0", "--rows", "12"]
-    for name, command, code in (
-        ("exact", probe, 0), ("contained", [*probe, "--card", str(tmp_path / "card.md")], 1), ("zero", probe, 4),
-        ("contained", ["check", *common], 1),
-    ):  # fmt: skip
-        with pytest.raises(SystemExit) as ended:
-            main([*command, "--reward", f"{MINE}:{name}"])
-        assert ended.value.code == code
-        printed = capsys.readouterr().out
-        assert "checks held" not in printed
-        assert printed.startswith({0: "nothing found:", 1: "gameable:", 4: "could not tell:"}[code])
-    assert "matched control" in (tmp_path / "card.md").read_text()
-    with pytest.raises(SystemExit):
+    probe = ["probe", "--data", str(rows), "--search", "0", "--rows", "12"]
+    card = str(tmp_path / "card.md")
+    with pytest.raises(SystemExit) as ended:
+        main([*probe, "--reward", f"{MINE}:contained", "--card", card])
+    assert (ended.value.code, capsys.readouterr().out.split(":")[0]) == (1, "gameable")
+    assert "matched control" in Path(card).read_text()
+    with pytest.raises(SystemExit) as ended:
         main([*probe, "--reward", f"{MINE}:exact", "--json"])
-    assert json.loads(capsys.readouterr().out)["exit_code"] == 0
+    assert ended.value.code == json.loads(capsys.readouterr().out)["exit_code"] == 0
