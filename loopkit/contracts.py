@@ -50,6 +50,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+PAYS_ONLY: dict[str, Any] = {"pays_only": True}
+"""``json_schema_extra`` of an option that changes what is paid and nothing that is shown: warm-ups need not know it."""
+
+
 class RewardChannel(BaseModel, ABC):
     """Turns signals into rewards. Its pydantic fields are its options; an arm's options make a copy."""
 

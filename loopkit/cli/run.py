@@ -12,6 +12,7 @@ from loopkit.cli.sandbox import sandbox_option
 from loopkit.experiment.config import BASE, on_tiny
 from loopkit.front.asked import experiment_of
 from loopkit.front.experiments import Plan, plan
+from loopkit.front.probed import before
 from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
@@ -94,7 +95,10 @@ def run(
         game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
         options=settings, judges=judges, config=config,
     )  # fmt: skip
-    planned = plan(experiment, out, jobs, begin=not dry_run)
+    experiment, found = before(experiment)
+    if found is not None:
+        click.echo(f"{found.text()}\n", err=as_json)
+    planned = plan(experiment, out, jobs, begin=not dry_run, found=found)
     render.tell_problems(planned.plugins)
     if dry_run:
         _print_plan(planned, as_json, style)

@@ -15,6 +15,7 @@ from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
 from loopkit.evidence.idle import WHY, idle
+from loopkit.evidence.reach import unsaid
 from loopkit.evidence.verdicts import discovered_path, margins_of, with_verdict
 from loopkit.evidence.windows import Trace, recorded
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
@@ -76,6 +77,8 @@ class Results:
     """Of an unproven game: whether a shortcut was found, as far as detectors and a trusted score can tell."""
     examples: tuple[Example, ...] = ()
     """What was said where a detector rose."""
+    unsaid: tuple[str, ...] = ()
+    """Forms that no reply of training in the arm ``loophole`` had: the shortcut's verdict does not reach them."""
     fixes: tuple[str, ...] = ()
     """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
     honest: str | None = None
@@ -188,6 +191,7 @@ class Results:
                     "shortcut": asdict(self.shortcut)
                     | {"sentence": self.shortcut.sentence(), "unseen_because": self.shortcut.blind()},
                     "examples": [asdict(e) for e in self.examples],
+                    "not_tried": list(self.unsaid),
                 }
                 if self.shortcut
                 else {}
@@ -315,4 +319,4 @@ def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup:
     )
     own = [s for s in specs if s.arm == "loophole"]
     shown = examples(found.rose or results.detectors[:1], own, out, setup.game) if "found" in found.name else []
-    return replace(results, shortcut=found, examples=tuple(shown))
+    return replace(results, shortcut=found, examples=tuple(shown), unsaid=tuple(unsaid(own, out)))

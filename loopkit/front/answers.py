@@ -68,7 +68,7 @@ def answer(data: Mapping[str, Json]) -> Answer:
         if row in ROSE and "placebo" not in data["arms"]:
             sentence += f" {DRIFT}"
     else:
-        sentence = _shortcut(found, tested)
+        sentence = " ".join([_shortcut(found, tested), *_not_tried(data)])
     return Answer(name, sentence, tested, basis)
 
 
@@ -170,6 +170,12 @@ def _shortcut(found: Mapping[str, Json], tested: str) -> str:
     if said and found["rose"] and found["against"] != "placebo":
         said += f" {DRIFT}"
     return f"{said} {blind}".strip() if said else without_name(row, tested)
+
+
+def _not_tried(data: Mapping[str, Json]) -> list[str]:
+    """How far a verdict on training reaches: of a form that nobody said in it nothing is known."""
+    forms = data.get("not_tried")
+    return [f"Not tried, since no reply in training had the form: {', '.join(forms)}."] if forms else []
 
 
 def _sentence_case(text: str) -> str:

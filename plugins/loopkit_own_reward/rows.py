@@ -14,11 +14,10 @@ from loopkit.errors import UsageError, nearest
 from loopkit.parts.data import messages, read_rows, split_of
 from loopkit.parts.gym import gym_set
 from loopkit.records import Decode, Task
+from loopkit.rewards.columns import PROMPTS, REFERENCES, conversation, final, first_of, texts
+from loopkit.rewards.libraries import ASK
 
-REFERENCES = ("answer", "ground_truth", "reference", "solution", "target", "expected", "label", "completion")
-"""Columns that commonly hold what a reply is compared with; the first that is there is used."""
 DEMONSTRATION = "demonstration"
-ASK = "{}\n\nGive the final answer between <answer> and </answer>."
 UNSURE = ("I do not know.", "I am not sure about this one.")
 LISTED = 8
 """Answers in a scripted list of answers."""
@@ -36,8 +35,9 @@ class Rows:
     tasks: Mapping[Split, tuple[Task, ...]]
 
     def references(self, number: int) -> list[str] | None:
-        """The row's reference answers, None where it has none."""
-        return texts(self.rows[number].get(self.reference)) if self.reference else None
+        """The row's reference answers, None where it has none; of a worked solution (``#### 7``) the answer."""
+        there = texts(self.rows[number].get(self.reference)) if self.reference else None
+        return [final(text) for text in there] if there else None
 
     @cached_property
     def common(self) -> list[str]:
@@ -63,23 +63,10 @@ class Rows:
         ]  # fmt: skip
 
 
-def texts(value: Any) -> list[str] | None:
-    """A reference as text: a str or number, a list of them, or ``ground_truth`` of a table (or of its JSON)."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return [value]
-    if isinstance(value, Mapping):
-        value = value.get("ground_truth")
-    found = value if isinstance(value, (list, tuple)) else [value]
-    return [str(v) for v in found if isinstance(v, (str, int, float)) and str(v).strip()] or None
-
-
 @lru_cache(maxsize=4)
 def read(path: str, sha256: str, reference: str, max_tokens: int) -> Rows:
     """A file's rows. Equal prompts are kept once, the first of them; splits are by a hash of the prompt, 60/20/20."""
-    rows = read_rows(path, ("prompt",))
+    rows = [_asks(row, path, number) for number, row in enumerate(read_rows(path, ()))]
     chats = [not isinstance(row["prompt"], str) for row in rows]
     if len(set(chats)) > 1:
         raise UsageError(
@@ -88,6 +75,20 @@ def read(path: str, sha256: str, reference: str, max_tokens: int) -> Rows:
         )
     return _made(rows, [messages(row, f"{path}, row {i}") for i, row in enumerate(rows)], chats[0], path, reference,
                  max_tokens)  # fmt: skip
+
+
+def _asks(row: dict[str, Any], path: str, number: int) -> dict[str, Any]:
+    """The row with its question as ``prompt``, whatever usual name that has."""
+    if row.get("prompt") is not None:
+        return row
+    column = first_of(PROMPTS, [c for c, value in row.items() if value is not None and c not in REFERENCES])
+    if not column:
+        raise UsageError(
+            f"{path}, row {number} has no column 'prompt'. {nearest('prompt', row).replace('Known:', 'It has:')} "
+            "Call the question prompt, question, problem or messages."
+        )
+    value = row[column]
+    return {**row, "prompt": value if isinstance(value, str) else conversation(value)}
 
 
 @lru_cache(maxsize=4)
@@ -103,11 +104,9 @@ def _made(
     rows: Sequence[Mapping[str, Any]], asked: Sequence[Any], chat: bool, where: str, reference: str, max_tokens: int
 ) -> Rows:
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    if "reward_model" in columns and not reference:
-        reference = "reward_model"
     if reference and reference not in columns:
         raise UsageError(f"game.reference: {where} has no column {reference!r}. {nearest(reference, columns)}")
-    reference = reference or next((c for c in REFERENCES if c in columns), "")
+    reference = reference or first_of(REFERENCES, columns)
     tasks: dict[Split, dict[str, Task]] = {split: {} for split in SPLITS}
     for number, opening in enumerate(asked):
         key = json.dumps([[m.role, m.content] for m in opening])
