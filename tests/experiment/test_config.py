@@ -331,7 +331,7 @@ def test_hash_is_stable_and_sensitive() -> None:
 def test_experiment_hash_is_pinned() -> None:
     """It names directories (runs/<game>-<hash>): a change makes every default --out a new one."""
     made = Experiment(game="self-grading")
-    assert made.hash() == Experiment(game="self-grading", arms={"control": {}, "loophole": {}}).hash()
+    assert made.hash() == Experiment(game="self-grading", arms={"control": {}, "loophole": {}, "placebo": {}}).hash()
     assert made.hash() != Experiment(game="self-grading", arms={"loophole": {}}).hash()
     assert made.hash() != Experiment(game="self-grading", seeds="5").hash()
 

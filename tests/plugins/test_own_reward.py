@@ -137,7 +137,7 @@ def test_without_a_trusted_reward_there_is_no_goal_and_no_control(folder: Path) 
     with pytest.raises(UsageError, match="pays a trusted reward, and there is none"):
         resolve(read_experiment(None, settings={"game": asked}, game="own-reward", arms=["control"]), registry.load())
     both = read_experiment(None, settings={"game": {**asked, "trusted": "mine.py:exact"}}, game="own-reward")
-    assert list(both.arms) == ["loophole", "control"]
+    assert list(both.arms) == ["loophole", "control", "placebo"]
 
 
 @pytest.mark.parametrize("options", [{}, {"trusted": "mine.py:exact"}])
