@@ -44,7 +44,7 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option(
     "--model",
     shell_complete=complete.model,
-    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a Hugging Face directory or id.  [default: tiny]",
+    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a directory or a hub id.  [default: tiny]",
 )
 @click.option(
     "--arms",
