@@ -35,7 +35,10 @@ LEARNED = 8
 
 @dataclass(frozen=True)
 class Fit:
-    """What an untrained policy does on a game. Shares are in [0, 1], times in seconds on this machine as it is now."""
+    """What an untrained policy does on a game. Shares are in [0, 1].
+
+    Times are processor seconds, which other work beside changes little; with an accelerator, seconds by the clock.
+    """
 
     model: str
     game: str
@@ -101,7 +104,7 @@ class Fit:
         """As it is printed."""
         title = (
             f"{self.model} on {self.game}, untrained: {self.prompts} prompts of the {self.split} split, {self.group} "
-            "rollouts each; shares in percent, 95 % interval over prompts; times on this machine as busy as it is now."
+            "rollouts each; shares in percent, 95 % interval over prompts; times in processor seconds of one core."
         )
         change = [wrapped(a, indent="    ", first="  - ") for a in self.advice]
         said = wrapped(f"The first answer: {self.example[:300]}")
@@ -115,6 +118,13 @@ class Fit:
         return self.table()._repr_html_()
 
 
+def _clock() -> float:
+    """Processor seconds of this process; seconds by the clock where an accelerator works."""
+    import torch
+
+    return time.perf_counter() if torch.cuda.is_available() else time.process_time()
+
+
 class _Timed:
     """A policy, and the seconds it has spoken."""
 
@@ -122,9 +132,9 @@ class _Timed:
         self.policy, self.seconds = policy, 0.0
 
     def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
-        began = time.perf_counter()
+        began = _clock()
         turns = self.policy.speak(dialogues)
-        self.seconds += time.perf_counter() - began
+        self.seconds += _clock() - began
         return turns
 
 
@@ -186,9 +196,9 @@ def _learning(policy: CausalPolicy, scored: Sequence[Scored], spec: RunSpec) -> 
     segments = [Segment(t.prompt_ids, t.ids, t.temperature) for t in turns if t.prompt_ids is not None and t.ids]
     if not segments:
         return 0.0
-    began = time.perf_counter()
+    began = _clock()
     backward(policy, segments, token_budget=options.get("token_budget", 2048))
-    return (time.perf_counter() - began) / min(LEARNED, len(scored))
+    return (_clock() - began) / min(LEARNED, len(scored))
 
 
 def _said(
