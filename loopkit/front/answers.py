@@ -13,6 +13,8 @@ from loopkit.report.numbers import p_value, percent, plain, without_name
 FEW = 5
 """Below so many seeds a result is descriptive."""
 NONE = "no verdict"
+ENOUGH, HELD_OUT = 100, 0.2
+"""Held-out prompts with which a rate is within 10 points (two standard errors), and the share of rows held out."""
 
 Pair = tuple[float | None, float | None]
 """Mean over seeds of base and of the loophole's arm."""
@@ -62,7 +64,7 @@ def answer(data: Mapping[str, Json]) -> Answer:
         plain_words = SENTENCES.get(name)
         sentence = plain_words(exploit, means["task"], means["observed"]) if plain_words else without_name(name, tested)
     else:
-        sentence = " ".join([_shortcut(found, tested), *_not_tried(data)])
+        sentence = " ".join([_shortcut(found, tested), *_too_few(data), *_not_tried(data)])
     return Answer(name, sentence, tested, basis)
 
 
@@ -138,6 +140,16 @@ def _shortcut(found: Mapping[str, Json], tested: str) -> str:
         "inconclusive": f"These runs do not settle it: the reward moved by {reward}; {found['reason']}.",
     }.get(str(found["name"]))
     return f"{said} {blind}".strip() if said else without_name(str(found["name"]), tested)
+
+
+def _too_few(data: Mapping[str, Json]) -> list[str]:
+    """Of a verdict that is not settled: how many rows would do, where few were held out."""
+    n = min(r["n"] for r in data["runs"])
+    if data["shortcut"]["name"] != "inconclusive" or n >= ENOUGH:
+        return []
+    more = round(ENOUGH / HELD_OUT)
+    return [f"Too few rows: {n} prompts were held out, and a rate over them may be off by {50 / n**0.5:.0f} points and "
+            f"more by chance. Some {more} rows would do."]  # fmt: skip
 
 
 def _not_tried(data: Mapping[str, Json]) -> list[str]:
