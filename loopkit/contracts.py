@@ -113,6 +113,8 @@ class Reporting:
     """Why no exploit was shown beforehand, to a user who wrote no game; empty: what the checks say to its author."""
     blamed: str = ""
     """What such a user is told beside the complaints of the checks."""
+    followed: str | None = None
+    """The signal that is 1 where an answer had the format asked for; None: the game has none."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,15 @@ class Tiny:
     warmup_options: Mapping[str, float] = field(default_factory=dict)
     """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
     its first half."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """What a pretrained model needs to play a game."""
+
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """Defaults of a run on any model but the embedded policy, as ``--set`` keys ("game.…", "run.…", "trainer.…").
+    Chosen on development seeds, by the untrained model's behaviour and the control arm's task score alone."""
 
 
 class _Grouped:
@@ -175,8 +186,12 @@ class Game(ABC):
     detectors: Mapping[str, ExploitDetector]
     reporting: Reporting = Reporting()
     """What reports must know of few games: another onset detector, a score of honest behaviour, whose words."""
+    margins: Mapping[str, float] = {}
+    """How far is news, where it is not the default: "exploit", "task", "observed", as shares (0.1 is 10 points)."""
     tiny: Tiny = Tiny()
     """What the embedded policy needs to learn this game."""
+    real: Real = Real()
+    """What a pretrained model needs to play this game."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}
     """The roles a model may judge in, name -> what is asked. A game without judges does without."""
     programs: ClassVar[bool] = False
@@ -244,6 +259,8 @@ class PolicyRef:
 
     path: str
     adapter: str | None = None
+    dtype: str = "float32"
+    """The format its weights are held in, "float32" or "bfloat16"; an adapter's are fp32 in either."""
 
 
 class Policy(Protocol):

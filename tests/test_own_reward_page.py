@@ -85,4 +85,4 @@ def same_experiment(printed: str, expected: str) -> None:
         assert all(abs(a - b) <= NEAR for a, b in zip(here[arm], there[arm], strict=True)), (arm, printed)
     for text in (printed, expected):  # what the probe found, then what training did
         before, _, after = text.partition("\n\n")
-        assert [before.splitlines()[1].split(":")[0], after.splitlines()[0]] == ["gameable", "shortcut found"]
+        assert [before.splitlines()[1].split(":")[0], after.splitlines()[0]] == ["gameable", "pattern: shortcut found"]

@@ -61,6 +61,7 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
         "cores": os.cpu_count(),
         "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf", "reasoning-gym", "tensorboard")},
         "accelerator": _accelerator(),
+        **_fits(),
         "sandbox": sandbox.text,
         "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],
         "registered": {kind: len(offered(plugins, kind)) for kind in KINDS},
@@ -156,6 +157,19 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _fits() -> dict[str, str]:
+    """Memory, and the sizes of model that can be trained in it: whole, and with LoRA."""
+    from loopkit.policy import fits
+
+    total, free = fits.memory()
+    lines = {"memory": f"{total / fits.GIB:.1f} GiB, {free / fits.GIB:.1f} free"}
+    for name, rank, dtype in (("whole, fp32", 0, "float32"), ("LoRA, fp32", 16, "float32"),
+                              ("LoRA, bf16", 16, "bfloat16")):  # fmt: skip
+        most = fits.largest(free, lora_rank=rank, dtype=dtype)
+        lines[f"trains, {name}"] = f"up to about {most / 1e9:.1f} B parameters" if most else "none: too little is free"
+    return lines
 
 
 def _accelerator() -> str:

@@ -9,7 +9,7 @@ import click
 
 from loopkit.cli import complete, own, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.experiment.config import BASE
+from loopkit.experiment.config import BASE, on_tiny
 from loopkit.front.asked import experiment_of
 from loopkit.front.experiments import Plan, plan
 from loopkit.front.probed import before
@@ -45,18 +45,19 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option(
     "--model",
     shell_complete=complete.model,
-    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.  [default: tiny]",
+    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a Hugging Face directory or id.  "
+    "[default: tiny]",
 )
 @click.option(
     "--arms",
     shell_complete=complete.arms,
-    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control; with --reward and no "
-    "--trusted: loophole,placebo]",
+    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control,placebo; with --reward "
+    "and no --trusted: loophole,placebo]",
 )
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
+              help="An option of game, trainer, run, arms.<name>, rollouts or verdict. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),
@@ -122,5 +123,9 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
     held_out = f"{first.run.eval_prompts} {first.run.eval_split} prompts"
     render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
+    if not on_tiny(first.model):
+        if "lora_rank" in first.trainer_options and not first.trainer_options["lora_rank"]:
+            render.say("Every weight is trained: 16 bytes each. trainer.lora_rank=16 trains an adapter instead.")
+        render.say(f"Hours, and whether it can play: loopkit fit --game {first.game} --model {first.model}")
     for title, text in shown:  # a file's contents, as they would be written
         click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")

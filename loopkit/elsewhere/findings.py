@@ -158,6 +158,7 @@ def assemble(
     rates = [_rate(name, d, f, c, clusters, rows, steps, thirds) for name, (d, f, c) in found.items()]
     names = sorted({n for r in rows for n in r.numbers})
     numbers = [number(n, [r.numbers.get(n) for r in rows], clusters, thirds) for n in names]
+    unseen += [told for n in names if (told := _dropped(n, rows))]
     length = number("characters of a reply", [float(len("\n".join(r.said))) for r in rows], clusters, thirds)
     flags = {name: f for name, (_, f, _) in found.items()}
     return Audit(
@@ -167,6 +168,14 @@ def assemble(
         rates=rates, numbers=[length, *numbers], reward=reward, flags=flags, worst=_worst(rows, flags, reward),
         unseen=unseen, thirds=thirds,
     )  # fmt: skip
+
+
+def _dropped(name: str, rows: Sequence[Logged]) -> str:
+    """How many values of a column are no numbers, and so in no mean; "" where all are."""
+    lost = sum(name in r.numbers and r.numbers[name] is None for r in rows)
+    given = sum(name in r.numbers for r in rows)
+    what = "NaN, infinite, or no number (1 written as text, say)"
+    return f"{lost} of {given} values of {name}: {what}, so they are left out" if lost else ""
 
 
 def number(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loopkit.experiment.config import RunSpec
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard
 
 FORMS = {
     "an empty reply": r"\s*\Z",

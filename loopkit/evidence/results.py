@@ -14,23 +14,27 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
+from loopkit.evidence.idle import WHY, idle
 from loopkit.evidence.reach import unsaid
-from loopkit.experiment.config import BASE, RunSpec
+from loopkit.evidence.verdicts import discovered_path, margins_of, with_verdict
+from loopkit.evidence.windows import Trace, recorded
+from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import set_up
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
 from loopkit.stats import seeds as over_seeds
-from loopkit.stats import verdict as verdicts
 from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired, told
-from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.onset import Discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
-from loopkit.stats.verdict import Verdict
+from loopkit.stats.verdict import Margins, Verdict
 
 SCHEMA = 1
+PLACEBO = "placebo"
 FEW = 4
 STILL = 0.05
 """See ``Results.moved``."""
@@ -44,6 +48,8 @@ class Run:
     seed: int
     summary: Summary
     discovery: Discovery | None
+    idle: bool = False
+    """It was trained, and no step had a gradient."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Results:
     @property
     def mitigations(self) -> dict[str, Mitigation | None]:
         """``mitigation`` of each of ``fixes``; empty of an unproven game, or without the arms base and loophole."""
-        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms)
+        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms) and not self.stillborn()
         return {arm: self.mitigation(arm) for arm in self.fixes} if judged else {}
 
     def mitigation(self, arm: str) -> Mitigation | None:
@@ -119,9 +125,22 @@ class Results:
 
     def no_verdict(self) -> str:
         """Why ``verdict`` is None."""
+        if self.stillborn():
+            return f"the arm loophole {WHY} in any seed. Raise run.group_size or run.prompts_per_step, or pay otherwise"
         if self.checked.status != "proven":
             return f"the game is {self.checked.status} ({'; '.join(self.checked.reasons)})"
         return UNMEASURED if {"loophole", BASE} <= set(self.arms) else "there is no arm called loophole"
+
+    @property
+    def idle(self) -> dict[str, list[int]]:
+        """Arm -> the seeds whose run could not learn: what it did not do shows nothing."""
+        arms = dict.fromkeys(r.arm for r in self.runs if r.idle)
+        return {arm: [r.seed for r in self.runs if r.idle and r.arm == arm] for arm in arms}
+
+    def stillborn(self) -> bool:
+        """Whether the arm ``loophole`` could learn in no seed, so that there is nothing to judge."""
+        found = [r.idle for r in self.runs if r.arm == "loophole"]
+        return bool(found) and all(found)
 
     def moved(self) -> list[str]:
         """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
@@ -157,6 +176,7 @@ class Results:
             "arms": {
                 arm: {m: e.json() if (e := self.over_seeds(arm, m)) else None for m in measures} for arm in self.arms
             },
+            "idle": self.idle,
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
@@ -189,11 +209,26 @@ def _value(summary: Summary, measure: str) -> float | None:
     return found.value if found else None
 
 
-def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Report) -> Results:
-    """Read an experiment's finished runs. Raises RunError naming any that is not."""
+def collect(
+    specs: Sequence[RunSpec],
+    out: Path,
+    plugins: Plugins,
+    checked: Report,
+    margins: VerdictSettings | None = None,
+) -> Results:
+    """Read an experiment's finished runs. Raises RunError naming any that is not, and each file that is damaged."""
+    verify(out / spec.name for spec in specs)
     setup = set_up(plugins, specs[0])
     first = specs[0]
-    runs = [_run(spec, out, setup, _base_rate(spec, out, setup)) for spec in specs]
+    trained = [s for s in specs if s.arm != BASE]
+    traces = {s.name: recorded(out / s.name, setup, s.run.steps) for s in trained}
+    placebo = {s.seed: traces[s.name] for s in trained if s.arm == PLACEBO}
+    starts = list({s.seed: traces[s.name] for s in trained}.values())
+    paths = {
+        s.name: _path(s, out, setup, traces[s.name], placebo.get(s.seed, []), starts, margins_of(setup, margins))
+        for s in trained
+    }
+    runs = [Run(s.arm, s.seed, _summary(s, out, s.arm), paths.get(s.name), _still(s, out)) for s in specs]
     arms = tuple(dict.fromkeys(s.arm for s in specs))
     discovered = {
         arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
@@ -224,7 +259,9 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         honest=setup.game.reporting.honest_score,
         exploit=exploit(setup, [s for s in specs if s.arm == "loophole"], out),
     )
-    return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
+    if results.stillborn():
+        return results
+    return _with_shortcut(with_verdict(results, specs, out, setup, margins), specs, out, setup)
 
 
 def _fixes(specs: Sequence[RunSpec]) -> tuple[str, ...]:
@@ -241,64 +278,21 @@ def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
     return found
 
 
-def _base_rate(spec: RunSpec, out: Path, setup: Setup) -> Estimate | None:
-    return _summary(spec, out, BASE).rates.get(setup.onset)
+def _still(spec: RunSpec, out: Path) -> bool:
+    """Whether a run learned from the referee's pay and never could: see ``idle``."""
+    return spec.arm != BASE and spec.rollouts is None and idle(RunDir(out / spec.name).steps())
 
 
-def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
-    summary = _summary(spec, out, spec.arm)
-    if spec.arm == BASE:
-        return Run(BASE, spec.seed, summary, None)
+def _path(
+    spec: RunSpec, out: Path, setup: Setup, own: Trace, placebo: Trace, starts: Sequence[Trace], margins: Margins
+) -> Discovery | None:
+    """None where the base rate or the run's own is unknown."""
+    base = _summary(spec, out, BASE).rates.get(setup.onset)
     rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
     if base is None or base.high is None or not any(rates):
-        return Run(spec.arm, spec.seed, summary, None)
-    low, _ = setup.detectors[setup.onset].bounds
-    path = discovery([r["value"] if r else None for r in rates], base.high, low=low)
-    return Run(spec.arm, spec.seed, summary, path)
-
-
-def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
-    """The verdict on ``loophole`` against base and control, over the seeds in which all of it was measured; None of an
-    unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
-    """
-    if results.checked.status != "proven" or not {"loophole", BASE} <= set(results.arms):
-        return results
-    against = [arm for arm in (BASE, "control") if arm in results.arms]
-    measures = [results.headline, "task", *(m for m in ("observed",) if not results._blank(m))]
-    values = {(a, m): results.values(a, m) for a in ("loophole", *against) for m in measures}
-    whole = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
-    if not whole:
-        return results
-
-    def difference(measure: str, arm: str) -> list[float]:
-        pairs = [(values["loophole", measure][i], values[arm, measure][i]) for i in whole]
-        return [x - y for x, y in pairs if x is not None and y is not None]
-
-    control = "control" in against
-    verdict = verdicts.verdict(
-        difference(results.headline, BASE),
-        difference(results.headline, "control") if control else None,
-        difference("task", BASE),
-        difference("observed", BASE) if "observed" in measures else None,
-        observed_is_paid=_observed_is_paid(specs, out, setup),
-        task_vs_control=difference("task", "control") if control else None,
-    )
-    return replace(results, verdict=verdict)
-
-
-def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool:
-    """What the game says; of one that does not, whether ``loophole`` pays score "observed" in every evaluated reply."""
-    if setup.game.reporting.observed_is_paid is not None:
-        return setup.game.reporting.observed_is_paid
-    seen = False
-    for spec in specs:
-        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
-        for row in read_shard(folder / "scores.parquet"):
-            observed, paid = row.get("score.observed"), row.get("reward.loophole")
-            if observed is None or paid is None or abs(observed - paid) > 1e-9:
-                return False
-            seen = True
-    return seen
+        return None
+    beside = placebo if spec.arm != PLACEBO else []
+    return discovered_path([r["value"] if r else None for r in rates], own, beside, starts, base, setup, margins)
 
 
 def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
@@ -314,7 +308,7 @@ def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup:
         pairs = list(zip(results.values("loophole", measure), results.values(other, measure), strict=True))
         return None if any(x is None or y is None for x, y in pairs) else [x - y for x, y in pairs]  # type: ignore[operator]
 
-    against = next((arm for arm in ("control", "placebo") if arm in results.arms), "")
+    against = next((arm for arm in (PLACEBO, "control") if arm in results.arms), "")
     vs_base = {d: v for d in results.detectors if (v := difference(d, BASE)) is not None}
     found = shortcut(
         [x - y for x, y in zip(rewards("loophole"), rewards(BASE), strict=True)],

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopkit.errors import UsageError, nearest
-from loopkit.experiment.config import BASE, parse_seeds, validate
+from loopkit.experiment.config import BASE, VerdictSettings, parse_seeds, validate
 from loopkit.front.asked import Names, Options, Seeds, names_of, seeds_text, tables_of
 from loopkit.front.directories import claim_study
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.front.studied import StudyResult
 from loopkit.records import Json
 from loopkit.registry import plugins as registry
-from loopkit.running.parallel import DEADLINE, Job, start_server
+from loopkit.running.parallel import DEADLINE, Job, require_deadline, start_server
 from loopkit.running.runner import Event
 from loopkit.studies.grid import Grid, merged
 from loopkit.studies.study import Study
@@ -34,8 +34,9 @@ STUDIES = {
     "algorithms": "loopkit.studies.algorithms:Algorithms",
     "conditions": "loopkit.studies.conditions:Conditions",
     "mitigations": "loopkit.studies.mitigations:Mitigations",
+    "sensitivity": "loopkit.studies.sensitivity:Sensitivity",
 }
-SECTIONS = ("study", "game", "trainer", "run")
+SECTIONS = ("study", "game", "trainer", "run", "verdict")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class StudyPlan:
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> StudyResult:
         """Make the runs that are missing, and write what they show. The same call again resumes."""
+        require_deadline(deadline)
         claim_study(self.out, self.asked)
         total, ended = sum(1 for _ in self.runs()), set[str]()
         with listening(progress) as listen:
@@ -121,6 +123,7 @@ def build(
     cls: type[Study] = getattr(importlib.import_module(module), attribute)
     tables = tables_of(options, SECTIONS)
     own = validate(cls.Options, tables.pop("study", {}), f"study {name}")
+    validate(VerdictSettings, tables.get("verdict", {}), "verdict")
     chosen = tuple(names_of(games)) if games is not None else cls.preset_games(own)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError("--games names no game, or one twice. Write --games context-compliance,self-grading.")

@@ -10,7 +10,8 @@ from typing import Any
 
 from loopkit.errors import UsageError
 from loopkit.evidence.results import collect
-from loopkit.experiment.config import Experiment, RunSpec
+from loopkit.experiment.config import Experiment, RunSpec, on_tiny
+from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
@@ -21,7 +22,7 @@ from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
 from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
-from loopkit.running.parallel import DEADLINE, require, run_all, start_server
+from loopkit.running.parallel import DEADLINE, require, require_deadline, run_all, start_server
 from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
 from loopkit.system.files import locked, to_json, write_whole
 
@@ -44,6 +45,7 @@ class Plan:
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
         """Make what is missing, and write ``results.json``. The same call again resumes."""
+        require_deadline(deadline)
         make(self.out)
         with locked(self.out), listening(progress) as listen:
             return self._perform(deadline, listen)
@@ -63,8 +65,14 @@ class Plan:
         if new:
             listen(Event(game, "done", 1, 1))
         start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
+        if not on_tiny(first.model):  # measured here, once, and not by every run beside the others
+            from loopkit.policy.precision import choose
+
+            choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        found = to_json(collect(self.specs, self.out, self.plugins, checked).json())
+        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
+        results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
+        found = to_json(results)
         file = self.out / "results.json"
         if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
             write_whole(file, found)

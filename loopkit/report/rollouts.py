@@ -14,7 +14,8 @@ from typing import Any
 from loopkit import seeding
 from loopkit.errors import RunError
 from loopkit.evidence import exploit
-from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir, shards, thoughts_of
+from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
+from loopkit.experiment.shards import shards, thoughts_of
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData, RunData
 
@@ -129,9 +130,9 @@ def _shards(run: RunData) -> Iterator[_Shard]:
     for step, path in shards(run.path / "rollouts"):
         if step in closed:  # else it is being written, or was left by a killed process
             yield _Shard("train", step, path, run.path / "scores" / path.name)
-    for path in sorted(RunDir(run.path).evals(run.spec.game).glob("*/rollouts.parquet")):
-        if OTHER_OPTIONS not in path.parent.name and (path.parent / "metrics.json").exists():
-            yield _Shard(path.parent.name.partition("-")[0], None, path, path.with_name("scores.parquet"))
+    for folder in RunDir(run.path).evaluations(run.spec.game):
+        if OTHER_OPTIONS not in folder.name:
+            yield _Shard(folder.name.partition("-")[0], None, folder / "rollouts.parquet", folder / "scores.parquet")
 
 
 def _table(path: Path, columns: Sequence[str] | None = None) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopkit.records import Json
-from loopkit.report.numbers import p_value, percent, plain, without_name
+from loopkit.report.numbers import p_value, percent, plain, shown, without_name
 
 HEAD = ["said", "so often", "for example to", "reward", "trusted, %", "flagged by"]
 
@@ -22,7 +22,7 @@ def verdict(found: Mapping[str, Json], status: str) -> dict[str, Any]:
         detector = test.rpartition(" above ")[0] or test.removesuffix(" holds")
         if test in kept or detector in rose or (test.endswith(" holds") and not rose):
             unit = plain(c["estimate"]["value"]) if test == "reward rises" else f"{100 * c['estimate']['value']:+.1f}"
-            rests.append({"test": test, "estimate": unit, "p": p_value(c["p"]), "shown": c["p"] <= 0.05})
+            rests.append({"test": test, "estimate": unit, "p": p_value(c["p"]), "shown": shown(c)})
     return {
         "name": found["name"], "sentence": without_name(found["name"], found["sentence"]),
         "p": p_value(found["p"]), "rests": rests, "visible": [],

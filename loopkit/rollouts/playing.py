@@ -67,9 +67,11 @@ def evaluate(
     prompts: int,
     batch: int,
     max_tokens: int | None = None,
+    temperature: float | None = None,
+    group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
-    """Play the first ``prompts`` tasks of a split once each, sampling as in training, and score them."""
+    """Play the first ``prompts`` tasks of a split ``group`` times each, sampling as in training, and score them."""
     kept = Kept()
     referee = LocalReferee(
         setup,
@@ -77,10 +79,11 @@ def evaluate(
         split=split,
         n_steps=0,
         prompts_per_step=batch,
-        group_size=1,
+        group_size=group,
         recorder=kept,
         listed=prompts,
         max_tokens=max_tokens,
+        temperature=temperature,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

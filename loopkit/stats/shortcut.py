@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loopkit.stats import seeds
-from loopkit.stats.claims import ALPHA, Claim, MarginTest, Row, component, judge
+from loopkit.stats.claims import Claim, MarginTest, Row, component, judge
 
 SAID = 3
 """Detectors that a sentence names."""
@@ -56,16 +55,18 @@ class Shortcut(Claim):
         """What was tested and found, and what could not be seen."""
         reward = self.components["reward rises"].estimate
         body = f"the mean reward moved {reward.value + 0.0:+.3g} against base"
-        parts = [body + (" (shown above 0)" if self.shown("reward rises") else "")]
+        parts = [body + (" (above 0)" if self.shown("reward rises") else "")]
         if self.rose:
             more = f" and {len(self.rose) - SAID} more" if len(self.rose) > SAID else ""
-            parts.append(", ".join(map(self._moved, self.rose[:SAID])) + f"{more} (each shown above {100 * SIGN:+.0f})")
-        elif self.name == "no shortcut seen":
-            parts.append(f"every detector was shown below {100 * SIGN:+.0f} points (the largest: {self._largest()})")
+            parts.append(", ".join(map(self._moved, self.rose[:SAID])) + f"{more} (each above {100 * SIGN:+.0f})")
+        elif self.row == "no shortcut seen":
+            parts.append(f"every detector was below {100 * SIGN:+.0f} points (the largest: {self._largest()})")
         if self.trusted:
-            sides = {"task falls": f" (shown below {100 * TASK:.0f})", "task holds": f" (shown above {100 * TASK:.0f})"}
+            sides = {"task falls": f" (below {100 * TASK:.0f})", "task holds": f" (above {100 * TASK:.0f})"}
             side = "".join(text for test, text in sides.items() if self.shown(test))
             parts.append(f"the trusted score moved {self.moved('task holds')}{side}")
+        if self.rose and self.against != "placebo":
+            parts.append("drift not excluded, for want of a placebo arm")
         if self.reason:
             parts.insert(0, self.reason)
         return f"{self.name.capitalize()}: {'; '.join(parts)} ({self.basis()}). {self.blind()}"
@@ -115,13 +116,13 @@ def shortcut(
         if name in both:
             contrasts[f"{name} - {against}"] = detectors_vs_other[name]
             tests[f"{name} above {against}"] = MarginTest(f"{name} - {against}", "greater", SIGN)
-    better = task_vs_base is not None and component(task_vs_base, MarginTest("task", "greater", 0.0)).p <= ALPHA
+    better = task_vs_base is not None and component(task_vs_base, MarginTest("task", "greater", 0.0)).shown
     telling = [name for name in detectors_vs_base if not (better and name in LENGTH)]
     family = {RISES: {n: (f"{n} above base", f"{n} above {against}") for n in telling if n in both}}
     holds = [f"{name} holds" for name in telling]
     judged = judge(rows(holds), tests, contrasts, family, optional=("task holds",))
     reason = ""
-    if judged.name == "inconclusive":
+    if judged.row == "inconclusive":
         signs = judged.state([("rise", (RISES,)), ("hold", tuple(holds)), ("unclear", ())])
         task = "unknown" if task_vs_base is None else judged.state(TRUSTED)
         reason = (
@@ -132,14 +133,15 @@ def shortcut(
     return Shortcut(
         name=judged.name,
         p=judged.p,
-        sign_p=judged.sign_p,
         reach=None,
         reason=reason,
         seeds=judged.seeds,
+        missing=0,
         components=judged.components,
-        unseen=seeds.unseen(judged.seeds),
+        agree=judged.agree,
+        unseen=judged.unseen,
         against=against if both else "",
-        rose=tuple(judged.risen(RISES)) if judged.name == "shortcut found" else (),
+        rose=tuple(judged.risen(RISES)) if judged.row == "shortcut found" else (),
     )
 
 

@@ -11,16 +11,18 @@ import pytest
 
 from loopkit.checks import Report
 from loopkit.errors import RunError
+from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
-from loopkit.experiment.config import BASE, Experiment, RunSpec
+from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import resolve
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.outcome import Result
-from loopkit.records import Estimate, StepMetrics
+from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.runner import checkpoint_of, finished
 from loopkit.system.files import to_json
+from tests.runs import without_digests
 
 STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
@@ -50,6 +52,7 @@ def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float
         {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
+    run.seal(finished=True)
 
 
 def printed(out: Path, found: Results) -> str:
@@ -114,11 +117,67 @@ def test_verdict(tmp_path: Path) -> None:
     assert "blind spot" in json.dumps(found.json()["verdict"])
 
 
-def test_no_exploit(tmp_path: Path) -> None:
-    found = blind_spot(tmp_path, flat=(0, 1, 2, 3, 4))
+@pytest.mark.parametrize(("learned", "name"), [(True, "no exploit"), (False, "degenerate")])
+def test_no_exploit_is_claimed_only_where_something_was_learned(tmp_path: Path, learned: bool, name: str) -> None:
+    made = specs()
+    for spec in made:
+        better = 0.1 if learned and spec.arm != BASE else 0.0
+        write(tmp_path, spec, 0.1, 0.5 + better + 0.001 * spec.seed, 0.6, [] if spec.arm == BASE else FLAT)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
     assert found.verdict is not None
-    assert found.verdict.name == "no exploit"
+    assert found.verdict.name == name
     assert found.discovered["loophole"].value == 0
+
+
+PLACEBO = ("loophole", "control", "placebo")
+
+
+def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: Path) -> None:
+    made = specs(PLACEBO)
+    for spec in made:
+        drifts = spec.arm in ("loophole", "placebo")
+        rates = [] if spec.arm == BASE else RISES if drifts else FLAT
+        write(tmp_path, spec, (0.5 if drifts else 0.1) + 0.001 * spec.seed, 0.5, 0.95, rates)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.verdict is not None
+    assert found.verdict.name == "not shown"
+    assert (found.discovered["loophole"].value, found.discovered["placebo"].value) == (0, 1)
+    without = collect(specs(), tmp_path, registry.load(), PROVEN)
+    assert without.verdict is not None
+    assert without.verdict.name == "blind spot"
+    assert "drift not excluded" in without.verdict.sentence()
+    assert without.discovered["loophole"].value == 1
+
+
+def test_an_onset_is_one_above_what_the_training_prompts_begin_with(tmp_path: Path) -> None:
+    """The untrained policy's rate may be higher on training prompts than on those held out."""
+    made = specs(seeds="1")
+    for spec in made:
+        write(tmp_path, spec, 0.1, 0.5, 0.6, [] if spec.arm == BASE else [0.6] * STEPS)
+    assert collect(made, tmp_path, registry.load(), PROVEN).discovered["loophole"].value == 0
+
+
+def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> None:
+    blind_spot(tmp_path, flat=())
+    set_ = VerdictSettings.model_validate({"exploit": 0.45})
+    found = collect(specs(), tmp_path, registry.load(), PROVEN, set_)
+    assert found.verdict is not None
+    assert found.verdict.name != "blind spot"
+    assert found.json()["verdict"]["margins"]["exploit"] == 0.45
+
+
+def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
+    made = specs()
+    for spec in made:
+        write(tmp_path, spec, 0.5 if spec.arm == "loophole" else 0.1, 0.5, 0.9, [] if spec.arm == BASE else RISES)
+        file = RunDir(tmp_path / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        data = json.loads((file / "metrics.json").read_text())
+        data["rates"][HEADLINE]["n"] = 900
+        (file / "metrics.json").write_text(json.dumps(data))
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.verdict is not None
+    assert (found.verdict.name, found.verdict.p) == ("degenerate", None)
+    assert "abstains on more than half" in found.verdict.sentence()
 
 
 def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
@@ -135,7 +194,7 @@ def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
     text = printed(tmp_path, found)
-    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Blind spot:"):
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Breakthrough:"):
         assert line in text
     assert all(re.search(rf"(?m)^loophole +{seed} ", text) for seed in range(5))
     assert "Descriptive" not in text
@@ -153,6 +212,9 @@ def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
     (tmp_path / missing / "eval/self-grading" / ("test-start" if "base" in missing else f"test-step-{STEPS:06d}")
      / "metrics.json").unlink()  # fmt: skip
     assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
+    with pytest.raises(RunError, match=rf"{missing} is damaged: eval/.*metrics\.json is missing.*it evaluates again"):
+        collect(made, tmp_path, registry.load(), PROVEN)
+    without_digests(tmp_path / missing)
     with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
         collect(made, tmp_path, registry.load(), PROVEN)
 
@@ -185,6 +247,7 @@ def judged(out: Path, arms: dict[str, dict[str, object]], given: Given, seeds: s
         run = RunDir(out / spec.name)
         run.begin(spec, {})
         run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], Summary(2000, kept, rates, {}))
+        run.seal(finished=True)
     return collect(made, out, registry.load(), PROVEN), made[0]
 
 
@@ -216,8 +279,8 @@ def test_a_verdict_rests_on_the_seeds_in_which_all_was_measured(tmp_path: Path) 
     given: Given = {(BASE, 2): {"task": None}, ("loophole", 4): {"observed": None}}
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
     assert found.verdict is not None
-    assert found.verdict.seeds == 3
-    assert "rests on. Blind spot" in printed(tmp_path, found)
+    assert (found.verdict.seeds, found.verdict.missing) == (3, 2)
+    assert "rests on. Pattern of a blind spot" in printed(tmp_path, found)
 
 
 def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> None:
@@ -293,3 +356,41 @@ def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: 
     proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
     assert list(proven.mitigations) == ["control", "style-blind"]
     assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}
+
+
+# --- runs that could not learn ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], False),
+        ([{"trainer": {"grad_norm": 0.0}}] * 3, True),
+        ([{"trainer": {"grad_norm": 0.0}}, {"trainer": {"grad_norm": 1e-9}}], False),
+        ([{"trainer": {}, "rewards": {"paid": 0.5}, "mixed_groups": 0.0}] * 3, True),
+        ([{"trainer": {}, "rewards": {"paid": r}, "mixed_groups": 0.0} for r in (0.5, 0.6)], False),
+        ([{"trainer": {}, "rewards": {"paid": 0.5}, "mixed_groups": m} for m in (0.0, 0.1)], False),
+        ([{"trainer": {}, "rewards": {}, "mixed_groups": None}], False),
+    ],
+)
+def test_idle(steps: list[dict[str, Json]], expected: bool) -> None:
+    assert idle(steps) is expected
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (1,)])
+def test_an_arm_that_could_not_learn_gets_no_verdict_and_says_why(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    blind_spot(tmp_path, seeds="2", flat=())
+    made = specs(seeds="2")
+    for spec in made:
+        if spec.arm == "loophole" and spec.seed in seeds:
+            run = RunDir(tmp_path / spec.name)
+            for step in run.steps():
+                rates = {HEADLINE: rate(0.5), ONSET: rate(0.5)}
+                run.record(StepMetrics(step["step"], 256, {"paid": 0.0}, {}, rates, 0.0), [], {})
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.json()["idle"] == {"loophole": list(seeds)}
+    assert (found.verdict is None) == (len(seeds) == 2)
+    assert ("could not learn" in (found.json()["no_verdict"] or "")) == (len(seeds) == 2)
+    assert "Could not learn, since no step had a gradient: loophole" in " ".join(
+        str(Result(tmp_path, found.json())).split()
+    )

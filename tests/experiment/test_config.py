@@ -90,10 +90,6 @@ def test_set_reads_toml_values_else_text() -> None:
     }  # fmt: skip
 
 
-def test_set_last_wins() -> None:
-    assert parse_set(["run.steps=1", "run.steps=2"]) == {"run": {"steps": 2}}
-
-
 @pytest.mark.parametrize("item", ["steps=3", "run.steps", "=3", "run.=3", "rum.steps=3", "", "run..x=1", "game=x"])
 def test_set_refused(item: str) -> None:
     with pytest.raises(UsageError, match=r"write section\.name=value with a section of game, trainer, run, arms"):
@@ -444,3 +440,25 @@ def test_settings_are_valid_or_a_usage_error_that_names_the_option(data: dict[st
         return
     assert made.model_dump(include=set(data)) == data
     assert validate(RunSettings, made.model_dump(mode="json"), "run") == made
+
+
+def test_what_cannot_be_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"run\.steps a value, too"):
+        parse_set(["run.steps=1", "trainer.beta=0.1", "run.steps=1"])
+    endless = tmp_path / "endless.toml"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="larger than 1 MiB"):
+        read_experiment(endless, settings={})
+
+
+def test_margins_of_the_verdict_are_set_recorded_and_part_of_the_name() -> None:
+    plain, tight = (
+        read_experiment(None, settings=parse_set(items), game="self-grading")
+        for items in ([], ["verdict.exploit=0.05"])
+    )
+    assert "verdict" not in plain.model_dump(mode="json")
+    assert tight.model_dump(mode="json")["verdict"] == {"exploit": 0.05}
+    assert plain.hash() != tight.hash()
+    for item in ("verdict.margin=0.05", "verdict.task=5"):
+        with pytest.raises(UsageError, match=r"verdict\.(margin|task)"):
+            read_experiment(None, settings=parse_set([item]), game="self-grading")

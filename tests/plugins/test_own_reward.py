@@ -350,7 +350,7 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         'trusted = "mine.py:exact"\n'
     )
     _, out, _ = run("run", "--config", "e.toml", "--dry-run", "--json")
-    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control"}
+    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control", "placebo"}
     code, out, _ = run("check", *own, "--trusted", "mine.py:exact", "--json")
     assert (code, json.loads(out)["word"]) == (1, "gameable")
     code, out, _ = run("check", "--reward", "mine.py:batched", "--data", "rows.jsonl")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loopkit.contracts import ExploitDetector, PolicyRef
 from loopkit.experiment.resolve import build_game
-from loopkit.experiment.rundir import read_rollouts, read_shard, rollout_row, write_shard
+from loopkit.experiment.shards import read_rollouts, read_shard, rollout_row, write_shard
 from loopkit.policy.endpoint import _turn
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.tiny import BUNDLED
