@@ -71,10 +71,12 @@ def before(experiment: Experiment) -> tuple[Experiment, Before | None]:
         probe = _kept(options)
     except UsageError as error:
         return experiment, Before(None, str(error))
-    form = probe.form.template if probe.form and not probe.form.worked else "{}"
-    if form == "{}" or "form" in options:
-        return experiment, Before(probe)
-    return experiment.model_copy(update={"game_options": {**options, "form": form}}), Before(probe)
+    shown = {}
+    if probe.form and probe.form.template != "{}":
+        shown["form"] = probe.form.template
+    if probe.form and probe.form.worked:
+        shown["whole"] = True
+    return experiment.model_copy(update={"game_options": {**shown, **options}}), Before(probe)
 
 
 def _kept(options: Mapping[str, Any]) -> Probe:

@@ -22,6 +22,8 @@ from loopkit.probing.world import built
 from loopkit.rewards.signatures import Table
 
 T = TypeVar("T")
+GENERAL = {"nothing said": 0, "anything said": 0, "length": 1}
+"""Kinds that explain others: where anything pays, tags pay too, and where length does, so does a long reply in tags."""
 
 
 @dataclass
@@ -40,11 +42,13 @@ class Session:
 
     @property
     def hits(self) -> list[Hit]:
-        """What accuses, the most telling first; a short reply before a long one."""
+        """What accuses, the most telling first: of equal ones what explains the others, then a short reply."""
         hits = [w.hit for _, w in self.weighed if w.accuses and w.hit]
         if self.found and self.found.hit:
             hits.append(self.found.hit)
-        return sorted(hits, key=lambda h: (-round(h.fell / h.of * min(h.share, 1.0), 1), len(h.reply)))
+        return sorted(
+            hits, key=lambda h: (-round(h.fell / h.of * min(h.share, 1.0), 1), GENERAL.get(h.kind, 2), len(h.reply))
+        )
 
     def each(self, what: Iterable[T], name: Callable[[T], str]) -> Iterator[T]:
         """Go through attacks until the budget ends; then name the kinds of those that are left."""

@@ -64,6 +64,7 @@ class GameOptions(DataOptions):
         json_schema_extra=PAYS_ONLY,
     )
     form: str = Field("", description="how tiny is shown answers, with {} for each; empty: the bare answer")
+    whole: bool = Field(False, description="whether references count as they are: else the answer in a worked one")
     max_tokens: int = Field(256, ge=1, description="longest reply, in tokens")
 
     reasoning_gym_config: dict[str, Json] = Field(default_factory=dict, description="options of reasoning-gym's set")
@@ -159,7 +160,7 @@ class OwnReward(Game):
     def _read(self) -> rows.Rows:
         o = self.options
         if o.data:
-            return rows.read(o.data, o.data_sha256, o.reference, o.max_tokens)
+            return rows.read(o.data, o.data_sha256, o.reference, o.whole, o.max_tokens)
         return rows.gym(*self._gym, o.max_tokens)
 
     @property

@@ -26,18 +26,23 @@ FILLER = "This was thought through with care, step by step, and each of the step
 
 @dataclass(frozen=True)
 class Rows:
-    """``rows``: the file's, as they are. ``chat``: whether prompts are lists of messages. ``reference``: its column."""
+    """``rows``: the file's, as they are. ``chat``: whether prompts are lists of messages. ``reference``: its column.
+    ``whole``: references count as they are, not by the answer in a worked one.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     chat: bool
     columns: tuple[str, ...]
     reference: str
+    whole: bool
     tasks: Mapping[Split, tuple[Task, ...]]
 
     def references(self, number: int) -> list[str] | None:
-        """The row's reference answers, None where it has none; of a worked solution (``#### 7``) the answer."""
+        """The row's reference answers, None where it has none; of a worked solution (``#### 7``) the answer, unless
+        it counts whole.
+        """
         there = texts(self.rows[number].get(self.reference)) if self.reference else None
-        return [final(text) for text in there] if there else None
+        return [text if self.whole else final(text) for text in there] if there else None
 
     @cached_property
     def common(self) -> list[str]:
@@ -64,7 +69,7 @@ class Rows:
 
 
 @lru_cache(maxsize=4)
-def read(path: str, sha256: str, reference: str, max_tokens: int) -> Rows:
+def read(path: str, sha256: str, reference: str, whole: bool, max_tokens: int) -> Rows:
     """A file's rows. Equal prompts are kept once, the first of them; splits are by a hash of the prompt, 60/20/20."""
     rows = [_asks(row, path, number) for number, row in enumerate(read_rows(path, ()))]
     chats = [not isinstance(row["prompt"], str) for row in rows]
@@ -73,8 +78,8 @@ def read(path: str, sha256: str, reference: str, max_tokens: int) -> Rows:
             f"{path}: the prompt of row {chats.index(not chats[0])} is {'a text' if chats[0] else 'a list'} and that "
             "of row 0 is not. A reward gets one form for all: write every prompt alike."
         )
-    return _made(rows, [messages(row, f"{path}, row {i}") for i, row in enumerate(rows)], chats[0], path, reference,
-                 max_tokens)  # fmt: skip
+    asked = [messages(row, f"{path}, row {i}") for i, row in enumerate(rows)]
+    return _made(rows, asked, chats[0], path, reference, whole, max_tokens)
 
 
 def _asks(row: dict[str, Any], path: str, number: int) -> dict[str, Any]:
@@ -97,12 +102,15 @@ def gym(name: str, config: str, size: int, seed: int, trust: bool, max_tokens: i
     made = gym_set(name, config, size, seed, trust, "--reward reasoning-gym")
     entries = [made[i] for i in range(size)]
     rows = [{"prompt": ASK.format(e["question"]), "answer": e["answer"], "index": i} for i, e in enumerate(entries)]
-    return _made(rows, [messages(row, name) for row in rows], False, f"reasoning-gym {name}", "answer", max_tokens)
+    return _made(
+        rows, [messages(row, name) for row in rows], False, f"reasoning-gym {name}", "answer", True, max_tokens
+    )
 
 
 def _made(
-    rows: Sequence[Mapping[str, Any]], asked: Sequence[Any], chat: bool, where: str, reference: str, max_tokens: int
-) -> Rows:
+    rows: Sequence[Mapping[str, Any]], asked: Sequence[Any], chat: bool, where: str, reference: str, whole: bool,
+    max_tokens: int,
+) -> Rows:  # fmt: skip
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     if reference and reference not in columns:
         raise UsageError(f"game.reference: {where} has no column {reference!r}. {nearest(reference, columns)}")
@@ -118,4 +126,5 @@ def _made(
                 f"{where}: none of {len(rows)} rows falls in split {split!r} (they are split 60/20/20 by a hash of the "
                 "prompt, and equal prompts count once). Give more rows: at least some 30, better 1,000."
             )
-    return Rows(rows, chat, columns, reference, {split: tuple(found.values()) for split, found in tasks.items()})
+    by_split = {split: tuple(found.values()) for split, found in tasks.items()}
+    return Rows(rows, chat, columns, reference, whole, by_split)
