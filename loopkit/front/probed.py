@@ -71,7 +71,7 @@ def before(experiment: Experiment) -> tuple[Experiment, Before | None]:
         probe = _kept(options)
     except UsageError as error:
         return experiment, Before(None, str(error))
-    shown = {}
+    shown: dict[str, Any] = {}
     if probe.form and probe.form.template != "{}":
         shown["form"] = probe.form.template
     if probe.form and probe.form.worked:
