@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
-CORE_CLUES = frozenset({"asked", "said"})
+CORE_CLUES = frozenset({"asked", "said", "thoughts"})
 """The clues that the core adds: what was asked, and what was said."""
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Draw = Callable[[str], float]
@@ -69,7 +69,8 @@ class ExploitDetector(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     reads: ClassVar[frozenset[str]]
-    """The clues it may read. The core adds "asked" (the opening messages) and "said" (the turns) to any that ask."""
+    """The clues it may read. The core adds to any that ask "asked" (the opening messages), "said" (the answers, turn by
+    turn) and "thoughts" (what stood before each answer; empty of a policy that does not think)."""
     bounds: ClassVar[Range] = (0.0, 1.0)
     """The range of ``rate``; a difference of shares has (-1, 1)."""
 

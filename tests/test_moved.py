@@ -19,3 +19,10 @@ def test_an_old_path_warns_and_is_the_new_module(old: str) -> None:
     with pytest.warns(DeprecationWarning, match=MOVED[old]):
         module = importlib.import_module(old)
     assert module is importlib.import_module(MOVED[old])
+
+
+def test_what_reads_shards_is_found_where_it_was() -> None:
+    from loopkit.experiment import rundir, shards
+
+    with pytest.warns(DeprecationWarning, match="shards"):
+        assert rundir.read_shard is shards.read_shard

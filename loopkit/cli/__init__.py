@@ -31,6 +31,7 @@ COMMANDS = {
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
     "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
     "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),
+    "seal": ("loopkit.cli.seal:seal", "Say whether runs are what was written, or take digests of those without."),
     "completion": ("loopkit.cli.complete:completion", "Print the script that makes a shell complete names."),
     "agreement": ("loopkit.cli.agreement:agreement", "Compare a run's model judge with the game's rule."),
 }

@@ -10,7 +10,8 @@ from typing import Any
 
 from loopkit.contracts import Game
 from loopkit.experiment.config import RunSpec
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard
 from loopkit.records import Json
 from loopkit.running.runner import checkpoint_of
 

@@ -14,9 +14,12 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
+from loopkit.evidence.idle import WHY, idle
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.resolve import set_up
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard
+from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
@@ -43,6 +46,8 @@ class Run:
     seed: int
     summary: Summary
     discovery: Discovery | None
+    idle: bool = False
+    """It was trained, and no step had a gradient."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Results:
     @property
     def mitigations(self) -> dict[str, Mitigation | None]:
         """``mitigation`` of each of ``fixes``; empty of an unproven game, or without the arms base and loophole."""
-        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms)
+        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms) and not self.stillborn()
         return {arm: self.mitigation(arm) for arm in self.fixes} if judged else {}
 
     def mitigation(self, arm: str) -> Mitigation | None:
@@ -116,9 +121,22 @@ class Results:
 
     def no_verdict(self) -> str:
         """Why ``verdict`` is None."""
+        if self.stillborn():
+            return f"the arm loophole {WHY} in any seed. Raise run.group_size or run.prompts_per_step, or pay otherwise"
         if self.checked.status != "proven":
             return f"the game is {self.checked.status} ({'; '.join(self.checked.reasons)})"
         return UNMEASURED if {"loophole", BASE} <= set(self.arms) else "there is no arm called loophole"
+
+    @property
+    def idle(self) -> dict[str, list[int]]:
+        """Arm -> the seeds whose run could not learn: what it did not do shows nothing."""
+        arms = dict.fromkeys(r.arm for r in self.runs if r.idle)
+        return {arm: [r.seed for r in self.runs if r.idle and r.arm == arm] for arm in arms}
+
+    def stillborn(self) -> bool:
+        """Whether the arm ``loophole`` could learn in no seed, so that there is nothing to judge."""
+        found = [r.idle for r in self.runs if r.arm == "loophole"]
+        return bool(found) and all(found)
 
     def moved(self) -> list[str]:
         """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
@@ -154,6 +172,7 @@ class Results:
             "arms": {
                 arm: {m: e.json() if (e := self.over_seeds(arm, m)) else None for m in measures} for arm in self.arms
             },
+            "idle": self.idle,
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
@@ -186,7 +205,8 @@ def _value(summary: Summary, measure: str) -> float | None:
 
 
 def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Report) -> Results:
-    """Read an experiment's finished runs. Raises RunError naming any that is not."""
+    """Read an experiment's finished runs. Raises RunError naming any that is not, and each file that is damaged."""
+    verify(out / spec.name for spec in specs)
     setup = set_up(plugins, specs[0])
     first = specs[0]
     runs = [_run(spec, out, setup, _base_rate(spec, out, setup)) for spec in specs]
@@ -220,6 +240,8 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
         honest=setup.game.reporting.honest_score,
         exploit=exploit(setup, [s for s in specs if s.arm == "loophole"], out),
     )
+    if results.stillborn():
+        return results
     return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
 
 
@@ -245,12 +267,14 @@ def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
     summary = _summary(spec, out, spec.arm)
     if spec.arm == BASE:
         return Run(BASE, spec.seed, summary, None)
-    rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
+    steps = RunDir(out / spec.name).steps()
+    still = spec.rollouts is None and idle(steps)
+    rates = [s["rates"].get(setup.onset) for s in steps]
     if base is None or base.high is None or not any(rates):
-        return Run(spec.arm, spec.seed, summary, None)
+        return Run(spec.arm, spec.seed, summary, None, still)
     low, _ = setup.detectors[setup.onset].bounds
     path = discovery([r["value"] if r else None for r in rates], base.high, low=low)
-    return Run(spec.arm, spec.seed, summary, path)
+    return Run(spec.arm, spec.seed, summary, path, still)
 
 
 def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:

@@ -178,6 +178,8 @@ def _hash(data: Json) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
+LARGEST_CONFIG = 1 << 20
+"""Bytes of an experiment's TOML."""
 MOST_SEEDS = 10_000
 LARGEST_SEED = 2**63 - 1
 """What a record's column, and torch, can hold."""
@@ -233,6 +235,8 @@ def parse_set(assignments: Iterable[str], sections: Sequence[str] = SECTIONS) ->
                 raise UsageError(f"--set {item!r}: an earlier --set gives {part!r} a value of its own. Drop one.")
         if isinstance(table.get(path[-1]), dict):
             raise UsageError(f"--set {item!r}: an earlier --set sets a part of {path[-1]!r}. Drop one.")
+        if path[-1] in table:
+            raise UsageError(f"--set {item!r}: an earlier --set gives {key.strip()} a value, too. Drop one.")
         table[path[-1]] = _value(text.strip())
     return out
 
@@ -259,7 +263,7 @@ def read_experiment(
     data: dict[str, Any] = {}
     if file is not None:
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            data = tomllib.loads(_text(file))
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
         except (ValueError, RecursionError) as error:  # not TOML, or not even text
@@ -304,6 +308,15 @@ def read_experiment(
             raise UsageError(f"arm {name!r} cannot name a directory, or is reserved: use letters, digits and . _ -")
     parse_seeds(made.seeds)
     return made
+
+
+def _text(file: Path) -> str:
+    """A file's text; of one without end (a device) no more than an experiment can be."""
+    with file.open("rb") as stream:
+        data = stream.read(LARGEST_CONFIG + 1)
+    if len(data) > LARGEST_CONFIG:
+        raise UsageError(f"{file} is larger than {LARGEST_CONFIG >> 20} MiB, so it is no experiment. Name a TOML file.")
+    return data.decode()
 
 
 def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any:

@@ -6,6 +6,7 @@ Every name and option is checked here, once, before anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import Game, Policy, PolicyRef, RewardChannel
@@ -177,6 +178,12 @@ def _for_real(plugins: Plugins, experiment: Experiment, game: Game) -> Game:
     suggested = {k.removeprefix("game."): v for k, v in game.real.settings.items() if k.startswith("game.")}
     wanted = {k: v for k, v in suggested.items() if k not in experiment.game_options}
     return build_game(plugins, experiment.game, {**wanted, **experiment.game_options}) if wanted else game
+
+
+def require_there(path: str) -> None:
+    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
 
 
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:

@@ -167,7 +167,7 @@ def _policy(
     plugins: registry.Plugins,
     listen: Listener,
 ) -> PolicyRef | Policy:
-    from loopkit.policy.save import reference
+    from loopkit.policy.save import reference, require_whole
 
     if run is None or own is None:
         found: PolicyRef | Policy = start_policy(
@@ -182,6 +182,7 @@ def _policy(
         raise UsageError(
             f"{directory} does not exist. Checkpoints there: {[p.name for p in directory.parent.glob('*')]}"
         )
+    require_whole(directory)
     return reference(directory, start)
 
 

@@ -20,7 +20,7 @@ from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
 from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
-from loopkit.running.parallel import DEADLINE, require, run_all, start_server
+from loopkit.running.parallel import DEADLINE, require, require_deadline, run_all, start_server
 from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
 from loopkit.system.files import locked, to_json, write_whole
 
@@ -41,6 +41,7 @@ class Plan:
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
         """Make what is missing, and write ``results.json``. The same call again resumes."""
+        require_deadline(deadline)
         make(self.out)
         with locked(self.out), listening(progress) as listen:
             return self._perform(deadline, listen)

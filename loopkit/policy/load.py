@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,17 @@ import torch
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError, needing
+from loopkit.experiment.resolve import require_there
 from loopkit.policy.chat import give_template
 from loopkit.policy.decode import Sampling, sample
 from loopkit.policy.memory import speak_in_parts
+from loopkit.policy.template import render
 from loopkit.records import Decode, Dialogue, Message, Turn
+from loopkit.rollouts.thoughts import MARKERS, opened, part
 
 CACHED_PROMPTS = 50_000
+OPENING = 16
+"""The last tokens of a prompt, in which a chat template may have opened a block of thoughts."""
 
 
 class CausalPolicy:
@@ -33,6 +37,8 @@ class CausalPolicy:
         self.model, self.tokenizer, self.seed, self.batch_rows = model, tokenizer, seed, batch_rows
         self.stop_ids = _stop_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.stop_ids)
+        markers = {*MARKERS, *MARKERS.values()} & set(tokenizer.all_special_tokens)
+        self._markers = set(tokenizer.convert_tokens_to_ids(sorted(markers)))
         self._prompts: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -42,7 +48,7 @@ class CausalPolicy:
             if len(self._prompts) >= CACHED_PROMPTS:
                 self._prompts.clear()
             chat = [{"role": role, "content": content} for role, content in key]
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            text = render(self.tokenizer, chat)
             self._prompts[key] = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
         return self._prompts[key]
 
@@ -70,9 +76,22 @@ class CausalPolicy:
             sampled = sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id)
         for row, (ids, logprobs, finish) in zip(rows, sampled, strict=True):
             said = ids[:-1] if finish == "stop" else ids
-            text = self.tokenizer.decode(said, skip_special_tokens=True)
-            out.append(Turn(text, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0))
+            thoughts, answer = part(self._text(said), opened(self.tokenizer.decode(row.prompt[-OPENING:])))
+            turn = Turn(answer, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0, thoughts)
+            out.append(turn)
         return out
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """What ids say, without special tokens, but with the markers of thoughts where they are special tokens."""
+        marks = self._markers & set(ids)
+        if not marks:
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        pieces, begins = [], 0
+        for i, id_ in enumerate(ids):
+            if id_ in marks:
+                pieces += [self.tokenizer.decode(ids[begins:i], skip_special_tokens=True), self.tokenizer.decode([id_])]
+                begins = i + 1
+        return "".join([*pieces, self.tokenizer.decode(ids[begins:], skip_special_tokens=True)])
 
 
 def device() -> torch.device:
@@ -128,7 +147,10 @@ def import_models() -> None:
 
 
 def load_parts(path: str, dtype: str = "float32") -> tuple[Any, Any]:
-    """(model, tokenizer). Warnings of transformers about its own internals stay off the terminal."""
+    """(model, tokenizer), from safetensors and by transformers' own classes: a model's directory runs no code.
+
+    Warnings of transformers about its own internals stay off the terminal.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -136,15 +158,17 @@ def load_parts(path: str, dtype: str = "float32") -> tuple[Any, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     local = Path(path).is_dir()
-    if not local and (path.startswith((".", "/", "~")) or (os.sep in path and path.count("/") > 1)):
-        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
+    require_there(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=local, dtype=getattr(torch, dtype))
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=local, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+        )
     except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(
             f"--model {path!r} could not be loaded: {str(error).strip().splitlines()[0]} "
-            "Give a directory in Hugging Face layout (config.json, weights, tokenizer), a hub id, or tiny."
+            "Give a directory in Hugging Face layout (config.json, model.safetensors, tokenizer) whose classes "
+            "transformers has itself (code in it is not run), a hub id, or tiny."
         ) from error
     for how in ("is_local", "local_files_only"):  # how it was loaded is not to be saved with it
         tokenizer.init_kwargs.pop(how, None)
@@ -162,6 +186,9 @@ def _with_adapter(model: Any, adapter: str, *, trainable: bool) -> Any:
     peft = _peft()
     from safetensors import SafetensorError
 
+    pickled = Path(adapter, "adapter_model.bin")
+    if pickled.exists() and not pickled.with_suffix(".safetensors").exists():
+        raise UsageError(f"the LoRA adapter {adapter!r} is pickled (adapter_model.bin): give one in safetensors.")
     try:
         with _quiet():
             return peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
+from loopkit.experiment import digests
+from loopkit.system.files import flush
 from loopkit.system.notices import notice
 
 if TYPE_CHECKING:  # the names of checkpoints are asked for where torch is not installed
@@ -54,6 +56,8 @@ def save_checkpoint(
 ) -> Path:
     """Write ``workdir/step-000040`` under another name and rename it, so that a killed save leaves nothing half.
 
+    What the run recorded up to here is brought to the disk first, so that no checkpoint outlives its records.
+
     ``more`` writes what else the trainer needs (a critic, say) into the directory that it is given.
     Raises RunError where it cannot be written, a full disk say; what was there before stays.
     """
@@ -66,9 +70,11 @@ def save_checkpoint(
         save_optimizer(policy.model, optimizer, temporary)
         more(temporary)
         (temporary / HASHES).write_text(json.dumps(_hashes(temporary), indent=2, sort_keys=True) + "\n")
+        flush(workdir.parent if (workdir.parent / digests.FILE).exists() else temporary)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
+        digests.add(workdir.parent, only=f"{workdir.name}/{target.name}/")
     except Exception as error:  # safetensors and tokenizers have errors of their own for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
         raise RunError(
@@ -98,13 +104,25 @@ def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
 
 
 def prune(workdir: Path, keep: int) -> None:
-    """Remove all but the ``keep`` newest checkpoints; 0 keeps all."""
-    for path in sorted(workdir.glob("step-*"))[:-keep] if keep else ():
+    """Remove all but the ``keep`` newest checkpoints; 0 keeps all. Their digests are forgotten first."""
+    old = sorted(workdir.glob("step-*"))[:-keep] if keep else []
+    known = digests.read(workdir.parent) if old else None
+    if known is not None:
+        known.forget(lambda name: any(name.startswith(f"{workdir.name}/{path.name}/") for path in old))
+        known.write(workdir.parent, durable=True)
+    for path in old:
         shutil.rmtree(path)
 
 
+def require_whole(checkpoint: Path) -> None:
+    """Raise RunError where a checkpoint is not what was saved. One without hashes, another trainer's, may be any."""
+    why = damage(checkpoint) if (checkpoint / HASHES).exists() else digests.checkpoint_damage(checkpoint)
+    if why is not None:
+        raise RunError(f"checkpoint {checkpoint} is damaged: {why}. {digests.restore(checkpoint.parent.parent)}")
+
+
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files, None if they are those that were saved."""
+    """What is wrong with a checkpoint's files, None if they are those that were saved, and of its run."""
     try:
         saved = json.loads((checkpoint / HASHES).read_bytes())
         found = _hashes(checkpoint)
@@ -115,7 +133,7 @@ def damage(checkpoint: Path) -> str | None:
     wrong = [
         f"{n} is {'missing' if n not in found else 'not what was saved'}" for n in saved if saved[n] != found.get(n)
     ]
-    return "; ".join(wrong) or None
+    return "; ".join(wrong) or digests.checkpoint_damage(checkpoint)
 
 
 def _hashes(directory: Path) -> dict[str, str]:

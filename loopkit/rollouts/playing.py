@@ -9,6 +9,7 @@ from loopkit.contracts import Policy, Referee, Split
 from loopkit.records import Dialogue, Message, Scored, StepMetrics, Turn
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup
+from loopkit.rollouts.thoughts import parted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
     active, n = list(dialogues), 0
     while active:
-        said = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
+        said = [parted(turn) for turn in policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])]
         replies = referee.reply(active, [n] * len(active), said)
         still = []
         for id_, turn, reply in zip(active, said, replies, strict=True):

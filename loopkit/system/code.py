@@ -51,6 +51,11 @@ def fingerprint(file: Path, *, installed: bool = False) -> str:
     What is installed (under site-packages) is not followed, since the manifest has its version; with ``installed`` it
     is, within the file's own package. Raises UsageError where a file is not Python.
     """
+    if not file.is_file():
+        raise UsageError(
+            f"{file} is no file, so its code has no hash (a module of Python's own, say). Write what is to be called "
+            "into a file of yours."
+        )
     folder = root(file)
     sources = _sources(file, installed)
     parts = sorted((str(f.relative_to(folder)), hashlib.sha256(text).hexdigest()) for f, text in sources.items())

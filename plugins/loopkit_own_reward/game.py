@@ -15,6 +15,7 @@ from loopkit.parts.detectors import rule
 from loopkit.parts.generic import GENERIC, Length
 from loopkit.parts.gym import gym_set, gym_version
 from loopkit.records import Assessment, Done, Json, Rollout, Task, Transcript, Turn
+from loopkit.rollouts.scoring import all_clues
 from loopkit_own_reward import named, rewards, rows
 
 MOST = 1e6
@@ -148,7 +149,7 @@ class OwnReward(Game):
     def assess(self, rollouts: Sequence[Rollout]) -> list[Assessment]:
         numbers = [r.task.public["row"] for r in rollouts]
         given = [self.rows.rows[n] for n in numbers]
-        said = [r.words[0] for r in rollouts]
+        said = [r.said[0] for r in rollouts]  # thoughts and all: what a trainer would pass to it
         paid = self._reward(given, said, numbers)
         trusted = self._trusted(given, said, numbers) if self._trusted else [None] * len(rollouts)
         return [self._assess(*of) for of in zip(numbers, paid, trusted, strict=True)]
@@ -185,9 +186,7 @@ class OwnReward(Game):
     def _unflagged(self, task: Task, texts: Sequence[str]) -> list[Transcript]:
         headline = next(iter(self.detectors))
         rollouts = [Rollout(f"train/specimen/0/{task.id}/{i}", task, ((Turn(t), Done()),)) for i, t in enumerate(texts)]
-        asked = [m.content for m in task.messages]
-        clues = [{**a.clues, "asked": asked, "said": list(r.words)} for r, a in zip(rollouts, self.assess(rollouts),
-                                                                                   strict=True)]  # fmt: skip
+        clues = [all_clues(r, a) for r, a in zip(rollouts, self.assess(rollouts), strict=True)]
         return [(text,) for text, flag in zip(texts, self.detectors[headline].flags(clues), strict=True) if not flag]
 
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:

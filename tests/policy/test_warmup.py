@@ -145,9 +145,8 @@ def test_a_game_that_the_weights_saw_needs_no_other(monkeypatch: pytest.MonkeyPa
     """It is demonstrated now as it was then. If not: `loopkit warmup`, and commit what it writes."""
     monkeypatch.setattr(tiny, "short", lambda *args: PolicyRef("a short warm-up of its own"))
     found = plugins.load()
-    for name, game in tiny.seen_games(found).items():
+    for name in tiny.seen_games(found):
         assert tiny.resolve("", spec(name), found, nothing) == PolicyRef(str(tiny.BUNDLED)), name
-        assert warmup.read_record(tiny.BUNDLED)["games"][name]["version"] == game.version
 
 
 def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
