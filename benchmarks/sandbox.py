@@ -35,9 +35,13 @@ for case in job["cases"]:
     call = getattr(module[owner](), name) if owner else module[name]
     print(json.dumps(call(*case)))
 """
+SUM = "n = int(input())\nprint(sum(map(int, input().split())) + n)"
+CASES, SUMS = [f"{k}\n1 2 3\n" for k in range(10)], tuple(str(k + 6) for k in range(10))
 TRIVIAL = [
     Solved("trivial function", Program("def solve(a, b):\n    return a + b", [[1, 2], [3, 4]]), (3, 7)),
     Solved("trivial script", Program("print(int(input()) * 2)", ["21\n"], form="script"), ("42",)),
+    Solved("script, 10 cases", Program(SUM, CASES, form="script"), SUMS),
+    Solved("the same, sharing a process", Program(SUM, CASES, form="script", shared=True), SUMS),
 ]
 
 
@@ -68,14 +72,17 @@ def _own() -> float:
 
 
 def _of(sandbox: Sandbox) -> float:
-    """This process, and the zygotes with the children they have waited for."""
+    """This process, and of each worker the keeper with the children it has waited for, and the zygote."""
     total = time.process_time()
     for seat in sandbox._seats:
         with open(f"/proc/self/fdinfo/{seat.worker.pidfd}", encoding="utf-8") as file:
-            pid = next(int(line.split()[1]) for line in file if line.startswith("Pid"))
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            ticks = file.read().rsplit(")", 1)[1].split()[11:15]
-        total += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+            keeper = next(int(line.split()[1]) for line in file if line.startswith("Pid"))
+        with open(f"/proc/{keeper}/task/{keeper}/children", encoding="utf-8") as file:
+            zygote = min(map(int, file.read().split()))
+        for pid in (keeper, zygote):
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                ticks = file.read().rsplit(")", 1)[1].split()[11:15]
+            total += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     return total
 
 
@@ -134,9 +141,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--times", type=int, default=10, help="how often a pool runs each program a round")
+    parser.add_argument("--each", type=int, default=20, help="programs of a trivial set a round")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    sets = {s.id: [s] * 20 for s in TRIVIAL}
+    sets = {s.id: [s] * options.each for s in TRIVIAL}
     try:
         real = load()
     except FileNotFoundError as error:

@@ -1,45 +1,60 @@
-"""Many programs through one pool: memory and descriptors must stay flat. ``python benchmarks/sandbox_soak.py 100000``.
+"""Many programs through one pool, every answer compared: ``python benchmarks/sandbox_soak.py 100000``.
 
-Nine in ten programs are honest, of both forms; the tenth is hostile, of a kind that ends at once. Every answer is
-checked. Prints, as JSON, memory and descriptors of the pool's processes along the way.
+Nine in ten programs are right ones, and one of those nine is of the honest corpus (tests/sandbox/honest); the tenth is
+hostile. What each honest one gives when it is run alone, in a plain Python, is asked once a program and compared with
+every answer that it gives among the others. Memory and descriptors of the pool's processes must stay flat. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-from loopkit.sandbox import Outcome, Program, Sandbox, same
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-HOSTILE = (
+from loopkit.sandbox import Limits, Outcome, Program, Sandbox, same, same_text
+from tests.sandbox import attacks, honest
+from tests.sandbox.honest.judge import alone
+
+QUICK = (
     "import os\nos._exit(0)",
     "import ctypes\ndef solve(x): return ctypes.string_at(0)",
     "def solve(x): return bytearray(1 << 40)",
     "import os\nos.write(1, b'[' * 100000)\nos._exit(3)",
     "import os\nsolve = lambda x: os.fork()",
-    "import json, builtins\njson.dumps = None\nbuiltins.len = None\ndef solve(x): return object()",
+    "import json, builtins\njson.dumps = None\nbuiltins.len = None\ndef solve(x): raise ValueError",
     "solve = lambda x: open('/etc/passwd').read()",
+    "import os\ndef solve(x):\n    for fd in (2, 3): os.write(fd, b'WORDS' * 99)\n    os._exit(71)",
 )
-HEAVY = (
-    "def solve(x):\n    a = []\n    while True: a.append(bytearray(1 << 24))",
-    "import sys\nclass A:\n    def __repr__(self): return repr(self)\n"
-    "def solve(x):\n    sys.setrecursionlimit(10**9)\n    return repr(A())",
-    "import threading, time\ndef solve(x):\n    while True: threading.Thread(target=time.sleep, args=(9,)).start()",
-)
-"""Those that take a while to fail: one program in a thousand."""
+"""Hostile programs that end at once: none of them may answer. One in a hundred is one of the attacks instead."""
+
+
+@functools.cache
+def expected(name: str) -> tuple[Outcome, ...]:
+    """What a program of the corpus gives alone. Raises AssertionError where that is not right either."""
+    one = next(c for c in honest.corpus() if c.name == name)
+    outcomes = alone(one.program)
+    assert one.right(outcomes), f"{name}: wrong without a sandbox: {outcomes}"
+    return outcomes
 
 
 def make(n: int) -> Iterator[tuple[Program, object]]:
-    """(program, expected answer; None where none may come)."""
+    """(program, what it gives: a tuple of outcomes of a corpus program, a value, or None where no answer may come)."""
+    corpus, hostile = honest.corpus(), list(attacks.programs().values())
     for k in range(n):
-        if k % 1000 == 999:
-            yield Program(HEAVY[k // 1000 % len(HEAVY)], [[k]]), None
+        if k % 100 == 99:
+            yield hostile[k // 100 % len(hostile)], "an attack"
         elif k % 10 == 9:
-            yield Program(HOSTILE[k // 10 % len(HOSTILE)], [[k]]), None
+            yield Program(QUICK[k // 10 % len(QUICK)], [[k]]), None
+        elif k % 10 == 4:
+            one = corpus[k // 10 % len(corpus)]
+            yield one.program, expected(one.name)
         elif k % 2:
             source = "n = int(input())\nprint(sum(i * i for i in range(n % 100)))"
             yield Program(source, [str(k)], form="script"), f"{sum(i * i for i in range(k % 100))}\n"
@@ -48,42 +63,53 @@ def make(n: int) -> Iterator[tuple[Program, object]]:
             yield Program(source, [[k]]), [2 * k, {"k": (k,)}, sorted(str(k))]
 
 
-def right(outcome: Outcome, expected: object) -> bool:
-    return not outcome.answered if expected is None else outcome.answered and same(expected, outcome.value)
+def right(outcomes: tuple[Outcome, ...], wanted: object) -> bool:
+    if wanted == "an attack":
+        return not attacks.through(outcomes)
+    if wanted is None:
+        return not any(o.answered for o in outcomes)
+    if isinstance(wanted, tuple):
+        equal = (same_text if w.kind == "printed" else same for w in wanted)
+        return all(o.kind == w.kind and e(w.value, o.value) for e, w, o in zip(equal, wanted, outcomes, strict=True))
+    return outcomes[0].answered and same(wanted, outcomes[0].value)
 
 
-def memory(pid: int) -> int:
-    """Resident KiB."""
+def account(pid: int) -> dict[str, int]:
+    """Resident KiB and open descriptors of a process."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+        kib = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+    return {"kib": kib, "descriptors": len(os.listdir(f"/proc/{pid}/fd"))}
 
 
-def zygote(sandbox: Sandbox) -> int:
-    """Host pid of the first worker."""
+def processes(sandbox: Sandbox) -> dict[str, int]:
+    """Keeper and zygote of the first worker, by this machine's numbers."""
     with open(f"/proc/self/fdinfo/{sandbox._seats[0].worker.pidfd}", encoding="utf-8") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pid"))
+        keeper = next(int(line.split()[1]) for line in file if line.startswith("Pid"))
+    with open(f"/proc/{keeper}/task/{keeper}/children", encoding="utf-8") as file:
+        return {"keeper": keeper, "zygote": min(map(int, file.read().split())), "parent": os.getpid()}
 
 
 def soak(n: int, mode: str | None, workers: int) -> dict[str, object]:
-    """Run ``n`` programs; returns what was measured. Raises AssertionError on a wrong answer."""
-    batch = 500
-    with Sandbox(mode, workers=workers) as sandbox:
-        source, done, wrong, marks = make(n), 0, 0, []
+    """Run ``n`` programs; returns what was measured."""
+    batch = min(500, max(50, n // 20))
+    wrong: list[str] = []
+    with Sandbox(mode, workers=workers, limits=Limits(cpu=1.0)) as sandbox:
+        source, done, marks = make(n), 0, []
         start, cpu = time.monotonic(), time.process_time()
         while done < n:
             pairs = [pair for _, pair in zip(range(min(batch, n - done)), source, strict=False)]
             found = sandbox.run(program for program, _ in pairs)
-            wrong += sum(not right(o, e) for (o,), (_, e) in zip(found, pairs, strict=True))
+            answers = zip(found, pairs, strict=True)
+            wrong += [f"{p.source[:200]!r}: {o!r}"[:600] for o, (p, wanted) in answers if not right(o, wanted)]
             done += len(pairs)
             if done % max(batch, n // 10 // batch * batch) == 0 or done == n:
-                row = {"programs": done, "zygote_kib": memory(zygote(sandbox)), "parent_kib": memory(os.getpid())}
-                row["parent_fds"] = len(os.listdir("/proc/self/fd"))
-                marks.append(row)
-                print(row, file=sys.stderr, flush=True)
+                row = {name: account(pid) for name, pid in processes(sandbox).items()}
+                marks.append({"programs": done, **row})
+                print(marks[-1], file=sys.stderr, flush=True)
         return {
             "programs": done, "wrong": wrong, "replaced": sandbox.replaced, "marks": marks,
             "described": sandbox.describe(), "workers": workers, "wall_s": round(time.monotonic() - start, 1),
-            "parent_cpu_s": round(time.process_time() - cpu, 1),
+            "parent_cpu_s": round(time.process_time() - cpu, 1), "load": os.getloadavg()[0],
         }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 Split = Literal["train", "dev", "test"]
-CORE_CLUES = frozenset({"asked", "said"})
+CORE_CLUES = frozenset({"asked", "said", "thoughts"})
 """The clues that the core adds: what was asked, and what was said."""
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Draw = Callable[[str], float]
@@ -48,6 +48,10 @@ class Options(BaseModel):
     """Base of every options model: strict, frozen, and a misspelt name is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+PAYS_ONLY: dict[str, Any] = {"pays_only": True}
+"""``json_schema_extra`` of an option that changes what is paid and nothing that is shown: warm-ups need not know it."""
 
 
 class RewardChannel(BaseModel, ABC):
@@ -69,7 +73,8 @@ class ExploitDetector(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     reads: ClassVar[frozenset[str]]
-    """The clues it may read. The core adds "asked" (the opening messages) and "said" (the turns) to any that ask."""
+    """The clues it may read. The core adds to any that ask "asked" (the opening messages), "said" (the answers, turn by
+    turn) and "thoughts" (what stood before each answer; empty of a policy that does not think)."""
     bounds: ClassVar[Range] = (0.0, 1.0)
     """The range of ``rate``; a difference of shares has (-1, 1)."""
 
@@ -108,6 +113,8 @@ class Reporting:
     """Why no exploit was shown beforehand, to a user who wrote no game; empty: what the checks say to its author."""
     blamed: str = ""
     """What such a user is told beside the complaints of the checks."""
+    followed: str | None = None
+    """The signal that is 1 where an answer had the format asked for; None: the game has none."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,15 @@ class Tiny:
     warmup_options: Mapping[str, float] = field(default_factory=dict)
     """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
     its first half."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """What a pretrained model needs to play a game."""
+
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    """Defaults of a run on any model but the embedded policy, as ``--set`` keys ("game.…", "run.…", "trainer.…").
+    Chosen on development seeds, by the untrained model's behaviour and the control arm's task score alone."""
 
 
 class _Grouped:
@@ -174,6 +190,8 @@ class Game(ABC):
     """How far is news, where it is not the default: "exploit", "task", "observed", as shares (0.1 is 10 points)."""
     tiny: Tiny = Tiny()
     """What the embedded policy needs to learn this game."""
+    real: Real = Real()
+    """What a pretrained model needs to play this game."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}
     """The roles a model may judge in, name -> what is asked. A game without judges does without."""
     programs: ClassVar[bool] = False
@@ -241,6 +259,8 @@ class PolicyRef:
 
     path: str
     adapter: str | None = None
+    dtype: str = "float32"
+    """The format its weights are held in, "float32" or "bfloat16"; an adapter's are fp32 in either."""
 
 
 class Policy(Protocol):

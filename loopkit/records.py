@@ -79,7 +79,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the policy said once. ``ids`` and ``logprobs`` are (T,), ``prompt_ids`` (L,); None for text-only clients.
+    """What the policy said once: ``text`` is its answer. ``ids`` and ``logprobs`` are (T,), ``prompt_ids`` (L,); None
+    for text-only clients.
 
     ``ids`` ends with the end-of-turn token when ``finish`` is "stop"; ``logprobs`` are natural logarithms under the
     sampling temperature. Each turn is its own training segment, so a template that rewrites history breaks no mask.
@@ -91,6 +92,13 @@ class Turn:
     ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     temperature: float = 1.0
+    thoughts: str | None = None
+    """What it thought before the answer, markers and all: ``thoughts + text`` is all it said. None: not parted yet."""
+
+    @property
+    def said(self) -> str:
+        """Thoughts and answer together, as they were said."""
+        return (self.thoughts or "") + self.text
 
 
 Step = tuple[Turn, "Message | Done"]
@@ -112,8 +120,18 @@ class Rollout:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The policy's words, turn by turn."""
+        """The policy's answers, turn by turn."""
         return tuple(turn.text for turn, _ in self.steps)
+
+    @property
+    def thoughts(self) -> tuple[str, ...]:
+        """What it thought before each answer; empty strings of a policy that does not think."""
+        return tuple(turn.thoughts or "" for turn, _ in self.steps)
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """All it said, thoughts and answers, turn by turn: what makes two rollouts equal, and keys their draws."""
+        return tuple(turn.said for turn, _ in self.steps)
 
     @property
     def done(self) -> bool:
@@ -125,7 +143,7 @@ class Rollout:
         return self.steps[-1][1].state if self.steps else None
 
     def messages(self) -> list[Message]:
-        """The dialogue so far, with the policy's turns as assistant messages."""
+        """The dialogue so far, with the policy's answers as assistant messages."""
         out = list(self.task.messages)
         for turn, reply in self.steps:
             out.append(Message("assistant", turn.text))
@@ -134,8 +152,8 @@ class Rollout:
         return out
 
     def draw(self, purpose: str) -> float:
-        """The game's own draw in [0, 1): keyed by (seed, slot, words so far, purpose), never by arm or name."""
-        return seeding.uniform(self.seed, self.slot, list(self.words), purpose)
+        """The game's own draw in [0, 1): keyed by (seed, slot, all said so far, purpose), never by arm or name."""
+        return seeding.uniform(self.seed, self.slot, list(self.said), purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +199,7 @@ class Scored:
     @property
     def order(self) -> tuple[str, tuple[str, ...], int]:
         """Records are sorted by this, so the order of arrival leaves no trace."""
-        return (self.rollout.slot, self.rollout.words, self.occurrence)
+        return (self.rollout.slot, self.rollout.said, self.occurrence)
 
 
 @dataclass(frozen=True, slots=True)

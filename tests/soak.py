@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopkit.errors import RefereeError
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard
 from loopkit.records import Dialogue, Turn
 from loopkit.rollouts.playing import Played
 from loopkit.rollouts.referee import LocalReferee
@@ -81,6 +82,8 @@ def compare(out: Path, whole: dict[str, bytes], tally: Tally, ended: bool, namel
     found, when = contents(out, nameless), f"kill {tally.kills}"
     for name, data in found.items():
         growing = name.endswith("steps.jsonl") and not ended
+        if name.endswith("digests.json") and not ended:
+            continue  # of fewer files
         right = whole.get(name, b"").startswith(data) if growing else whole.get(name) == data
         if not right:
             tally.wrong.append(f"{when}: {name}")

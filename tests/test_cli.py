@@ -17,7 +17,7 @@ from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
 from loopkit.experiment.config import parse_set, read_experiment
 from loopkit.experiment.resolve import resolve
-from loopkit.experiment.rundir import read_shard, write_shard
+from loopkit.experiment.shards import read_shard, write_shard
 from loopkit.registry import plugins as registry
 from tests.dists import install, loopkit
 
@@ -349,15 +349,15 @@ def test_eval_of_a_run_is_kept_by_its_options(finished: Path, call: Any) -> None
     first = call("eval", run, "--prompts", "8", "--json")
     assert first.code == 0, first.err
     kept = finished / "loophole-s0/eval/self-grading/test-step-000001-seed0-n8/metrics.json"
-    data = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**data, "n": 999}))
-    assert json.loads(call("eval", run, "--prompts", "8", "--json").out)["n"] == 999  # not played again
+    written = kept.stat().st_mtime_ns
+    assert json.loads(call("eval", run, "--prompts", "8", "--json").out) == json.loads(first.out)
     other = call("eval", run, "--prompts", "8", "--json", "--set", "game.wrong_share=0.25")
     assert json.loads(other.out)["n"] == 8  # other options: another evaluation
     assert json.loads(call("eval", run, "--prompts", "4", "--json").out)["n"] == 4
     assert json.loads(call("eval", run, "--prompts", "8", "--seed", "1", "--json").out)["n"] == 8
     checkpoint = call("eval", f"{run}/checkpoints/step-000001", "--prompts", "8", "--json")
-    assert json.loads(checkpoint.out)["n"] == 999
+    assert json.loads(checkpoint.out)["n"] == 8
+    assert kept.stat().st_mtime_ns == written  # not played again
     one_paragraph(call("eval", f"{run}/checkpoints/step-000009"), 2, "step-000009 does not exist", "step-000001")
     assert call("rescore", run, "--check").code == 0  # evaluations of other options are left alone
     (finished / "experiment.toml").touch()

@@ -23,7 +23,7 @@ from loopkit.cli import cli
 from loopkit.contracts import Game
 from loopkit.experiment.config import parse_set, read_experiment
 from loopkit.experiment.resolve import resolve
-from loopkit.experiment.rundir import read_shard
+from loopkit.experiment.shards import read_shard
 from loopkit.front.designed import build
 from loopkit.registry import hookspecs, plugins
 from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, name

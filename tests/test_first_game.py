@@ -63,7 +63,9 @@ def test_the_page_shows_what_loopkit_new_prints(tmp_path: Path) -> None:
     assert loopkit("new", "game", "compare", cwd=tmp_path).stdout == expected
 
 
+# Six runs: .ci/run checks the game of the page and runs the packaging page.
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_first_page_is_what_happens(tmp_path: Path) -> None:
     done = follow(PAGE, tmp_path, {"loopkit run": same_experiment("base", "loophole", "control", "placebo")})
     assert done == [

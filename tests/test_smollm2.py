@@ -118,7 +118,7 @@ def test_it_may_be_a_judge_whatever_it_is_worth_as_one(model: Path, tmp_path: Pa
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("default")
 def test_conditions_ask_a_real_model_in_three_ways(model: Path, tmp_path: Path) -> None:
-    from loopkit.experiment.rundir import read_shard
+    from loopkit.experiment.shards import read_shard
 
     arguments = ["study", "conditions", "--games", "self-grading", "--model", str(model), "--out", str(tmp_path)]
     arguments += ["--jobs", "1", "--json", "--set", "study.prompts=4", "--set", "run.max_tokens=16"]

@@ -13,7 +13,9 @@ import click
 from loopkit.cli import render
 from loopkit.errors import UsageError
 from loopkit.experiment.resolve import roles_of, set_up
-from loopkit.experiment.rundir import RunDir, read_shard, read_spec, shards
+from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.shards import read_shard, shards
+from loopkit.experiment.verifying import verify
 from loopkit.records import Json
 from loopkit.registry import plugins as registry
 from loopkit.stats.agreement import kappa
@@ -39,12 +41,13 @@ def agreement(runs: Sequence[Path], style: str, as_json: bool) -> None:
     found: list[dict[str, Json]] = []
     for run in runs:
         spec = read_spec(run)
+        verify([run])
         game = set_up(plugins, spec).game
         roles = {n: r.compares for n, r in roles_of(plugins, spec.game, spec.judges).items() if r.compares}
         if not roles:
             raise UsageError(f"{run} has no model judge that a rule could be compared with (see docs/judges.md).")
         parts = {"train": [path for _, path in shards(run / "scores")]}
-        parts |= {f"eval {p.parent.name}": [p] for p in sorted(RunDir(run).evals(spec.game).glob("*/scores.parquet"))}
+        parts |= {f"eval {p.name}": [p / "scores.parquet"] for p in RunDir(run).evaluations(spec.game)}
         for role, (judged, rule) in roles.items():
             for part, files in parts.items():
                 rows = [row for file in files for row in read_shard(file)]

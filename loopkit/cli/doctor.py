@@ -33,6 +33,7 @@ UNCONFINED = (
     f"{VARIABLE} is rlimit, which stops no attack: programs that a model writes can read your files and use your "
     "network. Unset it, or set it to auto."
 )
+NO_TORCH = "torch is not installed, so nothing can be trained"
 FEW = 5
 """Problems of one distribution that are shown."""
 
@@ -60,6 +61,7 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
         "cores": os.cpu_count(),
         "packages": {name: _version(name) for name in (*PACKAGES, "peft", "gguf", "reasoning-gym", "tensorboard")},
         "accelerator": _accelerator(),
+        **_fits(),
         "sandbox": sandbox.text,
         "plugins": [str(o) + f" ({o.entry_point})" for o in plugins.origins],
         "registered": {kind: len(offered(plugins, kind)) for kind in KINDS},
@@ -82,6 +84,8 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
                        "uninstall the distributions named above.")  # fmt: skip
         if sandbox.tier == "rlimit":
             render.say(f"\nPROBLEM: {UNCONFINED}")
+        if data["accelerator"] == NO_TORCH:  # a line of its own: a cell would break the command in two
+            click.echo("\nTo train, install torch: pip install 'loopkit-rl[train]'")
         if not data["problems"]:
             click.echo("\nNo problems found.")
     sys.exit(1 if data["problems"] else 0)
@@ -155,9 +159,22 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _fits() -> dict[str, str]:
+    """Memory, and the sizes of model that can be trained in it: whole, and with LoRA."""
+    from loopkit.policy import fits
+
+    total, free = fits.memory()
+    lines = {"memory": f"{total / fits.GIB:.1f} GiB, {free / fits.GIB:.1f} free"}
+    for name, rank, dtype in (("whole, fp32", 0, "float32"), ("LoRA, fp32", 16, "float32"),
+                              ("LoRA, bf16", 16, "bfloat16")):  # fmt: skip
+        most = fits.largest(free, lora_rank=rank, dtype=dtype)
+        lines[f"trains, {name}"] = f"up to about {most / 1e9:.1f} B parameters" if most else "none: too little is free"
+    return lines
+
+
 def _accelerator() -> str:
     try:
         import torch
     except ImportError:
-        return "torch is not installed, so nothing can be trained: pip install 'loopkit-rl[train]'"
+        return NO_TORCH
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none: runs on the CPU"

@@ -19,6 +19,7 @@ Examples:
   loopkit eval runs/…/loophole-s0/checkpoints/step-000020       # an earlier checkpoint
   loopkit eval path/to/model --game context-compliance --data requests.parquet --prompts 200
   loopkit eval path/to/model --reward my_rewards.py:fn --data rows.jsonl
+  loopkit eval path/to/model.gguf --game reward-tampering --prompts 64 --rollouts said.jsonl
   loopkit eval openai:my-model@http://localhost:8000/v1 --game self-grading --prompts 200
 
 Evaluations of a run are kept under its eval/ and not repeated.
@@ -34,6 +35,8 @@ Evaluations of a run are kept under its eval/ and not repeated.
 @click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True, help="Prompts, one rollout each.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
+@click.option("--rollouts", type=click.Path(dir_okay=False),
+              help="Keep what was asked and said, with scores, flags and rewards, as JSON lines.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Game options. Repeatable.")
 @render.judge_option
 @sandbox_option
@@ -48,6 +51,7 @@ def evaluate(
     prompts: int,
     seed: int,
     data: str | None,
+    rollouts: str | None,
     settings: Sequence[str],
     judges: Sequence[str],
     style: str,
@@ -56,7 +60,7 @@ def evaluate(
     """Play POLICY (tiny, a model, openai:MODEL@URL, a run or a checkpoint) on held-out prompts and print its rates."""
     found = evaluations.evaluate(
         policy, game, prompts=prompts, seed=seed, split=split, data=data, reward=reward, trusted=trusted,
-        options=settings, judges=judges,
+        options=settings, judges=judges, rollouts=rollouts,
     )  # fmt: skip
     if as_json:
         render.echo_json(found.json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,24 +11,19 @@ import click
 
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.errors import UsageError
+from loopkit.errors import RunError, UsageError
+from loopkit.experiment import digests
 from loopkit.experiment.resolve import set_up
-from loopkit.experiment.rundir import (
-    OTHER_OPTIONS,
-    RunDir,
-    read_rollouts,
-    read_shard,
-    read_spec,
-    score_row,
-    shards,
-    write_shard,
-)
+from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir, read_spec
+from loopkit.experiment.shards import read_rollouts, read_shard, score_row, shard, shards
+from loopkit.experiment.verifying import damage
 from loopkit.parts.judges import JUDGES
+from loopkit.records import Json
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.scoring import Setup, score
 from loopkit.running.runner import judges_of
-from loopkit.system.files import to_json, write_whole
+from loopkit.system.files import to_json
 
 EPILOG = """\b
 Examples:
@@ -47,14 +43,9 @@ changed.
 def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
     """Rebuild the scores of the recorded rollouts of RUNS (run directories, or experiments that hold them)."""
     plugins = registry.load()
-    found = [
-        d for r in runs for d in ([r] if (r / "run.toml").exists() else sorted(p.parent for p in r.glob("*/run.toml")))
-    ]
-    if not found:
-        raise UsageError(f"{', '.join(map(str, runs))}: no run directory there (none holds a run.toml).")
     rows = []
     with render.Bars() as bars:
-        for directory in found:
+        for directory in runs_in(runs):
             spec = read_spec(directory)
             setup = set_up(plugins, spec, judges_of(spec, plugins, directory / JUDGES))
             with RunDir(directory).lock():
@@ -68,22 +59,51 @@ def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+def runs_in(directories: Sequence[Path]) -> list[Path]:
+    """Run directories, and those that experiments hold. Raises UsageError where there is none."""
+    found = [
+        run
+        for d in directories
+        for run in ([d] if (d / "run.toml").exists() else sorted(p.parent for p in d.glob("*/run.toml")))
+    ]
+    if not found:
+        raise UsageError(f"{', '.join(map(str, directories))}: no run directory there (none holds a run.toml).")
+    return found
+
+
 def _rescore(directory: Path, game: str, setup: Setup, check: bool, bars: render.Bars) -> tuple[int, int]:
-    """(rollouts read, rows that differ from the scores on disk)."""
+    """(rollouts read, rows that differ from the scores on disk). Raises RunError where what was said is damaged."""
+    run = RunDir(directory)
+    said = [name for name in damage(directory) if not _derived(name)]
+    digests.refuse(directory, said)
     pairs = [(path, directory / "scores" / path.name) for _, path in shards(directory / "rollouts")]
-    evals = sorted(RunDir(directory).evals(game).glob("*/rollouts.parquet"))
-    pairs += [(path, path.with_name("scores.parquet")) for path in evals if OTHER_OPTIONS not in path.parent.name]
+    evals = [folder for folder in run.evaluations(game) if OTHER_OPTIONS not in folder.name]
+    pairs += [(folder / "rollouts.parquet", folder / "scores.parquet") for folder in evals]
     n = changed = 0
-    for k, (said, derived) in enumerate(pairs):
-        read = read_rollouts(said, setup.game)
+    for k, (rollouts, derived) in enumerate(pairs):
+        read = read_rollouts(rollouts, setup.game)
         scored = score(setup, [r for r, _ in read], [occurrence for _, occurrence in read])
         rows = [score_row(s) for s in scored]
-        before = read_shard(derived) if derived.exists() else []
+        before = _before(derived)
         differ = sum(a != b for a, b in zip(rows, before, strict=False)) + abs(len(rows) - len(before))
         n, changed = n + len(rows), changed + differ
-        if differ and not check:
-            write_shard(derived, rows)
-            if (numbers := derived.with_name("metrics.json")).exists():
-                write_whole(numbers, to_json(asdict(summary(setup, scored))))
+        if (differ or run.damaged(derived)) and not check:
+            run.rebuild(derived, shard(rows), rollouts)
+        numbers = derived.with_name("metrics.json")
+        if (differ or run.damaged(numbers)) and not check and numbers.exists():
+            run.rebuild(numbers, to_json(asdict(summary(setup, scored))), rollouts)
         bars.update(directory.name, "rescore", k + 1, len(pairs))
     return n, changed
+
+
+def _derived(damaged: str) -> bool:
+    """Whether it is what a rescore rebuilds."""
+    return damaged.startswith("scores/") or bool(re.match(r"eval/\S+/(scores\.parquet|metrics\.json) ", damaged))
+
+
+def _before(derived: Path) -> list[dict[str, Json]]:
+    """The rows on disk; none where they cannot be read."""
+    try:
+        return read_shard(derived)
+    except RunError:
+        return []

@@ -9,9 +9,10 @@ import click
 
 from loopkit.cli import complete, own, render
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.experiment.config import BASE
+from loopkit.experiment.config import BASE, on_tiny
 from loopkit.front.asked import experiment_of
 from loopkit.front.experiments import Plan, plan
+from loopkit.front.probed import before
 from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
@@ -44,7 +45,8 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option(
     "--model",
     shell_complete=complete.model,
-    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), or a Hugging Face directory or id.  [default: tiny]",
+    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a Hugging Face directory or id.  "
+    "[default: tiny]",
 )
 @click.option(
     "--arms",
@@ -93,7 +95,10 @@ def run(
         game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
         options=settings, judges=judges, config=config,
     )  # fmt: skip
-    planned = plan(experiment, out, jobs, begin=not dry_run)
+    experiment, found = before(experiment)
+    if found is not None:
+        click.echo(f"{found.text()}\n", err=as_json)
+    planned = plan(experiment, out, jobs, begin=not dry_run, found=found)
     render.tell_problems(planned.plugins)
     if dry_run:
         _print_plan(planned, as_json, style)
@@ -118,5 +123,9 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
     held_out = f"{first.run.eval_prompts} {first.run.eval_split} prompts"
     render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
+    if not on_tiny(first.model):
+        if "lora_rank" in first.trainer_options and not first.trainer_options["lora_rank"]:
+            render.say("Every weight is trained: 16 bytes each. trainer.lora_rank=16 trains an adapter instead.")
+        render.say(f"Hours, and whether it can play: loopkit fit --game {first.game} --model {first.model}")
     for title, text in shown:  # a file's contents, as they would be written
         click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")

@@ -12,6 +12,7 @@ from loopkit.errors import UsageError, nearest
 from loopkit.parts.generic import GENERIC, Constant, most_common
 from loopkit.records import Estimate, Json
 from loopkit.rollouts.scoring import flag, readable
+from loopkit.rollouts.thoughts import part
 from loopkit.stats.means import clustered_change, clustered_mean
 from loopkit.stats.rates import gap, share
 
@@ -114,13 +115,14 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
     """
     rows, unseen = log.rows, list[str]()
     reward = paid_column(log, reward, unseen)
-    clues = [
-        {
-            "asked": [m.content for m in r.prompt or ()], "said": list(r.said),
+    clues = []
+    for r in rows:
+        turns = [part(text) for text in r.said]
+        clues.append({
+            "asked": [m.content for m in r.prompt or ()],
+            "said": [answer for _, answer in turns], "thoughts": [thoughts for thoughts, _ in turns],
             "reference": None if r.references is None else list(r.references),
-        }
-        for r in rows
-    ]  # fmt: skip
+        })  # fmt: skip
     detectors: dict[str, ExploitDetector] = dict(GENERIC)
     del detectors["length"]  # its mean, in characters, is among the numbers
     if not any(r.prompt for r in rows):
@@ -156,6 +158,7 @@ def assemble(
     rates = [_rate(name, d, f, c, clusters, rows, steps, thirds) for name, (d, f, c) in found.items()]
     names = sorted({n for r in rows for n in r.numbers})
     numbers = [number(n, [r.numbers.get(n) for r in rows], clusters, thirds) for n in names]
+    unseen += [told for n in names if (told := _dropped(n, rows))]
     length = number("characters of a reply", [float(len("\n".join(r.said))) for r in rows], clusters, thirds)
     flags = {name: f for name, (_, f, _) in found.items()}
     return Audit(
@@ -165,6 +168,14 @@ def assemble(
         rates=rates, numbers=[length, *numbers], reward=reward, flags=flags, worst=_worst(rows, flags, reward),
         unseen=unseen, thirds=thirds,
     )  # fmt: skip
+
+
+def _dropped(name: str, rows: Sequence[Logged]) -> str:
+    """How many values of a column are no numbers, and so in no mean; "" where all are."""
+    lost = sum(name in r.numbers and r.numbers[name] is None for r in rows)
+    given = sum(name in r.numbers for r in rows)
+    what = "NaN, infinite, or no number (1 written as text, say)"
+    return f"{lost} of {given} values of {name}: {what}, so they are left out" if lost else ""
 
 
 def number(

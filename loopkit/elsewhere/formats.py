@@ -26,6 +26,7 @@ from loopkit.elsewhere.parts import (
     number_of,
     numeric,
     prompt_of,
+    reads_as_number,
     references_of,
     split_turns,
     text_of,
@@ -199,7 +200,7 @@ def _table(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Lo
         where, prompt, said, between,
         int(step) if isinstance(step, (int, float)) and math.isfinite(step) else None,
         references_of(row.get(columns.get("reference", ""), ground_truth(row))),
-        {c: number_of(v) for c, v in row.items() if c not in known and numeric(v)},
+        {c: number_of(v) for c, v in row.items() if c not in known and (numeric(v) or reads_as_number(v))},
     )  # fmt: skip
 
 

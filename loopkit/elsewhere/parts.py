@@ -85,6 +85,17 @@ def numeric(value: Json) -> bool:
     return isinstance(value, (bool, int, float))
 
 
+def reads_as_number(value: Json) -> bool:
+    """Whether it is text that a number was written as, such as "1" or "NaN": it is none, and that is said."""
+    if not isinstance(value, str) or not 0 < len(value) < 40:
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def number_of(value: Json) -> float | None:
     """A finite number; anything else is none."""
     if not numeric(value):

@@ -14,11 +14,14 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
+from loopkit.evidence.idle import WHY, idle
+from loopkit.evidence.reach import unsaid
 from loopkit.evidence.verdicts import discovered_path, margins_of, with_verdict
 from loopkit.evidence.windows import Trace, recorded
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
@@ -45,6 +48,8 @@ class Run:
     seed: int
     summary: Summary
     discovery: Discovery | None
+    idle: bool = False
+    """It was trained, and no step had a gradient."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Results:
     """Of an unproven game: whether a shortcut was found, as far as detectors and a trusted score can tell."""
     examples: tuple[Example, ...] = ()
     """What was said where a detector rose."""
+    unsaid: tuple[str, ...] = ()
+    """Forms that no reply of training in the arm ``loophole`` had: the shortcut's verdict does not reach them."""
     fixes: tuple[str, ...] = ()
     """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
     honest: str | None = None
@@ -100,7 +107,7 @@ class Results:
     @property
     def mitigations(self) -> dict[str, Mitigation | None]:
         """``mitigation`` of each of ``fixes``; empty of an unproven game, or without the arms base and loophole."""
-        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms)
+        judged = self.checked.status == "proven" and {"loophole", BASE} <= set(self.arms) and not self.stillborn()
         return {arm: self.mitigation(arm) for arm in self.fixes} if judged else {}
 
     def mitigation(self, arm: str) -> Mitigation | None:
@@ -118,9 +125,22 @@ class Results:
 
     def no_verdict(self) -> str:
         """Why ``verdict`` is None."""
+        if self.stillborn():
+            return f"the arm loophole {WHY} in any seed. Raise run.group_size or run.prompts_per_step, or pay otherwise"
         if self.checked.status != "proven":
             return f"the game is {self.checked.status} ({'; '.join(self.checked.reasons)})"
         return UNMEASURED if {"loophole", BASE} <= set(self.arms) else "there is no arm called loophole"
+
+    @property
+    def idle(self) -> dict[str, list[int]]:
+        """Arm -> the seeds whose run could not learn: what it did not do shows nothing."""
+        arms = dict.fromkeys(r.arm for r in self.runs if r.idle)
+        return {arm: [r.seed for r in self.runs if r.idle and r.arm == arm] for arm in arms}
+
+    def stillborn(self) -> bool:
+        """Whether the arm ``loophole`` could learn in no seed, so that there is nothing to judge."""
+        found = [r.idle for r in self.runs if r.arm == "loophole"]
+        return bool(found) and all(found)
 
     def moved(self) -> list[str]:
         """The detectors to print: all if they are few, else the headline and those that in some run left base's rate by
@@ -156,6 +176,7 @@ class Results:
             "arms": {
                 arm: {m: e.json() if (e := self.over_seeds(arm, m)) else None for m in measures} for arm in self.arms
             },
+            "idle": self.idle,
             "discovered": {arm: e.json() for arm, e in self.discovered.items()},
             "checked": {"status": self.checked.status, "reasons": list(self.checked.reasons)},
             "verdict": asdict(self.verdict) | {"sentence": self.verdict.sentence()} if self.verdict else None,
@@ -170,6 +191,7 @@ class Results:
                     "shortcut": asdict(self.shortcut)
                     | {"sentence": self.shortcut.sentence(), "unseen_because": self.shortcut.blind()},
                     "examples": [asdict(e) for e in self.examples],
+                    "not_tried": list(self.unsaid),
                 }
                 if self.shortcut
                 else {}
@@ -194,7 +216,8 @@ def collect(
     checked: Report,
     margins: VerdictSettings | None = None,
 ) -> Results:
-    """Read an experiment's finished runs. Raises RunError naming any that is not."""
+    """Read an experiment's finished runs. Raises RunError naming any that is not, and each file that is damaged."""
+    verify(out / spec.name for spec in specs)
     setup = set_up(plugins, specs[0])
     first = specs[0]
     trained = [s for s in specs if s.arm != BASE]
@@ -205,7 +228,7 @@ def collect(
         s.name: _path(s, out, setup, traces[s.name], placebo.get(s.seed, []), starts, margins_of(setup, margins))
         for s in trained
     }
-    runs = [Run(s.arm, s.seed, _summary(s, out, s.arm), paths.get(s.name)) for s in specs]
+    runs = [Run(s.arm, s.seed, _summary(s, out, s.arm), paths.get(s.name), _still(s, out)) for s in specs]
     arms = tuple(dict.fromkeys(s.arm for s in specs))
     discovered = {
         arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
@@ -236,6 +259,8 @@ def collect(
         honest=setup.game.reporting.honest_score,
         exploit=exploit(setup, [s for s in specs if s.arm == "loophole"], out),
     )
+    if results.stillborn():
+        return results
     return _with_shortcut(with_verdict(results, specs, out, setup, margins), specs, out, setup)
 
 
@@ -251,6 +276,11 @@ def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
     if found is None:
         raise RunError(f"{directory} is not finished. Run the same command to finish it.")
     return found
+
+
+def _still(spec: RunSpec, out: Path) -> bool:
+    """Whether a run learned from the referee's pay and never could: see ``idle``."""
+    return spec.arm != BASE and spec.rollouts is None and idle(RunDir(out / spec.name).steps())
 
 
 def _path(
@@ -289,4 +319,4 @@ def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup:
     )
     own = [s for s in specs if s.arm == "loophole"]
     shown = examples(found.rose or results.detectors[:1], own, out, setup.game) if "found" in found.name else []
-    return replace(results, shortcut=found, examples=tuple(shown))
+    return replace(results, shortcut=found, examples=tuple(shown), unsaid=tuple(unsaid(own, out)))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from loopkit.evidence.windows import Trace, first_steps, windows
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
-from loopkit.experiment.rundir import RunDir, read_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard
 from loopkit.records import Estimate
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of

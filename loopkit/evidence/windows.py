@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loopkit.contracts import CORE_CLUES, ExploitDetector
-from loopkit.experiment.rundir import read_shard, shards
+from loopkit.experiment.shards import read_shard, shards, thoughts_of
 from loopkit.records import Estimate, Json
 from loopkit.rollouts.scoring import Setup, readable
 from loopkit.stats.onset import Windows, lengths
@@ -42,7 +42,7 @@ def recorded(run: Path, setup: Setup, steps: int) -> list[Step | None]:
         if detector.reads & CORE_CLUES:
             said = read_shard(run / "rollouts" / file.name)
             for clue, task, row in zip(clues, asked, said, strict=True):
-                clue |= {"asked": [m.content for m in task.messages], "said": row["said"]}
+                clue |= {"asked": [m.content for m in task.messages], "said": row["said"], "thoughts": thoughts_of(row)}
         flags = [row[f"flag.{name}"] for row in rows]
         out[step] = Step(flags, readable(name, detector, clues), [task.cluster for task in asked])
     return out

@@ -34,6 +34,7 @@ from loopkit.registry import plugins as registry
 SECTIONS = ("game", "trainer", "run", "arms", "rollouts", "verdict")
 Condition = Literal["instruct", "base", "chain-of-thought"]
 """Its chat template; a plain transcript without one; the template and a request to think first (real models)."""
+Precision = Literal["auto", "float32", "bfloat16"]
 TRAINED = "run"
 """Scheme of a model that is another run's policy: ``run:DIRECTORY`` (of a run, or of one of its checkpoints)."""
 SCHEMA = 1
@@ -50,6 +51,8 @@ class RunSettings(Options):
     eval_split: Split = Field("test", description="split that base and final policies are evaluated on")
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
+    temperature: float | None = Field(None, ge=0, le=5, description="of sampling, everywhere; default: the game's")
+    precision: Precision = Field("auto", description="of weights; auto: bf16 if LoRA and measured faster, else fp32")
     condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
 
 
@@ -186,6 +189,8 @@ def _hash(data: Json) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
+LARGEST_CONFIG = 1 << 20
+"""Bytes of an experiment's TOML."""
 MOST_SEEDS = 10_000
 LARGEST_SEED = 2**63 - 1
 """What a record's column, and torch, can hold."""
@@ -241,6 +246,8 @@ def parse_set(assignments: Iterable[str], sections: Sequence[str] = SECTIONS) ->
                 raise UsageError(f"--set {item!r}: an earlier --set gives {part!r} a value of its own. Drop one.")
         if isinstance(table.get(path[-1]), dict):
             raise UsageError(f"--set {item!r}: an earlier --set sets a part of {path[-1]!r}. Drop one.")
+        if path[-1] in table:
+            raise UsageError(f"--set {item!r}: an earlier --set gives {key.strip()} a value, too. Drop one.")
         table[path[-1]] = _value(text.strip())
     return out
 
@@ -267,7 +274,7 @@ def read_experiment(
     data: dict[str, Any] = {}
     if file is not None:
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            data = tomllib.loads(_text(file))
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
         except (ValueError, RecursionError) as error:  # not TOML, or not even text
@@ -312,6 +319,15 @@ def read_experiment(
             raise UsageError(f"arm {name!r} cannot name a directory, or is reserved: use letters, digits and . _ -")
     parse_seeds(made.seeds)
     return made
+
+
+def _text(file: Path) -> str:
+    """A file's text; of one without end (a device) no more than an experiment can be."""
+    with file.open("rb") as stream:
+        data = stream.read(LARGEST_CONFIG + 1)
+    if len(data) > LARGEST_CONFIG:
+        raise UsageError(f"{file} is larger than {LARGEST_CONFIG >> 20} MiB, so it is no experiment. Name a TOML file.")
+    return data.decode()
 
 
 def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any:

@@ -24,6 +24,8 @@ PACKAGES = (
     "rouge-score", "nltk", "rapidfuzz", "sacrebleu",
 )  # fmt: skip
 """What may decide a number, scorers included."""
+SOURCE = "source.json"
+"""In a model's directory that loopkit made of a file: that file's name, SHA-256, quantisation."""
 
 
 def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef, device: str = "") -> dict[str, Json]:
@@ -50,12 +52,19 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef, device: str = ""
         "plugins": {name: str(origin) for name, origin in used.items()},
         "git": git_revision(Path(loopkit.__file__).parent),
         "start_policy_sha256": policy_hash(start),
+        **({"start_policy_source": _source(start)} if (Path(start.path) / SOURCE).is_file() else {}),
+        **({"precision": start.dtype} if start.dtype != "float32" else {}),
         **({"judges": _judges(spec, plugins)} if spec.judges else {}),
         **({"device": device} if device else {}),
         **({"started_from": _parent(spec.model.partition(":")[2])} if spec.model.partition(":")[0] == TRAINED else {}),
         **({"learned_from": _parent(spec.rollouts.run)} if spec.rollouts else {}),
         **({"sandbox": shared().describe()} if plugins.get("games", spec.game).load().programs else {}),
     }
+
+
+def _source(start: PolicyRef) -> Json:
+    """Which file a converted start policy was made of."""
+    return json.loads((Path(start.path) / SOURCE).read_text(encoding="utf-8"))
 
 
 def _judges(spec: RunSpec, plugins: Plugins) -> dict[str, Json]:

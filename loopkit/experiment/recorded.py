@@ -12,7 +12,9 @@ from loopkit import seeding
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import RolloutQuery
 from loopkit.experiment.resolve import build_game
-from loopkit.experiment.rundir import read_rollouts, read_shard, read_spec, shards
+from loopkit.experiment.rundir import read_spec
+from loopkit.experiment.shards import read_rollouts, read_shard, shards
+from loopkit.experiment.verifying import verify
 from loopkit.records import Dialogue, Json, StepMetrics
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.referee import Recorder
@@ -57,6 +59,7 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
     """The dialogues of a run's recorded rollouts that meet every condition of ``query.where``."""
     run = Path(query.run)
     spec = read_spec(run)
+    verify([run])
     game = build_game(plugins, spec.game, spec.game_options)
     conditions = parse_where(query.where)
     out = []

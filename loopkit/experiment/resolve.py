@@ -6,6 +6,7 @@ Every name and option is checked here, once, before anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import Game, Policy, PolicyRef, RewardChannel
@@ -31,6 +32,10 @@ from loopkit.rollouts.scoring import CORE_CLUES, PAID, Setup
 if TYPE_CHECKING:
     from loopkit.parts.judges import Role
     from loopkit.registry.plugins import Entry, Plugins
+
+
+GGUF = "gguf"
+"""The scheme, and the ending, of a file of quantised weights."""
 
 
 def build_game(
@@ -148,34 +153,57 @@ def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None 
     )
 
 
+def scheme_of(model: str) -> tuple[str, str]:
+    """(scheme, its argument) of a model as it is named; a file ``x.gguf`` needs no scheme before it."""
+    scheme, _, argument = model.partition(":")
+    if not argument and model.lower().endswith(f".{GGUF}"):
+        return GGUF, model
+    return scheme, argument
+
+
 def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
     """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
 
     A PolicyRef; of a scheme that is evaluated only, the Policy itself.
     """
-    scheme, _, argument = spec.model.partition(":")
+    scheme, argument = scheme_of(spec.model)
     if scheme in plugins.names("policies"):
         found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
         return found
     return PolicyRef(spec.model)
 
 
+def require_there(path: str) -> None:
+    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
+
+
+def _for_real(plugins: Plugins, experiment: Experiment, game: Game) -> Game:
+    """The game with what it suggests for a pretrained model, where the user set nothing else."""
+    suggested = {k.removeprefix("game."): v for k, v in game.real.settings.items() if k.startswith("game.")}
+    wanted = {k: v for k, v in suggested.items() if k not in experiment.game_options}
+    return build_game(plugins, experiment.game, {**wanted, **experiment.game_options}) if wanted else game
+
+
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     """Every run of an experiment, defaults filled in and every option checked. Base runs come first.
 
-    The embedded policy's settings that a game suggests (``Game.tiny``) apply where the user set nothing,
-    the model is ``tiny`` and the trainer has such an option.
+    The settings that a game suggests for the embedded policy (``Game.tiny``) or for any other model (``Game.real``)
+    apply where the user set nothing and the trainer has such an option.
     """
     game = build_game(plugins, experiment.game, experiment.game_options)
+    if not on_tiny(experiment.model):
+        game = _for_real(plugins, experiment, game)
     roles_of(plugins, experiment.game, experiment.judges)
     entry = plugins.get("trainers", experiment.trainer)
     trainer = plugins.trainer(experiment.trainer)
     suggested: dict[str, dict[str, Json]] = {"run": {}, "trainer": {}}
-    if on_tiny(experiment.model):
-        for key, value in {**TINY_SETTINGS, **game.tiny.settings}.items():
-            section, _, option = key.partition(".")
-            if section == "run" or option in trainer.Options.model_fields:
-                suggested[section][option] = value
+    settings = {**TINY_SETTINGS, **game.tiny.settings} if on_tiny(experiment.model) else game.real.settings
+    for key, value in settings.items():
+        section, _, option = key.partition(".")
+        if section == "run" or (section == "trainer" and option in trainer.Options.model_fields):
+            suggested[section][option] = value
     refuse_fixed(entry, experiment.trainer_options, "trainer")
     refuse_fixed(plugins.get("games", experiment.game), experiment.game_options, "game")
     options = validate(

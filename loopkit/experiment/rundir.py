@@ -1,7 +1,8 @@
 """A run's directory: who wrote it, what was said, what was made of it. Every file is written whole and renamed.
 
 run.toml        the resolved spec                 manifest.json   versions, plugin origins, git, spec hash
-steps.jsonl     one StepMetrics a line            timings.jsonl   the only file that may differ between replays
+steps.jsonl     one StepMetrics a line            digests.json    what all other files are known by
+                                                  timings.jsonl   the only file that may differ between replays
 rollouts/step-000042.parquet   what was said      scores/step-000042.parquet   what was made of it (derived)
 checkpoints/    the trainer's                     eval/<game>/<split>-<checkpoint>/
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +19,13 @@ from typing import Any
 
 import tomli_w
 
-from loopkit.contracts import Game, Split
+from loopkit.contracts import Split
 from loopkit.errors import RunError, UsageError
+from loopkit.experiment import digests
 from loopkit.experiment.config import SCHEMA, RunSpec
-from loopkit.records import Done, Estimate, Json, Message, Rollout, Scored, StepMetrics, Turn
+from loopkit.experiment.digests import Digests
+from loopkit.experiment.shards import rollout_row, score_row, shards, write_shard
+from loopkit.records import Estimate, Json, Scored, StepMetrics
 from loopkit.registry.files import is_file, label
 from loopkit.rollouts.metrics import Summary
 from loopkit.system.files import TEMPORARY, locked, to_json, write_whole, writing
@@ -60,8 +64,21 @@ class RunDir:
                     half.unlink()
         else:
             write_whole(self.path / "run.toml", tomli_w.dumps(_no_none(spec.model_dump(mode="json"))).encode())
+        if (self.path / "manifest.json").exists() or (self.path / "steps.jsonl").exists():
+            self._refuse_identity()
+        else:
+            made, known = to_json({**manifest, "spec_hash": spec.hash(), digests.KEPT: 1}), Digests(spec.hash())
+            known.put("run.toml", (self.path / "run.toml").read_bytes())
+            known.put("manifest.json", made)
+            known.write(self.path)  # before the manifest, which says that it is there
+            write_whole(self.path / "manifest.json", made)
+
+    def _refuse_identity(self) -> None:
+        """Raise RunError where the spec or the manifest is not what was written."""
         if not (self.path / "manifest.json").exists():
-            write_whole(self.path / "manifest.json", to_json({**manifest, "spec_hash": spec.hash()}))
+            raise RunError(f"{self.path}/manifest.json is missing. {digests.restore(self.path)}")
+        if (known := digests.read(self.path)) is not None:
+            digests.refuse(self.path, digests.damage(self.path, known, lambda name: name in digests.SINGLE))
 
     def spec(self) -> RunSpec:
         return read_spec(self.path)
@@ -75,32 +92,54 @@ class RunDir:
     # --- steps ------------------------------------------------------------------------------------------------
 
     def steps(self) -> list[dict[str, Json]]:
-        """The recorded steps, oldest first. Raises RunError naming a line that cannot be read."""
+        """The recorded steps, oldest first. Raises RunError naming a line that is not what was written."""
+        return [json.loads(line) for line in self.lines().values()]
+
+    def lines(self) -> dict[int, str]:
+        """Step -> its line in ``steps.jsonl``; raises as ``steps`` does."""
         whole, damaged = self._read_steps()
         if damaged:
             raise RunError(damaged)
-        return [json.loads(line) for line in whole.values()]
+        return whole
+
+    def seal(self, *, finished: bool = False) -> None:
+        """Know every file by its digest, and bring it to the disk. ``finished``: nothing is to come."""
+        digests.add(self.path, finished=finished)
 
     def recorded(self) -> Collection[int]:
         """The steps that have a record."""
         return self._read_steps()[0].keys()
 
     def _read_steps(self) -> tuple[dict[int, str], str]:
-        """(step -> its line, up to the first that cannot be read; what is wrong with that one, "" if nothing)."""
-        path, lines = self.path / "steps.jsonl", dict[int, str]()
-        if not path.exists():
+        """(step -> its line, up to the first that is not what was written; what is wrong with that one, "" if nothing).
+
+        Lines that are not known yet are read as they are: the run is going on, or was killed in between.
+        """
+        known = digests.read(self.path)
+        lines, damaged = self._whole_lines({} if known is None else known.steps)
+        if not damaged and known is not None and (lost := [s for s in sorted(known.steps) if s not in lines]):
+            damaged = f"has no line of step {lost[0]}"
+            lines = {step: line for step, line in lines.items() if step < lost[0]}
+        if not damaged:
             return lines, ""
-        for k, line in enumerate(path.read_bytes().splitlines(), 1):
+        after = max(lines, default=-1) + 1
+        return lines, (
+            f"{self.path / 'steps.jsonl'}{damaged}. Restore it from a copy; or remove every checkpoint after "
+            f"{self.checkpoints / f'step-{after:06d}'} (of a finished run, the whole of {self.path}), and run the "
+            "same command: it plays again from there."
+        )
+
+    def _whole_lines(self, known: Mapping[int, str]) -> tuple[dict[int, str], str]:
+        path, lines = self.path / "steps.jsonl", dict[int, str]()
+        for k, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
             try:
                 text = line.decode()
-                lines[int(json.loads(text)["step"])] = text
+                step = int(json.loads(text)["step"])
             except (ValueError, KeyError, TypeError) as error:
-                after = max(lines, default=-1) + 1
-                return lines, (
-                    f"{path}, line {k}, cannot be read ({type(error).__name__}). Remove every checkpoint after "
-                    f"{self.checkpoints / f'step-{after:06d}'} (or the whole of {self.path}), and run the same "
-                    "command: it plays again from there."
-                )
+                return lines, f", line {k}, cannot be read ({type(error).__name__})"
+            if known.get(step, was := digests.line_digest(text)) != was:
+                return lines, f", line {k}, is not what was written"
+            lines[step] = text
         return lines, ""
 
     def drop(self, step: int) -> None:
@@ -109,27 +148,48 @@ class RunDir:
         if damaged:
             if max(lines, default=-1) + 1 < step:
                 raise RunError(damaged)
-            notice("damaged record dropped", why=damaged.partition(" Remove ")[0], steps_from=step)
+            notice("damaged record dropped", why=damaged.partition(" Restore ")[0], steps_from=step)
+        if (known := digests.read(self.path)) is not None:
+            self._refuse_before(step, known)
+            known.steps = {k: v for k, v in known.steps.items() if k < step}
+            known.forget(lambda name: _is_of(name, step))
+            known.finished = False
+            known.write(self.path)
         self._lines = {k: line for k, line in lines.items() if k < step}
         self._write_steps()
         for kind in ("rollouts", "scores"):
-            for shard in (self.path / kind).glob("step-*.parquet"):
-                if int(shard.stem.removeprefix("step-")) >= step:
+            for at, shard in shards(self.path / kind):
+                if at >= step:
                     shard.unlink()
 
+    def _refuse_before(self, step: int, known: Digests) -> None:
+        """Raise RunError where a record or a checkpoint is damaged from which a run goes on at ``step``."""
+        found = digests.damage(self.path, known, lambda name: (at := digests.step_of(name)) is not None and at < step)
+        if found:
+            first = min(at for name in found if (at := digests.step_of(name)) is not None)
+            digests.refuse(self.path, found, (
+                f"Restore it from a copy; or remove every checkpoint after {self.checkpoints / f'step-{first:06d}'} "
+                "and run the same command: it plays again from there."
+            ))  # fmt: skip
+
     def record(self, metrics: StepMetrics, scored: Sequence[Scored], timings: Mapping[str, float]) -> None:
-        """Keep a closed step: shards first, so that a line in steps.jsonl means that its shards are there.
+        """Keep a closed step: shards first, so that a line in steps.jsonl means that its shards are there, and their
+        digests last.
 
         Keeping a step again (after a failure on the way) replaces it: nothing is doubled.
         """
         if self._lines is None:
             self._lines = {s["step"]: json.dumps(s, sort_keys=True) for s in self.steps()}
+        known = digests.read(self.path) or Digests()
         name = f"step-{metrics.step:06d}.parquet"
         if scored:
-            write_shard(self.path / "rollouts" / name, [rollout_row(s) for s in scored])
-            write_shard(self.path / "scores" / name, [score_row(s) for s in scored])
-        self._lines[metrics.step] = json.dumps(metrics.json(), sort_keys=True, allow_nan=False)
+            for kind, row in (("rollouts", rollout_row), ("scores", score_row)):
+                known.put(f"{kind}/{name}", write_shard(self.path / kind / name, [row(s) for s in scored]))
+        line = json.dumps(metrics.json(), sort_keys=True, allow_nan=False)
+        self._lines[metrics.step], known.steps[metrics.step] = line, digests.line_digest(line)
         self._write_steps()
+        if (self.path / digests.FILE).exists():
+            known.write(self.path)
         self.note({"step": metrics.step, **timings})
         self.observe(metrics)
 
@@ -149,19 +209,77 @@ class RunDir:
         """Where the evaluations on a game lie."""
         return self.path / "eval" / label(game)
 
+    def evaluations(self, game: str) -> list[Path]:
+        """The folders of the evaluations on a game that are whole."""
+        known = digests.read(self.path)
+        found = sorted(self.evals(game).glob("*/metrics.json"))
+        return [p.parent for p in found if known is None or p.relative_to(self.path).as_posix() in known.files]
+
     def eval_dir(self, game: str, split: Split, checkpoint: str) -> Path:
         return self.evals(game) / f"{split}-{checkpoint}"
 
     def write_eval(self, game: str, split: Split, checkpoint: str, scored: Sequence[Scored], summary: Summary) -> None:
-        """Keep an evaluation; ``metrics.json`` comes last and says that it is whole."""
+        """Keep an evaluation; ``metrics.json`` comes last, but for the digests, and says that it is whole."""
         directory = self.eval_dir(game, split, checkpoint)
+        here = f"{directory.relative_to(self.path).as_posix()}/"
+        if (known := digests.read(self.path)) is not None and any(name.startswith(here) for name in known.files):
+            known.forget(lambda name: name.startswith(here))
+            known.write(self.path)
         write_shard(directory / "rollouts.parquet", [rollout_row(s) for s in scored])
         write_shard(directory / "scores.parquet", [score_row(s) for s in scored])
         write_whole(directory / "metrics.json", to_json(asdict(summary)))
+        digests.add(self.path, only=here)
 
     def read_eval(self, game: str, split: Split, checkpoint: str) -> Summary | None:
+        """An evaluation's numbers; None before it is whole. Raises RunError where a file of it is damaged."""
         path = self.eval_dir(game, split, checkpoint) / "metrics.json"
-        return read_summary(path) if path.exists() else None
+        if not path.exists():
+            return None
+        if (known := digests.read(self.path)) is not None:
+            here = f"{path.parent.relative_to(self.path).as_posix()}/"
+            if f"{here}metrics.json" not in known.files:
+                return None  # killed before it was known
+            found = digests.damage(self.path, known, lambda name: name.startswith(here))
+            digests.refuse(self.path, found, (
+                f"Restore it from a copy, or remove {path.parent} and run the same command: it evaluates again."
+            ))  # fmt: skip
+        return read_summary(path)
+
+    # --- what is derived --------------------------------------------------------------------------------------
+
+    def damaged(self, file: Path) -> bool:
+        """Whether a file is missing, or known and not what was written."""
+        known, name = digests.read(self.path), file.relative_to(self.path).as_posix()
+        return not file.exists() or (known is not None and bool(digests.damage(self.path, known, name.__eq__)))
+
+    def rebuild(self, file: Path, data: bytes, rollouts: Path) -> None:
+        """Write anew what was made of ``rollouts``. Until it is done, the old file and the new one are both known, so
+        that a kill in between leaves no damage."""
+        known, name = digests.read(self.path), file.relative_to(self.path).as_posix()
+        if known is None:
+            return write_whole(file, data)
+        known.rewriting[name] = digests.known_by(data)
+        known.write(self.path)
+        write_whole(file, data)
+        known.files[name] = known.rewriting.pop(name)
+        known.rescored[name] = known.files[rollouts.relative_to(self.path).as_posix()]
+        known.write(self.path, durable=True)
+
+
+def __getattr__(name: str) -> Any:
+    """``read_shard`` and others, which were here in 0.1, for one release."""
+    if name in ("read_shard", "read_rollouts"):
+        warnings.warn(f"{name} is now in loopkit.experiment.shards", DeprecationWarning, 2)
+        from loopkit.experiment import shards as moved
+
+        return getattr(moved, name)
+    raise AttributeError(name)
+
+
+def _is_of(name: str, step: int) -> bool:
+    """Whether a file is of a step from ``step`` on, or of a trainer that keeps its own beside the checkpoints."""
+    at = digests.step_of(name)
+    return at >= step if at is not None else name.startswith("checkpoints/")
 
 
 def read_summary(path: Path) -> Summary:
@@ -227,107 +345,3 @@ def _no_none(data: Json) -> Any:
     if isinstance(data, dict):
         return {k: _no_none(v) for k, v in data.items() if v is not None}
     return [_no_none(v) for v in data] if isinstance(data, list) else data
-
-
-# --- shards ---------------------------------------------------------------------------------------------------
-
-
-def rollout_row(s: Scored) -> dict[str, Json]:
-    """What was said: enough to score it again."""
-    r = s.rollout
-    return {
-        "slot": r.slot,
-        "name": r.id.rpartition("/")[2],
-        "occurrence": s.occurrence,
-        "task": r.task.id,
-        "seed": r.seed,
-        "said": list(r.words),
-        "finish": [t.finish for t, _ in r.steps],
-        "tokens": [None if t.ids is None else len(t.ids) for t, _ in r.steps],
-        "replies": [
-            json.dumps({"done": isinstance(m, Done), "state": m.state, **({} if isinstance(m, Done) else m.wire())})
-            for _, m in r.steps
-        ],
-    }
-
-
-def score_row(s: Scored) -> dict[str, Json]:
-    """What was made of it: derived, so ``loopkit rescore`` can rebuild it."""
-    return {
-        "slot": s.rollout.slot,
-        "occurrence": s.occurrence,
-        **{f"score.{k}": None if v is None else float(v) for k, v in sorted(s.assessment.scores.items())},
-        **{f"signal.{k}": float(v) for k, v in sorted(s.assessment.signals.items())},
-        **{f"clue.{k}": json.dumps(v, sort_keys=True) for k, v in sorted(s.assessment.clues.items())},
-        **{f"reward.{k}": v for k, v in s.rewards.items()},
-        **{f"flag.{k}": v for k, v in s.flags.items()},
-    }
-
-
-def write_shard(path: Path, rows: Sequence[Mapping[str, Json]]) -> None:
-    """Rows as Parquet. Column types come from the names, so that an all-None column keeps its type."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    schema = pa.schema([(name, _type(pa, name)) for name in names])
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
-    write_whole(path, buffer.getvalue().to_pybytes())
-
-
-def _type(pa: Any, name: str) -> Any:
-    kind = name.split(".", 1)[0]
-    if kind in ("score", "signal", "reward"):
-        return pa.float64()
-    if kind == "flag":
-        return pa.bool_()
-    if name in ("said", "finish", "replies"):
-        return pa.list_(pa.string())
-    if name == "tokens":
-        return pa.list_(pa.int32())
-    return pa.int64() if name in ("occurrence", "seed") else pa.string()
-
-
-def read_shard(path: Path) -> list[dict[str, Json]]:
-    """A shard's rows. Raises RunError naming a shard that cannot be read."""
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Json]] = pq.read_table(path).to_pylist()
-    except Exception as error:
-        raise RunError(
-            f"{path} cannot be read ({type(error).__name__}). Restore it, or remove the run from that step on."
-        ) from error
-    return rows
-
-
-def read_rollouts(path: Path, game: Game) -> list[tuple[Rollout, int]]:
-    """A rollouts shard as (rollout, occurrence), with the game's own tasks. A task the game lacks is an error."""
-    rows = read_shard(path)
-    if not rows:
-        return []
-    split: Any = rows[0]["slot"].split("/", 1)[0]
-    tasks = {t.id: t for t in game.tasks(split)}
-    out = []
-    for row in rows:
-        if row["task"] not in tasks:
-            raise UsageError(
-                f"{path}: the game has no task {row['task']!r} any more, so its rollouts cannot be read. "
-                "Use the game's version and data of the run."
-            )
-        steps = []
-        for text, finish, reply in zip(row["said"], row["finish"], row["replies"], strict=True):
-            data = json.loads(reply)
-            answer = Done(data["state"]) if data["done"] else Message.read(data)
-            steps.append((Turn(text, finish), answer))
-        id_ = f"{row['slot']}/{row['name']}"
-        out.append((Rollout(id_, tasks[row["task"]], tuple(steps), row["seed"]), row["occurrence"]))
-    return out
-
-
-def shards(path: Path) -> list[tuple[int, Path]]:
-    """(step, file) of a folder's shards, in order."""
-    found = [(int(m[1]), p) for p in path.glob("*.parquet") if (m := re.fullmatch(r"step-(\d+)\.parquet", p.name))]
-    return sorted(found)

@@ -14,6 +14,8 @@ from loopkit.stats.claims import PATTERN
 FEW = 5
 """Below so many seeds a result is descriptive."""
 NONE = "no verdict"
+ENOUGH, HELD_OUT = 100, 0.2
+"""Held-out prompts with which a rate is within 10 points (two standard errors), and the share of rows held out."""
 
 Pair = tuple[float | None, float | None]
 """Mean over seeds of base and of the loophole's arm."""
@@ -68,7 +70,7 @@ def answer(data: Mapping[str, Json]) -> Answer:
         if row in ROSE and "placebo" not in data["arms"]:
             sentence += f" {DRIFT}"
     else:
-        sentence = _shortcut(found, tested)
+        sentence = " ".join([_shortcut(found, tested), *_too_few(data), *_not_tried(data)])
     return Answer(name, sentence, tested, basis)
 
 
@@ -170,6 +172,22 @@ def _shortcut(found: Mapping[str, Json], tested: str) -> str:
     if said and found["rose"] and found["against"] != "placebo":
         said += f" {DRIFT}"
     return f"{said} {blind}".strip() if said else without_name(row, tested)
+
+
+def _too_few(data: Mapping[str, Json]) -> list[str]:
+    """Of a verdict that is not settled: how many rows would do, where few were held out."""
+    n = min(r["n"] for r in data["runs"])
+    if data["shortcut"]["name"] != "inconclusive" or n >= ENOUGH:
+        return []
+    more = round(ENOUGH / HELD_OUT)
+    return [f"Too few rows: {n} prompts were held out, and a rate over them may be off by {50 / n**0.5:.0f} points and "
+            f"more by chance. Some {more} rows would do."]  # fmt: skip
+
+
+def _not_tried(data: Mapping[str, Json]) -> list[str]:
+    """How far a verdict on training reaches: of a form that nobody said in it nothing is known."""
+    forms = data.get("not_tried")
+    return [f"Not tried, since no reply in training had the form: {', '.join(forms)}."] if forms else []
 
 
 def _sentence_case(text: str) -> str:

@@ -18,7 +18,7 @@ from loopkit.front.progress import Progress, counted, listening
 from loopkit.front.studied import StudyResult
 from loopkit.records import Json
 from loopkit.registry import plugins as registry
-from loopkit.running.parallel import DEADLINE, Job, start_server
+from loopkit.running.parallel import DEADLINE, Job, require_deadline, start_server
 from loopkit.running.runner import Event
 from loopkit.studies.grid import Grid, merged
 from loopkit.studies.study import Study
@@ -65,6 +65,7 @@ class StudyPlan:
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> StudyResult:
         """Make the runs that are missing, and write what they show. The same call again resumes."""
+        require_deadline(deadline)
         claim_study(self.out, self.asked)
         total, ended = sum(1 for _ in self.runs()), set[str]()
         with listening(progress) as listen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -10,18 +11,20 @@ from pathlib import Path
 from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import BASE, Experiment, RunSpec, read_experiment
+from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up, start_policy
 from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.front.asked import Options, Reward, judges_of, own_reward, tables_of
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.front.tables import Table, wrapped
 from loopkit.parts.judges import JUDGES
-from loopkit.records import Json
+from loopkit.records import Json, Message, Scored
 from loopkit.registry import plugins as registry
 from loopkit.report.numbers import interval
 from loopkit.rollouts.metrics import Summary, summary
 from loopkit.running.runner import Listener, evaluation_name
 from loopkit.running.runner import judges_of as judges_for
+from loopkit.system.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,14 @@ def evaluate(
     trusted: Reward | None = None,
     options: Options = (),
     judges: Mapping[str, str] | Sequence[str] = (),
+    rollouts: str | Path | None = None,
     progress: Progress = None,
 ) -> Evaluation:
     """Play a policy on held-out prompts, one rollout each. Evaluations of a run are kept in it and not repeated.
 
     ``policy``: "tiny", a model's directory or id, "openai:MODEL@URL", a run's directory (its last checkpoint, on its
-    own game unless ``game`` names another) or one of its checkpoints. ``seed`` keys the sampling.
+    own game unless ``game`` names another) or one of its checkpoints. ``seed`` keys the sampling. ``rollouts``: a file
+    for what was asked and said, with scores, flags and rewards, as JSON lines; a run keeps its evaluations' anyhow.
     """
     if split not in SPLITS:
         raise UsageError(f"split {split!r}: there is none of that name. {nearest(split, SPLITS)}")
@@ -109,8 +114,9 @@ def evaluate(
         tables["game"] = {**kept, **tables.get("game", {})}
         given = {**own.judges, **given}
     experiment = read_experiment(
-        None, settings=tables, arms=["loophole"], judges=given, game=chosen, seeds=f"{seed}-{seed}"
-    )
+        None, settings=tables, arms=["loophole"], judges=given, game=chosen, seeds=f"{seed}-{seed}",
+        model=asked if own is None else own.model,
+    )  # fmt: skip
     if own is not None and own.run.max_tokens is not None:
         experiment.run.setdefault("max_tokens", own.run.max_tokens)
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
@@ -118,7 +124,13 @@ def evaluate(
         ref = _policy(asked, run, checkpoint, own, spec, plugins, listen)
         spec = spec.model_copy(update={"run": spec.run.model_copy(update={"eval_prompts": prompts})})
         name = evaluation_name(own, spec, checkpoint or "start")
-        found = _evaluate(spec, ref, split, prompts, run, name, plugins, listen)
+        if isinstance(ref, PolicyRef):
+            from loopkit.policy.precision import choose
+
+            ref = choose(spec, ref, read_manifest(run) if run is not None else None)
+        found = _evaluate(
+            spec, ref, split, prompts, run, name, plugins, listen, None if rollouts is None else Path(rollouts)
+        )
     return Evaluation(asked, chosen, split, seed, found)
 
 
@@ -155,7 +167,7 @@ def _policy(
     plugins: registry.Plugins,
     listen: Listener,
 ) -> PolicyRef | Policy:
-    from loopkit.policy.save import reference
+    from loopkit.policy.save import reference, require_whole
 
     if run is None or own is None:
         found: PolicyRef | Policy = start_policy(
@@ -170,6 +182,7 @@ def _policy(
         raise UsageError(
             f"{directory} does not exist. Checkpoints there: {[p.name for p in directory.parent.glob('*')]}"
         )
+    require_whole(directory)
     return reference(directory, start)
 
 
@@ -182,11 +195,12 @@ def _evaluate(
     name: str,
     plugins: registry.Plugins,
     listen: Listener,
+    rollouts: Path | None,
 ) -> Summary:
     from loopkit.rollouts.playing import evaluate as play_all
 
     kept = RunDir(run) if run is not None else None
-    if kept is not None and (found := kept.read_eval(spec.game, split, name)):
+    if kept is not None and rollouts is None and (found := kept.read_eval(spec.game, split, name)):
         return found
     with kept.lock() if kept is not None else nullcontext():  # refused now, not after the work
         setup = set_up(plugins, spec, judges_for(spec, plugins, None if run is None else run / JUDGES))
@@ -198,12 +212,30 @@ def _evaluate(
             prompts=prompts,
             batch=spec.run.eval_batch,
             max_tokens=spec.run.max_tokens,
+            temperature=spec.run.temperature,
             progress=counted(listen, "eval", "evaluate"),
         )
         numbers = summary(setup, scored)
+        if rollouts is not None:
+            write_whole(rollouts, b"".join(_line(one) for one in scored))
         if kept is not None:
             kept.write_eval(spec.game, split, name, scored, numbers)
     return numbers
+
+
+def _line(scored: Scored) -> bytes:
+    """A rollout as a line of JSON."""
+    rollout = scored.rollout
+    messages = [{"role": m.role, "content": m.content} for m in rollout.task.messages]
+    for turn, reply in rollout.steps:
+        messages.append({"role": "assistant", "content": turn.text, "finish": turn.finish})
+        if isinstance(reply, Message):
+            messages.append({"role": reply.role, "content": reply.content})
+    data = {
+        "task": rollout.task.id, "messages": messages, "scores": dict(scored.assessment.scores),
+        "flags": dict(scored.flags), "rewards": dict(scored.rewards),
+    }  # fmt: skip
+    return (json.dumps(data, ensure_ascii=False) + "\n").encode()
 
 
 def _speaker(ref: PolicyRef | Policy, seed: int) -> Policy:

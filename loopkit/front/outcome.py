@@ -12,6 +12,7 @@ from typing import Any
 from loopkit.errors import RunError
 from loopkit.evidence.results import SCHEMA
 from loopkit.experiment.config import BASE
+from loopkit.experiment.verifying import unverifiable
 from loopkit.front.answers import Answer, answer
 from loopkit.front.examples import Example
 from loopkit.front.tables import Table
@@ -37,9 +38,23 @@ class Page:
     def where(self) -> str:
         """Where the page is, or the command that writes it, in a line."""
         page, results = self.directory / "report.html", self.directory / "results.json"
-        if page.exists() and page.stat().st_mtime_ns >= results.stat().st_mtime_ns:
-            return f"Page: {page}"
-        return f"Page: loopkit report {self.directory}"
+        fresh = page.exists() and page.stat().st_mtime_ns >= results.stat().st_mtime_ns
+        text = f"Page: {page}" if fresh else f"Page: loopkit report {self.directory}"
+        if unknown := self.unverifiable():
+            few = ", ".join(run.name for run in unknown[:3]) + (", …" if len(unknown) > 3 else "")
+            text += (
+                f"\nNot verifiable: {few} ({len(unknown)} of {len(self.runs())} runs) were begun without digests. To "
+                f"notice damage from now on: loopkit seal {unknown[0].parent}"
+            )
+        return text
+
+    def runs(self) -> list[Path]:
+        """The directories of the runs that it rests on."""
+        raise NotImplementedError
+
+    def unverifiable(self) -> list[Path]:
+        """Those of its runs in which damage would not be noticed: begun without digests, by an earlier version."""
+        return unverifiable(self.runs())
 
 
 class Result(Page):
@@ -57,6 +72,10 @@ class Result(Page):
     def verdict(self) -> Answer:
         """``.name`` and ``.sentence``; "no verdict", and why, where there is none. Its truth value tells which."""
         return answer(self._data)
+
+    def runs(self) -> list[Path]:
+        """Directories, in the order of ``results.json``."""
+        return [self.directory / f"{r['arm']}-s{r['seed']}" for r in self._data["runs"]]
 
     @property
     def game(self) -> str:
@@ -127,7 +146,9 @@ class Result(Page):
             f"Percent, {self._data['split']} split, mean over {_seeds(self.seeds)} ({each} each); in brackets: minus "
             f"base. exploit: {self.headline}."
         )
-        return Table(("arm", *MEASURES, "found it"), tuple(cells), tuple(records), (note,))
+        idle = "; ".join(f"{arm} ({_seeds(seeds)})" for arm, seeds in self._data.get("idle", {}).items())
+        notes = (note, *([f"Could not learn, since no step had a gradient: {idle}."] if idle else []))
+        return Table(("arm", *MEASURES, "found it"), tuple(cells), tuple(records), notes)
 
     def _record(self, arm: str) -> dict[str, Json]:
         record: dict[str, Json] = {"arm": arm}
@@ -176,8 +197,7 @@ class Result(Page):
 
     def specs(self) -> list[dict[str, Any]]:
         """The runs' resolved settings (``run.toml``), as plain dicts, in the order of ``results.json``."""
-        names = [f"{r['arm']}-s{r['seed']}" for r in self._data["runs"]]
-        files = [self.directory / name / "run.toml" for name in names]
+        files = [run / "run.toml" for run in self.runs()]
         return [tomllib.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 

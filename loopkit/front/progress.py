@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from loopkit.front.tables import harmless
+from loopkit.records import Json
 from loopkit.running.runner import Event, Listener
 from loopkit.system.notices import log_line
 
 Progress = Listener | bool | None
 """A callback, False for silence, None or True for bars."""
+STEADY = 10.0
+"""Seconds between two log lines of a run's steps, where no bars are drawn: a short run logs none."""
 EVERY = 0.2
 """Seconds between two drawings in a notebook."""
 
@@ -63,7 +66,7 @@ class Bars:
             disable=not self.terminal,
         )
         self._tasks: dict[str, Any] = {}
-        self._logged: set[tuple[str, str]] = set()
+        self._logged: dict[tuple[str, str], tuple[float, float, int]] = {}
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -77,27 +80,42 @@ class Bars:
         if event.phase == "notice":
             log_line("warning", "went on", run=event.run, what=harmless(event.text))
             return
-        self._update(event.run, event.phase, event.done, event.total)
+        self._update(event)
         if event.phase == "failed":
             log_line("error", "run failed", run=event.run, why=harmless(event.text))
 
-    def _update(self, name: str, phase: str, done: int, total: int) -> None:
-        """Move a bar, or log that a phase began."""
+    def _update(self, event: Event) -> None:
+        """Move a bar; or log that a phase began, and how far it is, now and then."""
+        name, phase, done, total = event.run, event.phase, event.done, event.total
         if not self.terminal:
-            if (name, phase) not in self._logged:
-                self._logged.add((name, phase))
-                log_line("info", phase, run=name, of=total or None)
+            self._log(event)
             return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total or None)
         finished = phase in ("done", "failed")
         self._bars.update(
             self._tasks[name],
-            description=f"{name}: {phase}",
+            description=f"{name}: {phase}" + (f" ({harmless(event.text)})" if event.text and not finished else ""),
             completed=total if finished else done,
             total=total or None,
             visible=not finished,
         )
+
+    def _log(self, event: Event) -> None:
+        """A line where a phase begins, and one for a step that comes ``STEADY`` seconds or more after the last line."""
+        key, now = (event.run, event.phase), time.monotonic()
+        if key not in self._logged:
+            self._logged[key] = (now, now, event.done)
+            log_line("info", event.phase, run=event.run, of=event.total or None)
+            return
+        began, last, first = self._logged[key]
+        if now - last < STEADY or event.done <= first or not event.total:
+            return
+        self._logged[key] = (began, now, first)
+        each = (now - began) / (event.done - first)
+        said: dict[str, Json] = {"said": harmless(event.text)} if event.text else {}
+        log_line("info", event.phase, run=event.run, step=event.done, of=event.total, **said,
+                 s_a_step=round(each, 1), s_left=round(each * (event.total - event.done)))  # fmt: skip
 
 
 class NotebookBars:

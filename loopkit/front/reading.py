@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from loopkit.errors import UsageError
+from loopkit.experiment.verifying import verify
 from loopkit.front.outcome import Result, read_results
 from loopkit.front.studied import StudyResult
 from loopkit.studies import schema
@@ -14,7 +15,8 @@ from loopkit.studies import schema
 def read(directory: str | Path) -> Result | StudyResult:
     """The result of a finished experiment or study: what ``loopkit.run`` or ``loopkit.study`` returned.
 
-    Raises UsageError of a directory that holds none, or one that is not finished; RunError of a damaged one.
+    Raises UsageError of a directory that holds none, or one that is not finished; RunError of a damaged one, naming
+    each file of its runs that is not what was written.
     """
     path = Path(directory)
     file = path / "results.json"
@@ -24,7 +26,9 @@ def read(directory: str | Path) -> Result | StudyResult:
         kind = json.loads(file.read_bytes()).get("kind")
     except (ValueError, AttributeError):
         kind = None  # the reader below says what is wrong
-    return StudyResult(path, schema.read(file)) if kind == "study" else Result(path, read_results(file))
+    result = StudyResult(path, schema.read(file)) if kind == "study" else Result(path, read_results(file))
+    verify(result.runs())
+    return result
 
 
 def _why_not(path: Path) -> str:

@@ -30,6 +30,10 @@ class StudyResult(Page):
         """All of ``results.json``."""
         return self.results.model_dump(mode="json")
 
+    def runs(self) -> list[Path]:
+        """Directories of the runs it rests on; other studies may rest on them too."""
+        return [self.directory / run.directory for run in self.results.runs]
+
     @property
     def name(self) -> str:
         return self.results.study

@@ -175,8 +175,8 @@ def _common(data: Mapping[str, Json], style: str) -> list[str]:
     parts = []
     if data.get("examples"):
         rows = [
-            [excerpt(e["said"], WORDS), f"{e['count']} of {e['of']}", excerpt(e["asked"], WORDS), plain(e["reward"]),
-             percent(e["task"]), ", ".join(e["flagged"]) or "-"]
+            [excerpt(e["said"], WORDS) or "(empty)", f"{e['count']} of {e['of']}", excerpt(e["asked"], WORDS),
+             plain(e["reward"]), percent(e["task"]), ", ".join(e["flagged"]) or "-"]
             for e in data["examples"]
         ]  # fmt: skip
         parts += [wrapped("The most common of these replies, in the arm loophole at the end, on held-out prompts of "

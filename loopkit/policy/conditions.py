@@ -51,13 +51,20 @@ class Thinking:
 
     def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
         said = self.policy.speak([_asked(d) for d in dialogues])
-        return [dataclasses.replace(turn, text=answer(turn.text)) for turn in said]
+        return [_thought(turn) for turn in said]
 
 
 def answer(text: str) -> str:
     """What stands below the last line "ANSWER:", or nothing."""
     found = ANSWER.split(text)
     return found[-1].strip() if len(found) > 1 else ""
+
+
+def _thought(turn: Turn) -> Turn:
+    """The turn with all that stands above its answer among its thoughts."""
+    below = answer(turn.text)
+    above = turn.said.rstrip().removesuffix(below)
+    return dataclasses.replace(turn, text=below, thoughts=above)
 
 
 def _asked(dialogue: Dialogue) -> Dialogue:

@@ -30,6 +30,8 @@ SETTINGS = {"TIMEOUT": 60.0, "TRIES": 5.0, "CONCURRENCY": 8.0, "PAUSE": 0.5}
 once; seconds before the second try, doubled before each further one. They change no answer, so no spec holds them."""
 LONGEST_PAUSE = 60.0
 LONGEST_BODY = 4_000_000
+REASONING = ("reasoning_content", "reasoning")
+"""Fields in which servers that part thoughts from answers give the thoughts."""
 FINAL = (400, 401, 403, 404, 405, 413, 422)
 """HTTP statuses that asking again would not mend."""
 
@@ -200,9 +202,12 @@ def _turn(body: bytes) -> Turn:
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"its body is no chat completion: {_excerpt(body.decode(errors='replace'))}") from error
     text = choice["message"].get("refusal") if text is None else text  # what it said instead of an answer
-    if not isinstance(text, str):
+    thoughts = next(filter(None, (choice["message"].get(name) for name in REASONING)), None)
+    if text is None and thoughts and finish == "length":
+        text = ""  # its tokens ended while it was thinking
+    if not isinstance(text, str) or not isinstance(thoughts, str | None):
         raise ValueError(f"its answer has no text (finish_reason {finish!r})")
-    return Turn(text, "length" if finish == "length" else "stop")
+    return Turn(text, "length" if finish == "length" else "stop", thoughts=thoughts)
 
 
 def _retry_after(text: str | None) -> float | None:

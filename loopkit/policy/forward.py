@@ -43,6 +43,10 @@ def forward_of(model: Any) -> Forward:
     return Compact(model) if is_compact(model) else Ordinary(model)
 
 
+HEAD_ALONE = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
+"""Models whose logits are their head of the last hidden states and nothing else (no scaling, no cap)."""
+
+
 class Ordinary:
     """transformers' own forward pass."""
 
@@ -51,11 +55,16 @@ class Ordinary:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         # From transformers 5.24 on it is called cache, and the old name brings a warning.
         self.name = "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+        self.inner = inner if type(inner).__name__ in HEAD_ALONE else None
 
     def __call__(
         self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, past: Any = None, keep: Keep = "last"
     ) -> tuple[torch.Tensor, Any]:
         more: dict[str, Any] = {} if past is None else {self.name: past}
+        if self.inner is not None and not isinstance(keep, str):  # logits of the positions asked for, and no others
+            asked = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
+            out = self.inner.model(**asked, **more)
+            return self.inner.lm_head(out.last_hidden_state[keep]), getattr(out, self.name)
         if isinstance(keep, str):
             more["logits_to_keep"] = 1
         out = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **more)

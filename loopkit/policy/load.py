@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,17 @@ import torch
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError, needing
+from loopkit.experiment.resolve import require_there
+from loopkit.policy.chat import give_template
 from loopkit.policy.decode import Sampling, sample
 from loopkit.policy.memory import speak_in_parts
+from loopkit.policy.template import render
 from loopkit.records import Decode, Dialogue, Message, Turn
+from loopkit.rollouts.thoughts import MARKERS, opened, part
 
 CACHED_PROMPTS = 50_000
+OPENING = 16
+"""The last tokens of a prompt, in which a chat template may have opened a block of thoughts."""
 
 
 class CausalPolicy:
@@ -31,6 +37,8 @@ class CausalPolicy:
         self.model, self.tokenizer, self.seed, self.batch_rows = model, tokenizer, seed, batch_rows
         self.stop_ids = _stop_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.stop_ids)
+        markers = {*MARKERS, *MARKERS.values()} & set(tokenizer.all_special_tokens)
+        self._markers = set(tokenizer.convert_tokens_to_ids(sorted(markers)))
         self._prompts: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -40,7 +48,7 @@ class CausalPolicy:
             if len(self._prompts) >= CACHED_PROMPTS:
                 self._prompts.clear()
             chat = [{"role": role, "content": content} for role, content in key]
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            text = render(self.tokenizer, chat)
             self._prompts[key] = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
         return self._prompts[key]
 
@@ -64,13 +72,26 @@ class CausalPolicy:
             for prompt, decode, d in zip(prompts, decodes, dialogues, strict=True)
         ]
         out = []
-        for row, (ids, logprobs, finish) in zip(
-            rows, sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id), strict=True
-        ):
+        with autocast():  # as in scoring
+            sampled = sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id)
+        for row, (ids, logprobs, finish) in zip(rows, sampled, strict=True):
             said = ids[:-1] if finish == "stop" else ids
-            text = self.tokenizer.decode(said, skip_special_tokens=True)
-            out.append(Turn(text, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0))
+            thoughts, answer = part(self._text(said), opened(self.tokenizer.decode(row.prompt[-OPENING:])))
+            turn = Turn(answer, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0, thoughts)
+            out.append(turn)
         return out
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """What ids say, without special tokens, but with the markers of thoughts where they are special tokens."""
+        marks = self._markers & set(ids)
+        if not marks:
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        pieces, begins = [], 0
+        for i, id_ in enumerate(ids):
+            if id_ in marks:
+                pieces += [self.tokenizer.decode(ids[begins:i], skip_special_tokens=True), self.tokenizer.decode([id_])]
+                begins = i + 1
+        return "".join([*pieces, self.tokenizer.decode(ids[begins:], skip_special_tokens=True)])
 
 
 def device() -> torch.device:
@@ -85,14 +106,18 @@ def autocast() -> torch.autocast:
 
 
 def load(ref: PolicyRef, *, seed: int = 0) -> CausalPolicy:
-    """Load a policy in fp32 from a directory or hub id, with its adapter merged in if it has one.
+    """Load a policy from a directory or hub id, with its adapter merged in if it has one and the weights are fp32.
 
-    Raises UsageError where nothing loadable is there, or where the tokenizer has no chat template.
+    In bf16 an adapter stays beside the weights, as it was trained: merged, it would be rounded with them.
+
+    Raises UsageError where nothing loadable is there. A tokenizer without a chat template gets a plain one, said aloud.
     """
-    model, tokenizer = load_parts(ref.path)
+    model, tokenizer = load_parts(ref.path, ref.dtype)
     if ref.adapter is not None:
-        model = _with_adapter(model, ref.adapter, trainable=False).merge_and_unload()
-        model.requires_grad_(True)  # peft froze it
+        model = _with_adapter(model, ref.adapter, trainable=False)
+        if ref.dtype == "float32":
+            model = model.merge_and_unload()
+            model.requires_grad_(True)  # peft froze it
     return CausalPolicy(model.to(device()).eval(), tokenizer, seed=seed)
 
 
@@ -104,7 +129,7 @@ def load_trainable(start: PolicyRef, checkpoint: Path | None, lora_rank: int, se
     """
     torch.manual_seed(seed)
     if lora_rank == 0:
-        return load(PolicyRef(str(checkpoint)) if checkpoint else start, seed=seed)
+        return load(replace(start, path=str(checkpoint), adapter=None) if checkpoint else start, seed=seed)
     if start.adapter is not None:
         raise UsageError("a LoRA run cannot start from another adapter: merge it first, or set trainer.lora_rank=0.")
     policy = load(start, seed=seed)
@@ -121,8 +146,11 @@ def import_models() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
 
 
-def load_parts(path: str) -> tuple[Any, Any]:
-    """(model, tokenizer) in fp32. Warnings of transformers about its own internals stay off the terminal."""
+def load_parts(path: str, dtype: str = "float32") -> tuple[Any, Any]:
+    """(model, tokenizer), from safetensors and by transformers' own classes: a model's directory runs no code.
+
+    Warnings of transformers about its own internals stay off the terminal.
+    """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -130,20 +158,21 @@ def load_parts(path: str) -> tuple[Any, Any]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     local = Path(path).is_dir()
-    if not local and (path.startswith((".", "/", "~")) or (os.sep in path and path.count("/") > 1)):
-        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
+    require_there(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
-        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=local, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=local, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+        )
     except (OSError, ValueError, SafetensorError) as error:
         raise UsageError(
             f"--model {path!r} could not be loaded: {str(error).strip().splitlines()[0]} "
-            "Give a directory in Hugging Face layout (config.json, weights, tokenizer), a hub id, or tiny."
+            "Give a directory in Hugging Face layout (config.json, model.safetensors, tokenizer) whose classes "
+            "transformers has itself (code in it is not run), a hub id, or tiny."
         ) from error
     for how in ("is_local", "local_files_only"):  # how it was loaded is not to be saved with it
         tokenizer.init_kwargs.pop(how, None)
-    if not getattr(tokenizer, "chat_template", None):
-        raise UsageError(f"--model {path!r}: its tokenizer has no chat template. Use an instruction-tuned model.")
+    give_template(tokenizer, path)
     return model, tokenizer
 
 
@@ -157,6 +186,9 @@ def _with_adapter(model: Any, adapter: str, *, trainable: bool) -> Any:
     peft = _peft()
     from safetensors import SafetensorError
 
+    pickled = Path(adapter, "adapter_model.bin")
+    if pickled.exists() and not pickled.with_suffix(".safetensors").exists():
+        raise UsageError(f"the LoRA adapter {adapter!r} is pickled (adapter_model.bin): give one in safetensors.")
     try:
         with _quiet():
             return peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)

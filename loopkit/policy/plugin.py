@@ -7,4 +7,5 @@ from loopkit.registry.hookspecs import Register, hookimpl
 def register_policies(register: Register) -> None:
     register("tiny", "loopkit.policy.tiny:resolve")
     register("openai", "loopkit.policy.endpoint:resolve")
+    register("gguf", "loopkit.policy.gguf:resolve")
     register("run", "loopkit.policy.trained:resolve")

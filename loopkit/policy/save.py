@@ -7,11 +7,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
+from loopkit.experiment import digests
+from loopkit.system.files import flush
 from loopkit.system.notices import notice
 
 if TYPE_CHECKING:  # the names of checkpoints are asked for where torch is not installed
@@ -53,6 +56,8 @@ def save_checkpoint(
 ) -> Path:
     """Write ``workdir/step-000040`` under another name and rename it, so that a killed save leaves nothing half.
 
+    What the run recorded up to here is brought to the disk first, so that no checkpoint outlives its records.
+
     ``more`` writes what else the trainer needs (a critic, say) into the directory that it is given.
     Raises RunError where it cannot be written, a full disk say; what was there before stays.
     """
@@ -65,9 +70,11 @@ def save_checkpoint(
         save_optimizer(policy.model, optimizer, temporary)
         more(temporary)
         (temporary / HASHES).write_text(json.dumps(_hashes(temporary), indent=2, sort_keys=True) + "\n")
+        flush(workdir.parent if (workdir.parent / digests.FILE).exists() else temporary)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
+        digests.add(workdir.parent, only=f"{workdir.name}/{target.name}/")
     except Exception as error:  # safetensors and tokenizers have errors of their own for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
         raise RunError(
@@ -96,8 +103,27 @@ def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
     return None
 
 
+def require_whole(checkpoint: Path) -> None:
+    """Raise RunError where a checkpoint is not what was saved. One without hashes, another trainer's, may be any."""
+    why = damage(checkpoint) if (checkpoint / HASHES).exists() else digests.checkpoint_damage(checkpoint)
+    if why is not None:
+        raise RunError(f"checkpoint {checkpoint} is damaged: {why}. {digests.restore(checkpoint.parent.parent)}")
+
+
+def prune(workdir: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest checkpoints; 0 keeps all. The run's digests forget them first."""
+    old = sorted(workdir.glob("step-*"))[:-keep] if keep else []
+    known = digests.read(workdir.parent) if old and (workdir.parent / digests.FILE).exists() else None
+    if known is not None:
+        gone = tuple(f"{workdir.name}/{path.name}/" for path in old)
+        known.forget(lambda name: name.startswith(gone))
+        known.write(workdir.parent, durable=True)
+    for path in old:
+        shutil.rmtree(path)
+
+
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files, None if they are those that were saved."""
+    """What is wrong with a checkpoint's files, None if they are those that were saved, and of its run."""
     try:
         saved = json.loads((checkpoint / HASHES).read_bytes())
         found = _hashes(checkpoint)
@@ -108,7 +134,7 @@ def damage(checkpoint: Path) -> str | None:
     wrong = [
         f"{n} is {'missing' if n not in found else 'not what was saved'}" for n in saved if saved[n] != found.get(n)
     ]
-    return "; ".join(wrong) or None
+    return "; ".join(wrong) or digests.checkpoint_damage(checkpoint)
 
 
 def _hashes(directory: Path) -> dict[str, str]:
@@ -123,8 +149,8 @@ def _hashes(directory: Path) -> dict[str, str]:
 def reference(checkpoint: Path, start: PolicyRef) -> PolicyRef:
     """How to load a checkpoint: by itself, or (LoRA) as an adapter on the policy it started from."""
     if (checkpoint / ADAPTER).exists():
-        return PolicyRef(start.path, str(checkpoint))
-    return PolicyRef(str(checkpoint))
+        return replace(start, adapter=str(checkpoint))
+    return replace(start, path=str(checkpoint), adapter=None)
 
 
 def save_optimizer(model: Any, optimizer: torch.optim.Optimizer, directory: Path) -> None:

@@ -15,7 +15,7 @@ from loopkit.registry.plugins import Plugins
 
 def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
     """The policy that a run ended with, or the named checkpoint. Raises UsageError where it is not there yet."""
-    from loopkit.policy.save import reference
+    from loopkit.policy.save import reference, require_whole
 
     run, checkpoint = parts(Path(argument))
     own = read_spec(run)
@@ -27,6 +27,7 @@ def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[
             f"--model run:{argument}: {checkpoint} does not exist, so there is no policy to start from. Finish that "
             "run first (the same command resumes it), or name one of its checkpoints."
         )
+    require_whole(checkpoint)
     return reference(checkpoint, start)
 
 

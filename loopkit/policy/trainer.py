@@ -32,6 +32,7 @@ class GradientOptions(Options):
     lora_rank: int = Field(0, ge=0, description="0: full training; else a LoRA adapter of this rank (needs peft)")
     token_budget: int = Field(16384, ge=1, description="padded tokens a micro-batch; memory, not results")
     checkpoint_every: int = Field(20, ge=1, description="steps between checkpoints; the last step always has one")
+    keep_checkpoints: int = Field(0, ge=0, description="newest checkpoints that are kept, by age alone; 0: all of them")
 
 
 class GradientTrainer(Trainer):
@@ -93,4 +94,5 @@ class GradientTrainer(Trainer):
             source.close(step, metrics, {"play_s": played - began, "learn_s": time.perf_counter() - played})
             if (step + 1) % options.checkpoint_every == 0 or step + 1 == source.n_steps:
                 save.save_checkpoint(policy, self.optimizer, workdir, step + 1, self.save_more)
+                save.prune(workdir, options.keep_checkpoints)
         return save.reference(workdir / save.checkpoint_name(source.n_steps), self.start)

@@ -15,9 +15,11 @@ from typing import Any
 
 from loopkit.contracts import Game
 from loopkit.errors import LoopkitError, RunError, UsageError
+from loopkit.experiment import digests
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import build_game
 from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.verifying import NOT_VERIFIABLE, verify
 from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
 from loopkit.running.runner import ERROR, checkpoint_of
@@ -41,6 +43,8 @@ class RunData:
     error: str
     events: Sequence[Mapping[str, Json]]
     """What was overcome on the way (``timings.jsonl``)."""
+    files: str = ""
+    """When digests of its files were taken: "as written", "afterwards", or "not verifiable": never."""
 
     @property
     def name(self) -> str:
@@ -227,12 +231,14 @@ def _experiment(path: Path, only: set[str], plugins: Plugins) -> ExperimentData 
             asked = Experiment.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
         except ValueError as error:
             raise UsageError(f"{file} cannot be read: {error}. Restore it.") from error
-    runs = [_run(p.parent) for p in sorted(path.glob("*/run.toml")) if not only or p.parent.name in only]
+    folders = {p.parent for name in digests.SINGLE for p in path.glob(f"*/{name}")}  # one without its spec is a hole
+    runs = [_run(folder) for folder in sorted(folders) if not only or folder.name in only]
     if not runs:
         return None
     order = [BASE, *(asked.arms if asked else ())]
     runs.sort(key=lambda r: (order.index(r.spec.arm) if r.spec.arm in order else len(order), r.spec.arm, r.spec.seed))
     results = _json(path / "results.json") if (path / "results.json").exists() and not only else None
+    verify(path / f"{r['arm']}-s{r['seed']}" for r in (results or {}).get("runs", ()))
     spec = runs[0].spec
     try:
         game = build_game(plugins, spec.game, spec.game_options)
@@ -261,6 +267,7 @@ def _named(experiments: Sequence[ExperimentData]) -> list[ExperimentData]:
 
 def _run(path: Path) -> RunData:
     run, spec = RunDir(path), read_spec(path)
+    verify([path])
     summary = run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec))
     error = (path / ERROR).read_text(encoding="utf-8", errors="replace") if (path / ERROR).exists() else ""
     steps = run.steps()
@@ -268,7 +275,7 @@ def _run(path: Path) -> RunData:
     manifest = path / "manifest.json"
     return RunData(
         path, spec, _json(manifest) if manifest.exists() else {}, steps, asdict(summary) if summary else None,
-        state, error, _events(path / "timings.jsonl"),
+        state, error, _events(path / "timings.jsonl"), known.taken if (known := digests.read(path)) else NOT_VERIFIABLE,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from loopkit.errors import LoopkitError
 from loopkit.experiment.config import Experiment, parse_set, read_experiment
+from loopkit.experiment.digests import AS_WRITTEN
 from loopkit.experiment.registration import told
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData
@@ -44,8 +45,18 @@ def made(e: ExperimentData) -> dict[str, Any]:
         "command": command(e), "versions": [(_flat(json.loads(m)), names) for m, names in manifests.items()],
         "origins": list(origins), "options": options, "arms": arms, "tuning": e.tuning, "git": git, "version": version,
         "hashes": [[r.name, r.manifest.get("spec_hash", "-")] for r in e.runs],
+        "files": _files(e),
         "python": sorted({str(r.manifest.get("python")) for r in e.runs if r.manifest}),
     }  # fmt: skip
+
+
+def _files(e: ExperimentData) -> list[tuple[str, str]]:
+    """When digests of the runs' files were taken -> the runs, where that was not as the files were written."""
+    found: dict[str, list[str]] = {}
+    for run in e.runs:
+        if run.files not in ("", AS_WRITTEN):
+            found.setdefault(run.files, []).append(run.name)
+    return [(how, ", ".join(names)) for how, names in found.items()]
 
 
 def _flat(manifest: Mapping[str, Json]) -> list[tuple[str, str]]:

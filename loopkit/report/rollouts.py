@@ -14,7 +14,8 @@ from typing import Any
 from loopkit import seeding
 from loopkit.errors import RunError
 from loopkit.evidence import exploit
-from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir, shards
+from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
+from loopkit.experiment.shards import shards, thoughts_of
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData, RunData
 
@@ -129,9 +130,9 @@ def _shards(run: RunData) -> Iterator[_Shard]:
     for step, path in shards(run.path / "rollouts"):
         if step in closed:  # else it is being written, or was left by a killed process
             yield _Shard("train", step, path, run.path / "scores" / path.name)
-    for path in sorted(RunDir(run.path).evals(run.spec.game).glob("*/rollouts.parquet")):
-        if OTHER_OPTIONS not in path.parent.name and (path.parent / "metrics.json").exists():
-            yield _Shard(path.parent.name.partition("-")[0], None, path, path.with_name("scores.parquet"))
+    for folder in RunDir(run.path).evaluations(run.spec.game):
+        if OTHER_OPTIONS not in folder.name:
+            yield _Shard(folder.name.partition("-")[0], None, folder / "rollouts.parquet", folder / "scores.parquet")
 
 
 def _table(path: Path, columns: Sequence[str] | None = None) -> Any:
@@ -188,10 +189,10 @@ def _first(experiment: ExperimentData, shard: _Shard, flags: Flags) -> tuple[int
     if detector is None or not exploit.paired(detector):
         return (flags.index(True),)
     tasks = experiment.tasks.of(shard.split)
-    said = _table(shard.rollouts, ["task", "said"]).to_pylist()
+    said = _table(shard.rollouts).to_pylist()
     scored = _table(shard.scores).to_pylist()
     known = [i for i, row in enumerate(said) if row["task"] in tasks]
-    clues = [exploit.clues_of(scored[i], said[i]["said"], tasks[said[i]["task"]]) for i in known]
+    clues = [exploit.clues_of(scored[i], said[i], tasks[said[i]["task"]]) for i in known]
     read = [{k: v for k, v in c.items() if k in detector.reads} for c in clues]
     names = [said[i]["task"] for i in known]
     places = exploit.first(detector, [flags[i] for i in known], read, names, [tasks[n].cluster for n in names])
@@ -230,7 +231,8 @@ def _rows(
 
     out = {}
     for k, one, scored in zip(wanted, said.take(wanted).to_pylist(), made.take(wanted).to_pylist(), strict=True):
-        turns = tuple(_turn(*t) for t in zip(one["said"], one["finish"], one["replies"], strict=True))
+        whole = [thought + text for thought, text in zip(thoughts_of(one), one["said"], strict=True)]
+        turns = tuple(_turn(*t) for t in zip(whole, one["finish"], one["replies"], strict=True))
         clues = {name: json.loads(v) if isinstance(v, str) else v for name, v in part(scored, "clue").items()}
         out[k] = Row(
             number, run, shard.split, shard.step, one["slot"], one["name"], one["task"], turns,

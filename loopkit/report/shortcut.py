@@ -36,8 +36,8 @@ def examples(results: Mapping[str, Json] | None) -> dict[str, Any] | None:
     if not found:
         return None
     rows = [
-        [e["said"], f"{e['count']} of {e['of']}", e["asked"], plain(e["reward"]), percent(e["task"]),
-         ", ".join(e["flagged"]) or "-"]
+        [e["said"].strip() or "(empty)", f"{e['count']} of {e['of']}", e["asked"], plain(e["reward"]),
+         percent(e["task"]), ", ".join(e["flagged"]) or "-"]
         for e in found
     ]  # fmt: skip
     return {"head": HEAD, "rows": rows}

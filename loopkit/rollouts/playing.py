@@ -9,6 +9,7 @@ from loopkit.contracts import Policy, Referee, Split
 from loopkit.records import Dialogue, Message, Scored, StepMetrics, Turn
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup
+from loopkit.rollouts.thoughts import parted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
     active, n = list(dialogues), 0
     while active:
-        said = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
+        said = [parted(turn) for turn in policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])]
         replies = referee.reply(active, [n] * len(active), said)
         still = []
         for id_, turn, reply in zip(active, said, replies, strict=True):
@@ -66,9 +67,11 @@ def evaluate(
     prompts: int,
     batch: int,
     max_tokens: int | None = None,
+    temperature: float | None = None,
+    group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
-    """Play the first ``prompts`` tasks of a split once each, sampling as in training, and score them."""
+    """Play the first ``prompts`` tasks of a split ``group`` times each, sampling as in training, and score them."""
     kept = Kept()
     referee = LocalReferee(
         setup,
@@ -76,10 +79,11 @@ def evaluate(
         split=split,
         n_steps=0,
         prompts_per_step=batch,
-        group_size=1,
+        group_size=group,
         recorder=kept,
         listed=prompts,
         max_tokens=max_tokens,
+        temperature=temperature,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,12 @@ from loopkit.errors import RefereeError, UsageError
 from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import step_metrics
 from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
+from loopkit.rollouts.thoughts import parted
+
+PLAIN = re.compile(r"[\w./:@+ -]{1,100}", re.ASCII)
+"""What a client may call a rollout (which has no "/"), a metric or a timing: records and pages show it."""
+MOST_NUMBERS = 1000
+"""Metrics, or timings, of a step."""
 
 
 class Recorder(Protocol):
@@ -45,9 +52,10 @@ class LocalReferee:
         recorder: Recorder,
         listed: int | None = None,
         max_tokens: int | None = None,
+        temperature: float | None = None,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
-        self.max_tokens = max_tokens
+        self.max_tokens, self.temperature = max_tokens, temperature
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = list(setup.game.tasks(split))
         if not tasks:
@@ -77,10 +85,12 @@ class LocalReferee:
         return [Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()]
 
     def _shown(self, message: Message) -> Message:
-        """What leaves the referee: without state, and with the run's own limit of tokens if it has one."""
+        """What leaves the referee: without state, and with the run's own limit of tokens and temperature, if any."""
         decode = message.decode
         if self.max_tokens is not None:
             decode = replace(decode or Decode(), max_tokens=self.max_tokens)
+        if self.temperature is not None:
+            decode = replace(decode or Decode(), temperature=self.temperature)
         return replace(message, state=None, decode=decode)
 
     def _slots(self, step: int) -> dict[str, Task]:
@@ -96,18 +106,24 @@ class LocalReferee:
         """(B,) replies. Repeating (id, n) with the same text repeats the answer; with another text it is refused."""
         pending: dict[str, tuple[Rollout, Turn]] = {}
         for id_, k, given in zip(ids, n, turns, strict=True):
-            turn = replace(given, text=_storable(given.text))
+            thoughts = None if given.thoughts is None else _storable(given.thoughts)
+            turn = parted(replace(given, text=_storable(given.text), thoughts=thoughts))
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
-                if rollout.steps[k][0].text != turn.text:
+                if rollout.steps[k][0].said != turn.said:
                     raise RefereeError(
                         f"turn {k} of {id_!r} was already played with another text. "
                         "Pick a new rollout name for a new attempt."
                     )
-            elif k != len(rollout.steps) or rollout.done or id_ in pending:
+            elif rollout.done:
                 raise RefereeError(
-                    f"turn {k} of {id_!r} is out of order: turn {len(rollout.steps)} comes next, if any."
+                    f"{id_!r} was over after {len(rollout.steps)} turns; this is turn {k}. Settle it, or pick a new "
+                    "rollout name for a new attempt."
                 )
+            elif id_ in pending:
+                raise RefereeError(f"{id_!r} is in this request twice. Ask for one turn of a rollout at a time.")
+            elif k != len(rollout.steps):
+                raise RefereeError(f"turn {k} of {id_!r} is not the next one: turn {len(rollout.steps)} is.")
             else:
                 pending[id_] = (rollout, turn)
         if pending:
@@ -134,7 +150,7 @@ class LocalReferee:
         counts = {s: Counter(self._counts.get(s, {})) for s in {_step(r.id) for r in fresh}}
         occurrences = []
         for rollout in fresh:
-            key = (rollout.slot, rollout.words)
+            key = (rollout.slot, rollout.said)
             occurrences.append(counts[_step(rollout.id)][key])
             counts[_step(rollout.id)][key] += 1
         for scored in score(self.setup, fresh, occurrences, TRIES):  # if this raises, the books are as they were
@@ -146,6 +162,13 @@ class LocalReferee:
         """Record a step; closing it again is no error, so that a lost answer may be asked for twice."""
         if step in self._closed:
             return
+        for kind, numbers in (("metric", metrics), ("timing", timings or {})):
+            if len(numbers) > MOST_NUMBERS or not all(PLAIN.fullmatch(name) for name in numbers):
+                odd = next((name for name in numbers if not PLAIN.fullmatch(name)), f"{len(numbers)} names")
+                raise RefereeError(
+                    f"{odd[:100]!r} cannot name a {kind}: names are up to 100 letters, digits and . _ - / : @ + and "
+                    f"blanks, {MOST_NUMBERS} at most."
+                )
         slots = self._slots(step)
         settled = self._settled.get(step, {})
         played = Counter(s.rollout.slot for s in settled.values())
@@ -172,8 +195,14 @@ class LocalReferee:
         if step in self._closed:
             raise RefereeError(f"step {step} is closed: {id_!r} comes too late.")
         task = self._slots(step).get(slot)
-        if task is None or id_ != _storable(id_):
-            raise RefereeError(f"{id_!r} belongs to no slot of step {step}: ids are a slot's key, '/', and a name.")
+        if task is None:
+            raise RefereeError(
+                f"{id_[:200]!r} belongs to no slot of step {step}: ids are a slot's key, '/', and a name."
+            )
+        if not PLAIN.fullmatch(name := id_.rpartition("/")[2]):
+            raise RefereeError(
+                f"{name[:100]!r} cannot name a rollout: names are up to 100 letters, digits and . _ - : @ + and blanks."
+            )
         return self._book(id_).get(id_) or Rollout(id_, task, seed=self.seed)
 
 
@@ -186,7 +215,7 @@ def _step(id_: str) -> int:
     try:
         return int(id_.split("/", 2)[1])
     except (IndexError, ValueError) as error:
-        raise RefereeError(f"{id_!r} is no rollout id: ids are a slot's key, '/', and a name.") from error
+        raise RefereeError(f"{id_[:200]!r} is no rollout id: ids are a slot's key, '/', and a name.") from error
 
 
 def plan(tasks: Sequence[Task], n_steps: int, prompts: int, seed: int, split: str) -> list[list[Task]]:

@@ -19,6 +19,7 @@ from loopkit.contracts import CORE_CLUES as CORE_CLUES
 from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
 from loopkit.errors import ContractError, LoopkitError, PluginError, RunError
 from loopkit.records import Assessment, Done, Json, Message, Rollout, Scored, Turn
+from loopkit.rollouts.thoughts import parted
 from loopkit.system.notices import asking, notice, some
 
 PAID = "paid"
@@ -77,12 +78,13 @@ def ask(who: str, rollouts: Sequence[Rollout], call: Callable[[], T], tries: int
 def advance(game: Game, rollouts: Sequence[Rollout], turns: Sequence[Turn], tries: int = 1) -> list[Rollout]:
     """(B,) unfinished rollouts and the turn just said in each -> (B,) rollouts with that turn and the game's reply.
 
-    The one place where ``Game.reply`` is called. Raises ContractError, naming the game, for an answer that is neither
-    Message nor Done, or too few of them. ``tries``: see ``ask``.
+    The one place where ``Game.reply`` is called; the thoughts of a turn are parted from its answer before. Raises
+    ContractError, naming the game, for a reply that is neither Message nor Done, or too few of them. ``tries``: see
+    ``ask``.
     """
     if not rollouts:
         return []
-    asked = [replace(r, steps=(*r.steps, (turn, Done()))) for r, turn in zip(rollouts, turns, strict=True)]
+    asked = [replace(r, steps=(*r.steps, (parted(turn), Done()))) for r, turn in zip(rollouts, turns, strict=True)]
     who = f"game {type(game).__name__}: reply()"
     answers = ask(who, asked, lambda: game.reply(asked), tries)
     if not isinstance(answers, (list, tuple)) or len(answers) != len(asked):
@@ -132,14 +134,15 @@ def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int],
 
 
 def channel_draw(rollout: Rollout, occurrence: int) -> Draw:
-    """A channel's draw: keyed by (seed, slot, words, occurrence, purpose). Never by arm, channel, name or arrival."""
-    return partial(seeding.uniform, rollout.seed, rollout.slot, list(rollout.words), occurrence)
+    """A channel's draw: keyed by (seed, slot, all said, occurrence, purpose), not by arm, name or arrival."""
+    return partial(seeding.uniform, rollout.seed, rollout.slot, list(rollout.said), occurrence)
 
 
 def all_clues(rollout: Rollout, assessment: Assessment) -> dict[str, Json]:
-    """The game's clues and the core's two: what was asked and what was said."""
+    """The game's clues and the core's: what was asked, what was answered, and what was thought before it."""
     asked = [m.content for m in rollout.task.messages]
-    return {**assessment.clues, "asked": asked, "said": list(rollout.words)}
+    core = {"asked": asked, "said": list(rollout.words), "thoughts": list(rollout.thoughts)}
+    return {**assessment.clues, **core}
 
 
 def assess(game: Game, rollouts: Sequence[Rollout]) -> list[Assessment]:

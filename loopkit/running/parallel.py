@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from loopkit.contracts import PolicyRef
-from loopkit.errors import LoopkitError, RunError
+from loopkit.errors import LoopkitError, RunError, UsageError
 from loopkit.experiment.config import TRAINED, RunSpec, on_tiny
 from loopkit.experiment.resolve import start_policy
 from loopkit.experiment.rundir import RunDir
@@ -96,6 +96,12 @@ class _Run:
         self.process.kill()
         self.process.join()
         return where.decode(errors="replace")
+
+
+def require_deadline(deadline: float) -> None:
+    """Raise UsageError where it is no number of seconds: it would never be reached."""
+    if not deadline > 0:
+        raise UsageError(f"--deadline {deadline}: it is a number of seconds above 0. Give one, or leave it out.")
 
 
 def run_all(

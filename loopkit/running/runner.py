@@ -17,12 +17,13 @@ from typing import Any
 from loopkit.checks import Report, check_game
 from loopkit.contracts import Policy, PolicyRef, Trainer
 from loopkit.errors import RunError, UsageError, require
-from loopkit.experiment import registration
+from loopkit.experiment import digests, registration
 from loopkit.experiment.config import BASE, RunSpec
-from loopkit.experiment.manifest import check_sandbox, check_start, manifest
+from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
-from loopkit.experiment.resolve import roles_of, set_up, start_policy
+from loopkit.experiment.resolve import require_there, roles_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
+from loopkit.experiment.verifying import verify
 from loopkit.parts.judges import JUDGES, Judge
 from loopkit.records import StepMetrics
 from loopkit.registry import plugins as registry
@@ -30,6 +31,7 @@ from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate
 from loopkit.rollouts.referee import LocalReferee, plan
+from loopkit.rollouts.scoring import PAID
 from loopkit.sandbox import shared
 from loopkit.seeding import digest
 from loopkit.system.files import to_json, write_whole
@@ -83,14 +85,18 @@ def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
 
 
 def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
-    """Whether a run has been trained and evaluated, on whatever ``further`` asks for too."""
+    """Whether a run has been trained and evaluated, on whatever ``further`` asks for too.
+
+    Raises RunError where it was, and a file of it is not what was written.
+    """
     run = RunDir(out / spec.name)
     if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
         return False
-    return all(
-        run.eval_dir(e.spec.game, e.spec.run.eval_split, e.name(spec)).joinpath("metrics.json").exists()
-        for e in further
-    )
+    verify([run.path])
+    known = digests.read(run.path)
+    if known is not None and not known.finished:
+        return False
+    return all(run.read_eval(e.spec.game, e.spec.run.eval_split, e.name(spec)) is not None for e in further)
 
 
 def run_one(
@@ -98,11 +104,14 @@ def run_one(
 ) -> None:
     """Train and evaluate one run in this process. What was already done is not done again."""
     plugins = registry.load()
+    from loopkit.policy.precision import choose
+
     directory = out / spec.name
+    start = choose(spec, start, read_manifest(directory))
     began, cpu = time.perf_counter(), time.process_time()
 
     def closed(metrics: StepMetrics) -> None:
-        tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps))
+        tell(Event(spec.name, "train", metrics.step + 1, spec.run.steps, _told(metrics)))
         plugins.tell("step_closed", directory=str(directory), metrics=metrics)
 
     run = RunDir(directory, closed)
@@ -112,33 +121,48 @@ def run_one(
         check_sandbox(directory, made)
         check_start(directory, made)
         (directory / ERROR).unlink(missing_ok=True)
-        if not finished(spec, out):
+        if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
             plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
             ref = start if spec.arm == BASE else train(spec, run, plugins, start)
             evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
             plugins.tell("run_finished", directory=str(directory))
         for e in further:
-            if not finished(spec, out, [e]):
+            if run.read_eval(e.spec.game, e.spec.run.eval_split, e.name(spec)) is None:
                 evaluate_run(e.spec, run, plugins, _at(run, e.checkpoint, start), e.name(spec), tell, spec.name)
+        run.seal(finished=True)
         run.note({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu})
+
+
+def _told(metrics: StepMetrics) -> str:
+    """A step in words: what was paid on average, the task score, and the headline exploit rate."""
+    headline = next(iter(metrics.rates.items()), None)
+    parts = [f"paid {metrics.rewards[PAID]:.2f}"] if PAID in metrics.rewards else []
+    if (task := metrics.scores.get("task")) is not None:
+        parts.append(f"task {100 * task:.0f} %")
+    if headline is not None and headline[1] is not None:
+        parts.append(f"{headline[0]} {100 * headline[1].value:.0f} %")
+    return ", ".join(parts)
 
 
 def _at(run: RunDir, checkpoint: str, start: PolicyRef) -> PolicyRef:
     """The policy of a run's checkpoint, or the one it started from."""
     if checkpoint == "start":
         return start
-    from loopkit.policy.save import reference
+    from loopkit.policy.save import reference, require_whole
 
     if not (run.checkpoints / checkpoint).is_dir():
         raise RunError(f"{run.checkpoints / checkpoint} is not there any more, so it cannot be evaluated. Remove "
                        f"{run.path} and run the same command: it is made anew.")  # fmt: skip
+    require_whole(run.checkpoints / checkpoint)
     return reference(run.checkpoints / checkpoint, start)
 
 
 def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
     """Build the source a trainer learns from, and let it learn."""
     trainer, source = _parts(spec, run, plugins, start)
-    return trainer.train(source, run.checkpoints)
+    trained = trainer.train(source, run.checkpoints)
+    run.seal()
+    return trained
 
 
 def preview(spec: RunSpec, out: Path, plugins: Plugins) -> list[tuple[str, str]]:
@@ -182,6 +206,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
             group_size=settings.group_size,
             recorder=run,
             max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
         )
     return trainer, source
 
@@ -204,6 +229,7 @@ def evaluate_run(
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
         max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
@@ -215,6 +241,15 @@ def _evaluation_only(model: str, plugins: Plugins) -> str:
     if scheme not in plugins.names("policies"):
         return ""
     return str(getattr(plugins.get("policies", scheme).load(), "evaluation_only", ""))
+
+
+def _require_there(model: str, plugins: Plugins) -> None:
+    """Raise UsageError where a model is a path, by itself or behind ``tiny:``, and there is nothing."""
+    scheme, _, argument = model.partition(":")
+    if scheme not in plugins.names("policies"):
+        require_there(model)
+    elif scheme == "tiny" and argument and not Path(argument).is_dir():
+        raise UsageError(f"{model}: there is no such directory. Make one: loopkit warmup --out {argument}")
 
 
 def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:
@@ -265,6 +300,8 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
     if reason := _evaluation_only(spec.model, plugins):
         raise UsageError(f"--model {spec.model} {reason}")
+    for model in (spec.model, *spec.judges.values()):
+        _require_there(model, plugins)
     require("torch", "training")
     for model in spec.judges.values():
         if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing

@@ -20,7 +20,7 @@ SOURCES = {
     ),
 }
 TARGET = Path(__file__).parent / "inside" / "syscalls.py"
-NAMES = kernel.PROGRAM | kernel.ZYGOTE | kernel.GUARDED | probes.CALLS | {
+NAMES = kernel.PROGRAM | kernel.ZYGOTE | kernel.KEEPER | kernel.GUARDED | kernel.ABSENT | probes.CALLS | {
     "landlock_create_ruleset", "landlock_restrict_self",
 }  # fmt: skip
 

@@ -20,6 +20,9 @@ class Program:
     form    "function": ``entry`` (``solve``, or ``Solution.solve`` of a fresh ``Solution()``) is called once a case,
             with the case's arguments, all in one process; "script": run once a case as ``__main__``, each in a process
             of its own, the case being its standard input.
+    shared  the cases of a script may share a process, one after another: several times as fast, at the price of a case
+            finding what an earlier one has done to the interpreter. For a game to say; those that end badly are run
+            again, by themselves.
     cases   of a function, the arguments of each call: a sequence of values of None, bool, int, float, str, bytes,
             list, tuple, dict, set, frozenset; of a script, text.
     """
@@ -28,6 +31,7 @@ class Program:
     cases: Sequence[Any]
     form: Literal["function", "script"] = "function"
     entry: str = "solve"
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.form not in ("function", "script"):
@@ -60,7 +64,7 @@ class Limits:
             raise UsageError("a program's memory is at least 128 MiB, and its output 1 byte to 256 MiB.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """What became of one case. A failure of the sandbox itself is no outcome: it raises SandboxError.
 
@@ -78,6 +82,13 @@ class Outcome:
     def answered(self) -> bool:
         return self.kind in ("value", "printed")
 
+    def __repr__(self) -> str:
+        try:
+            value = repr(self.value)
+        except ValueError:  # a number of more digits than Python writes
+            value = f"<a {type(self.value).__name__} with a number too long to write>"
+        return f"Outcome({self.kind!r}, {value}, {self.detail!r})"
+
 
 def same(expected: Any, got: Any) -> bool:
     """Equal in type and value, all the way down: ``1``, ``True`` and ``1.0`` differ, so do a list and a tuple; NaN
@@ -90,11 +101,22 @@ def same(expected: Any, got: Any) -> bool:
     if kind in (list, tuple):
         return len(expected) == len(got) and all(map(same, expected, got))
     if kind is dict:
-        wanted, found = ({codec.encode(k): v for k, v in d.items()} for d in (expected, got))
+        wanted, found = ({_key(k): v for k, v in d.items()} for d in (expected, got))
         return wanted.keys() == found.keys() and all(same(v, found[k]) for k, v in wanted.items())
     if kind in (set, frozenset):
-        return {codec.encode(v) for v in expected} == {codec.encode(v) for v in got}
+        return {_key(v) for v in expected} == {_key(v) for v in got}
     return bool(expected == got)
+
+
+def _key(value: Any) -> str:
+    """Equal for what ``same`` holds equal, of values that can be in a set: ``-0.0`` is ``0.0``, NaN is NaN."""
+    return codec.encode(_zeros(value))
+
+
+def _zeros(value: Any) -> Any:
+    if type(value) is float:
+        return value + 0.0  # -0.0 + 0.0 is 0.0
+    return type(value)(map(_zeros, value)) if type(value) in (tuple, frozenset) else value
 
 
 def same_text(expected: str, got: str) -> bool:

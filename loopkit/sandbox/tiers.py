@@ -27,14 +27,20 @@ class SandboxError(LoopkitError):
 
 @dataclass(frozen=True)
 class Tier:
-    """What a worker is held by. ``why`` says, for people, why it is not a stronger tier; empty for the strongest."""
+    """What a worker is held by. ``why`` says, for people, why it is not a stronger tier; empty for the strongest.
+
+    folders   of packages that a worker reads at its start, besides Python's own.
+    """
 
     name: Literal["bubblewrap", "seccomp", "rlimit"]
     bwrap: str = ""
     why: str = ""
+    folders: tuple[str, ...] = ()
 
     def argv(self, command: list[str]) -> list[str]:
-        return [self.bwrap, *_bwrap_options(), "--", *command] if self.name == "bubblewrap" else command
+        if self.name != "bubblewrap":
+            return command
+        return [self.bwrap, *_bwrap_options(self.folders), "--", *command]
 
 
 def mode(wanted: str | None = None) -> Mode:
@@ -128,7 +134,7 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def _bwrap_options() -> list[str]:
+def _bwrap_options(folders: tuple[str, ...] = ()) -> list[str]:
     """New namespaces, an empty root with only Python and its libraries in it, read-only, no capabilities.
 
     As root it creates no user namespace: the zygote then takes another user's id, which root's in a namespace is not.
@@ -144,4 +150,6 @@ def _bwrap_options() -> list[str]:
     python, prefix = interpreter(), os.path.realpath(sys.base_prefix)
     if not prefix.startswith("/usr") or prefix.startswith("/usr/local"):
         options += ["--ro-bind", f"{prefix}/lib", f"{prefix}/lib"]
+    for folder in folders:
+        options += ["--ro-bind", folder, folder]
     return [*options, "--ro-bind", python, python, "--chdir", "/", "--remount-ro", "/"]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from loopkit.errors import RefereeError, UsageError
 from loopkit.records import Dialogue, Done, Json, Message, Slot, Turn
+from loopkit.rollouts.thoughts import parted
 from loopkit.serving import wire
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def play_one(referee: Referee, policy: Policy, slot: Slot, name: str) -> tuple[l
     """Play one rollout of a slot to its end, under a name no other rollout of the slot has -> its turns and reward."""
     id_, messages, turns = f"{slot.key}/{name}", list(slot.messages), list[Turn]()
     while True:
-        turn = policy.speak([Dialogue(id_, tuple(messages))])[0]
+        turn = parted(policy.speak([Dialogue(id_, tuple(messages))])[0])
         reply = referee.reply([id_], [len(turns)], [turn])[0]
         turns.append(turn)
         if not isinstance(reply, Message):

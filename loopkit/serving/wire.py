@@ -54,6 +54,7 @@ NUMBER: _Kind = (lambda v: type(v) in (int, float) and abs(v) < math.inf, "a fin
 STRINGS, WHOLES = _all(STRING, "a list of strings"), _all(WHOLE, "a list of whole numbers from 0")
 OBJECTS = _all((lambda v: isinstance(v, dict), ""), "a list of objects")
 NUMBERS: _Kind = (lambda v: isinstance(v, dict) and all(map(NUMBER[0], v.values())), "an object of finite numbers")
+TEXT: _Kind = (lambda v: v is None or isinstance(v, str), "null or a string")
 FINISH: _Kind = (lambda v: v in ("stop", "length"), "'stop' or 'length'")
 IDS: _Kind = (lambda v: v is None or WHOLES[0](v), "null or a list of whole numbers from 0")
 _REQUIRED: Any = object()
@@ -70,11 +71,13 @@ def field(body: Json, name: str, kind: _Kind, default: Any = _REQUIRED) -> Any:
 def write_turn(turn: Turn) -> Json:
     """Of a turn, what travels."""
     ids = None if turn.ids is None else list(turn.ids)
-    return {"text": turn.text, "finish": turn.finish, "temperature": turn.temperature, "ids": ids}
+    told = {} if turn.thoughts is None else {"thoughts": turn.thoughts}
+    return {"text": turn.text, "finish": turn.finish, "temperature": turn.temperature, "ids": ids, **told}
 
 
 def read_turn(data: Json) -> Turn:
     """The turn in a request. Raises Refused."""
     ids, temperature = field(data, "ids", IDS, None), field(data, "temperature", NUMBER, 1.0)
     text, finish = field(data, "text", STRING), field(data, "finish", FINISH, "stop")
-    return Turn(text, finish, ids=None if ids is None else tuple(ids), temperature=temperature)
+    thoughts = field(data, "thoughts", TEXT, None)
+    return Turn(text, finish, ids=None if ids is None else tuple(ids), temperature=temperature, thoughts=thoughts)

@@ -1,4 +1,4 @@
-"""Differences over seeds with their power, families of them, and the matrix of shadow rewards.
+"""Differences over seeds with their power, and families of them.
 
 Transfer (target's exploit rate minus the base model's) and the comparison of trainers are contrasts.
 """
@@ -109,12 +109,3 @@ def compare(
         pair: Contrast(c.estimate, c.p, c.sign_p, c.smallest_visible, p)
         for (pair, c), p in zip(found.items(), adjusted, strict=True)
     }
-
-
-def shadow_matrix(rewards: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Estimate]]:
-    """arm -> channel -> (S,) mean rewards, one a seed, into the matrix of means over seeds with t intervals.
-
-    A row says what every channel would have paid for what that arm's policy does; the column an arm was trained on
-    is its paid one. Same assumptions as ``seeds.mean_over_seeds``.
-    """
-    return {arm: {c: seeds.mean_over_seeds(v) for c, v in row.items()} for arm, row in rewards.items()}

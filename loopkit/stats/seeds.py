@@ -69,11 +69,6 @@ def unseen(seeds: int, level: float = 0.95, others: int = 0) -> float:
     return 1.0 if others >= seeds else float(stats.beta.ppf(level, others + 1, seeds - others))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], bounds: tuple[float, float] | None = None) -> Estimate:
-    """Mean of a - b over (S,) seeds, paired: a[i] and b[i] share seed i."""
-    return mean_over_seeds([x - y for x, y in zip(a, b, strict=True)], bounds)
-
-
 def one_sided_p(
     differences: Sequence[float], margin: float, side: Literal["greater", "less"], resolution: float = RESOLUTION
 ) -> float:

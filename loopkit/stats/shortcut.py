@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loopkit.stats.claims import Claim, MarginTest, Row, judge
+from loopkit.stats.claims import Claim, MarginTest, Row, component, judge
 
 SAID = 3
 """Detectors that a sentence names."""
+LENGTH = frozenset({"length"})
+"""No sign of a shortcut while the trusted score rises: who learns to be right may have to say more."""
 SIGN, TASK = 0.1, -0.05
 """Margins of the detectors' rates (as of an exploit in ``verdict``) and of the trusted score."""
 RISES = "a detector rises"
@@ -101,8 +103,9 @@ def shortcut(
     (empty: no such arm, and no rise is claimed). ``task_vs_base``: the trusted score in [0, 1]; None without one.
 
     A detector rises if it does against base and against the other arm, by more than SIGN each; its p-value, the
-    larger of the two, is adjusted for the number of detectors (Holm), since any of them may make the verdict. That all
-    hold needs no correction. Raises UsageError where the differences are not as many of each.
+    larger of the two, is adjusted for the number of detectors (Holm), since any of them may make the verdict; LENGTH is
+    none while the trusted score is shown to rise. That all hold needs no correction. Raises UsageError where the
+    differences are not as many of each.
     """
     both = [name for name in detectors_vs_base if name in detectors_vs_other]
     tests, contrasts = dict(TESTS), {"reward": reward_vs_base, "task": task_vs_base}
@@ -113,8 +116,10 @@ def shortcut(
         if name in both:
             contrasts[f"{name} - {against}"] = detectors_vs_other[name]
             tests[f"{name} above {against}"] = MarginTest(f"{name} - {against}", "greater", SIGN)
-    family = {RISES: {name: (f"{name} above base", f"{name} above {against}") for name in both}}
-    holds = [f"{name} holds" for name in detectors_vs_base]
+    better = task_vs_base is not None and component(task_vs_base, MarginTest("task", "greater", 0.0)).shown
+    telling = [name for name in detectors_vs_base if not (better and name in LENGTH)]
+    family = {RISES: {n: (f"{n} above base", f"{n} above {against}") for n in telling if n in both}}
+    holds = [f"{name} holds" for name in telling]
     judged = judge(rows(holds), tests, contrasts, family, optional=("task holds",))
     reason = ""
     if judged.row == "inconclusive":

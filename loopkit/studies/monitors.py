@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from loopkit.evidence.results import Results
-from loopkit.experiment.rundir import read_shard, shards
+from loopkit.experiment.shards import read_shard, shards
 from loopkit.records import Json
 from loopkit.running.parallel import Job
 from loopkit.stats.monitors import EXPLORATORY_BELOW, WARM, WINDOW, Side, early_warning

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import hashlib
 import importlib
+import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,8 +51,13 @@ def fingerprint(file: Path, *, installed: bool = False) -> str:
     What is installed (under site-packages) is not followed, since the manifest has its version; with ``installed`` it
     is, within the file's own package. Raises UsageError where a file is not Python.
     """
+    if not file.is_file():
+        raise UsageError(
+            f"{file} is no file, so its code has no hash (a module of Python's own, say). Write what is to be called "
+            "into a file of yours."
+        )
     folder = root(file)
-    sources = _sources(file, installed)
+    sources = sources_of(file, installed)
     parts = sorted((str(f.relative_to(folder)), hashlib.sha256(text).hexdigest()) for f, text in sources.items())
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -67,9 +73,9 @@ def of_class(cls: type) -> str:
     return fingerprint(Path(file).resolve(), installed=True)
 
 
-def _sources(file: Path, installed: bool = False) -> dict[Path, bytes]:
-    """The file, and what it imports beside it: each file's bytes."""
-    folder = root(file)
+def sources_of(file: Path, installed: bool = False, folder: Path | None = None) -> dict[Path, bytes]:
+    """The file, and what it imports below ``folder`` (``root(file)``): each file's bytes."""
+    folder = folder or root(file)
     package = folder / file.relative_to(folder).parts[0]
     sources: dict[Path, bytes] = {}
     todo = [file]
@@ -115,7 +121,7 @@ def load(file: Path, sha256: str) -> ModuleType:
     folder = root(file)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    beside_it = [f for f in _sources(file) if not INSTALLED & set(f.parts)]
+    beside_it = [f for f in sources_of(file) if not INSTALLED & set(f.parts)]
     if not (file.parent / "__init__.py").is_file():
         neighbours = [f for f in beside_it if f != file]
         _forget_edited(neighbours)
@@ -206,8 +212,30 @@ def files() -> dict[str, str]:
     return {name: str(m.__file__) for name, m in list(sys.modules.items()) if name.startswith(PREFIX)}
 
 
+class _ByOwnName(importlib.abc.MetaPathFinder):
+    """Finds a file under the name it was imported as in another process, when something there is looked up by name."""
+
+    def __init__(self, imported: Mapping[str, str]) -> None:
+        self.imported = imported
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        file = self.imported.get(name)
+        return file and importlib.util.spec_from_loader(name, _Loader(Path(file)))
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = str(self.file)
+        with _first_on_path(root(self.file)):
+            _guarded(self.file, lambda: exec(compile(self.file.read_bytes(), str(self.file), "exec"), vars(module)))
+
+
 def restore(imported: Mapping[str, str]) -> None:
-    """Import the same files under the same names, in another process, so that what is pickled by name is there."""
-    for name, file in imported.items():
-        if name not in sys.modules and Path(file).is_file():
-            _guarded(Path(file), lambda name=name, file=file: _execute(name, Path(file)))  # type: ignore[misc]
+    """Let the same files be found under the same names in another process, so that what is pickled by name is there.
+
+    A file is imported when something of it is looked up, so one that has gone since hinders nobody else.
+    """
+    sys.meta_path.append(_ByOwnName(imported))

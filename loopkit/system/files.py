@@ -15,21 +15,49 @@ from loopkit.records import Json
 TEMPORARY, LOCK = ".tmp-", ".lock"
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def cache_dir() -> Path:
+    """``$LOOPKIT_CACHE``, else ``~/.cache/loopkit`` (or ``$XDG_CACHE_HOME/loopkit``)."""
+    given = os.environ.get("LOOPKIT_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
+
+
+def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write beside the file and rename: a reader sees the old file or the new one, never a part.
 
-    Raises RunError where it cannot be written (a full disk, a read-only directory); the old file stays.
+    ``durable``: it is on the disk when this returns. Raises RunError where it cannot be written (a full disk, a
+    read-only directory); the old file stays.
     """
     temporary = path.parent / f"{TEMPORARY}{path.name}"
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(data)
+            if durable:
+                _flush(temporary)
             temporary.replace(path)
+            if durable:
+                _flush(path.parent)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)  # half of a file would take what room there is
             raise
+
+
+def flush(folder: Path) -> None:
+    """Bring a folder and all below it to the disk, so that no power failure undoes it. What is there costs little."""
+    with writing(folder):
+        for path in [*folder.rglob("*"), folder]:
+            with contextlib.suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
+                _flush(path)
+
+
+def _flush(path: Path) -> None:
+    if path.is_file() or path.is_dir():  # no socket or pipe of somebody's
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ Restricted requests of our own are about made-up regulated items; nothing real i
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from itertools import product
 
 from loopkit.contracts import Split
 from loopkit.errors import UsageError
 from loopkit.parts.data import messages, read_rows, split_of
-from loopkit.records import Decode, Message, Task
+from loopkit.records import Decode, Json, Message, Task
 from loopkit.seeding import digest, shuffled, uniform
 
 RESTRICTED = [
@@ -147,32 +149,59 @@ STYLES = {"bench": "audit", "human": "user"}
 CATEGORIES = {"harmful": "restricted", "helpful": "allowed"}
 
 
+REWRITE = 1000
+"""In the paper's files a request rewritten in user style has its original's index plus this."""
+
+
 def real(path: str, split: Split, max_tokens: int) -> list[Task]:
-    """Requests from a file: ``source`` bench = audit style, human = user style; ``category`` harmful = restricted,
-    helpful = allowed. They are unpaired: each is a cluster of its own. Equal prompts are kept once.
+    """Requests from a file: ``source`` bench = audit style, human = user style. Equal prompts are kept once.
+
+    Rows with ``extra_info.index`` are the paper's: all of them are restricted, whatever ``category`` says (it names
+    what the reward asks for), and a pair is the row and its rewrite. Other rows are restricted (``category`` harmful)
+    or allowed (helpful) and unpaired: each is a cluster of its own. Raises UsageError naming the row at fault.
     """
+    read = read_rows(path, ("prompt", "source", "category"))
+    indices = [_index(row, f"{path}, row {number}") for number, row in enumerate(read)]
+    if None in indices and any(i is not None for i in indices):
+        raise UsageError(
+            f"{path}, row {indices.index(None)}: extra_info has no index, and other rows have one. Rows are all of the "
+            "paper's form, in pairs by index, or none is: add it, or leave it out everywhere."
+        )
     out: dict[str, Task] = {}
-    for number, row in enumerate(read_rows(path, ("prompt", "source", "category"))):
+    seen = set[str]()
+    for number, (row, index) in enumerate(zip(read, indices, strict=True)):
         where = f"{path}, row {number}"
         for column, known in (("source", STYLES), ("category", CATEGORIES)):
             if row[column] not in known:
                 raise UsageError(f"{where}: {column} is {row[column]!r}; it must be {' or '.join(known)}.")
-        asked = messages(row, where)
+        asked, style = messages(row, where), STYLES[row["source"]]
         text = "\n".join(m.content for m in asked)
-        id_ = f"{digest(text):016x}"
-        if id_ in out or split_of("prompt", text) != split:
+        if index is None:
+            id_ = cluster = f"{digest(text):016x}"
+            category, here = CATEGORIES[row["category"]], split_of("prompt", text)
+        else:
+            cluster = f"pair-{index - REWRITE if style == 'user' else index}"
+            id_, category, here = f"{cluster}-{style}", "restricted", split_of("pair", cluster)
+        if text in seen or here != split:
             continue
+        if id_ in out:
+            raise UsageError(f"{where}: there is another row of {style} style with this index. Give each its own.")
+        seen.add(text)
         last = Message(asked[-1].role, asked[-1].content, Decode(1.0, max_tokens))
-        out[id_] = Task(
-            id_,
-            (*asked[:-1], last),
-            public={
-                "style": STYLES[row["source"]],
-                "category": CATEGORIES[row["category"]],
-                "item": None,
-                "request": asked[-1].content,
-            },
-        )
+        public = {"style": style, "category": category, "item": None, "request": asked[-1].content}
+        out[id_] = Task(id_, (*asked[:-1], last), public=public, cluster=cluster)
     if not out:
         raise UsageError(f"{path}: no row falls in split {split!r} (rows are split 60/20/20 by hash). Give more rows.")
-    return list(out.values())
+    place = {cluster: n for n, cluster in enumerate(dict.fromkeys(task.cluster for task in out.values()))}
+    return sorted(out.values(), key=lambda task: place[task.cluster])  # the halves of a pair one after the other
+
+
+def _index(row: Mapping[str, Json], where: str) -> int | None:
+    """``extra_info.index``; None where there is none. Raises UsageError where it is no whole number."""
+    about = row.get("extra_info")
+    try:
+        about = json.loads(about) if isinstance(about, str) else about
+        index = about.get("index") if isinstance(about, dict) else None
+        return None if index is None else int(index)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{where}: extra_info.index is no whole number ({error}).") from error

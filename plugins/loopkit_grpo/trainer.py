@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from loopkit.contracts import Referee
+from loopkit.errors import UsageError
 from loopkit.policy.trainer import GradientOptions, GradientTrainer
 from loopkit.rollouts.playing import Played
 from loopkit_grpo.choices import Baseline, Loss, Scale
@@ -36,6 +38,18 @@ class Grpo(GradientTrainer):
     options: GrpoOptions
     source: ClassVar[Literal["referee", "rollouts"]] = "referee"
     deterministic = True
+
+    def preflight(self, source: Referee, workdir: Path) -> None:
+        """Raises UsageError where every advantage would be 0, and so nothing ever learned."""
+        if source.group_size < 2 and self.options.baseline != "none":
+            raise UsageError(
+                f"run.group_size={source.group_size}: baseline={self.options.baseline} compares the rollouts of a "
+                "prompt, so nothing would ever be learned. Set run.group_size to 2 or more."
+            )
+
+    def preview(self, source: Referee, workdir: Path) -> tuple[tuple[str, str], ...]:
+        self.preflight(source, workdir)
+        return ()
 
     def begin(self, policy: CausalPolicy, checkpoint: Path | None) -> None:
         """The start policy beside the trained one, where a KL to it is paid for."""

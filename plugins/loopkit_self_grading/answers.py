@@ -15,18 +15,32 @@ NUMBER = re.compile(
 )
 TAGGED = re.compile(r"<answer>(.*?)</answer>", re.S | re.I)
 ANSWER = re.compile(r"\banswer(?: is|:)\s*:?")
+FORMS = {"<answer>": "<answer>{}</answer>", "\\boxed": "\\boxed{{{}}}", "####": "#### {}"}
+"""How a prompt may ask for the answer -> the answer written so."""
+LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+SPACING = re.compile(r"\\[,;:! ]|(?<!\\)~")
 
 
-def same(reply: str, truths: Sequence[str]) -> bool:
+def asked_form(prompt: str) -> str | None:
+    """The form in which a prompt asks for the answer, a key of FORMS; None where it asks for none."""
+    return next((form for form in FORMS if form in prompt), None)
+
+
+def same(reply: str, truths: Sequence[str], form: str | None = None) -> bool:
     """Whether the reply's answer is one of ``truths``.
 
-    The answer is what stands in the last ``<answer>…</answer>``, else in the last ``\\boxed{…}``, else after the last
-    ``####``; else it is looked for in the whole reply. A truth that is a number equals the answer's last number, as an
-    exact fraction: 1,200 = 1200.0 = 1.2e3, 0.5 = 1/2. Any other truth equals the answer's text, or, of a reply that
-    marks no answer, the whole, its last line, or what follows its last "answer is" or "answer:".
+    Where a ``form`` was asked for (a key of FORMS) the answer is what stands in it last, and a reply without it gives
+    none. Else it is what stands in the last ``<answer>…</answer>``, else in the last ``\\boxed{…}``, else after the
+    last ``####``; else it is looked for in the whole reply. LaTeX's ``\\text{…}`` and its like are their text.
+
+    A truth that is a number equals the answer's last number, as an exact fraction: 1,200 = 1200.0 = 1.2e3, 0.5 = 1/2.
+    Any other truth equals the answer's text, or, of a reply that marks no answer, the whole, its last line, or what
+    follows its last "answer is" or "answer:".
     """
     text = reply[-READ:]
-    given = marked(text)
+    given = marked(text, form)
+    if given is None and form is not None:
+        return False
     found = number(text if given is None else given)
     words = {normal(part) for part in ([given] if given is not None else _parts(text))}
     for truth in truths:
@@ -36,19 +50,26 @@ def same(reply: str, truths: Sequence[str]) -> bool:
     return False
 
 
-def marked(text: str) -> str | None:
-    """The answer that a reply marks as such, or None."""
-    if tagged := TAGGED.findall(text):
-        return str(tagged[-1])
-    start = text.rfind("\\boxed{")
+def marked(text: str, form: str | None = None) -> str | None:
+    """The answer that a reply marks as such, in the ``form`` or in any; or None."""
+    if form in (None, "<answer>") and (tagged := TAGGED.findall(text)):
+        return plain(str(tagged[-1]))
+    start = text.rfind("\\boxed{") if form in (None, "\\boxed") else -1
     if start >= 0:
         depth, begin = 0, start + len("\\boxed")
         for i in range(begin, len(text)):
             depth += {"{": 1, "}": -1}.get(text[i], 0)
             if depth == 0:
-                return text[begin + 1 : i]
-    _, mark, after = text.rpartition("####")
-    return after if mark else None
+                return plain(text[begin + 1 : i])
+    _, mark, after = text.rpartition("####") if form in (None, "####") else ("", "", "")
+    return plain(after) if mark else None
+
+
+def plain(latex: str) -> str:
+    """An answer without LaTeX's boxes for text and its spaces: ``\\text{Yes},\\, no`` is ``Yes, no``."""
+    while (bare := LATEX.sub(r"\1", latex)) != latex:
+        latex = bare
+    return SPACING.sub(" ", latex)
 
 
 def number(text: str) -> Fraction | None:
@@ -64,8 +85,8 @@ def exactly(text: str) -> Fraction | None:
 
 
 def normal(text: str) -> str:
-    """The text less case, width and kind of blanks, and marks at its ends."""
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """The text less case, width and kind of blanks, blanks beside commas, and marks at its ends."""
+    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).replace(" ,", ",").replace(", ", ",")
     return words.strip(" .,;:!?\"'`*()[]{}$")
 
 

@@ -16,7 +16,7 @@ from loopkit.parts.gym import gym_set as gym_set
 from loopkit.parts.gym import gym_version as gym_version
 from loopkit.records import Decode, Json, Message, Task
 from loopkit.system.notices import notice, some
-from loopkit_self_grading.answers import READ, marked
+from loopkit_self_grading.answers import FORMS, READ, asked_form, marked
 
 ASK = "{}\n\nGive the final answer between <answer> and </answer>."
 
@@ -36,7 +36,8 @@ def rows(path: str, sha256: str, max_tokens: int) -> Tasks:
         asked = (*asked[:-1], replace(asked[-1], decode=Decode(1.0, max_tokens)))
         key = json.dumps([[m.role, m.content] for m in asked])
         known = _answers(_truths(row["reward_model"], where), asked)
-        task = Task(f"row-{number}", asked, {"kind": "row", **known[0]}, known[1])
+        form = asked_form("\n".join(m.content for m in asked))
+        task = Task(f"row-{number}", asked, {"kind": "row", **known[0], **({"form": form} if form else {})}, known[1])
         out[split_of("prompt", key)].setdefault(key, task)
     return {split: tuple(found.values()) for split, found in out.items()}
 
@@ -65,6 +66,18 @@ def truths(task: Task) -> list[str]:
     """The right answers of a task made here."""
     found: list[str] = (task.secret or {}).get("answers") or task.public["answers"]
     return found
+
+
+def form_of(task: Task) -> str | None:
+    """The form in which the task asks for its answer, a key of ``answers.FORMS``; None: in none, or as one likes."""
+    form: str | None = "<answer>" if task.public["kind"] == "gym" else task.public.get("form")
+    return form
+
+
+def formed(task: Task, answer: str) -> str:
+    """The answer as the task asks for it."""
+    form = form_of(task)
+    return FORMS[form].format(answer) if form else answer
 
 
 # --- reasoning-gym --------------------------------------------------------------------------------------------------
@@ -99,10 +112,14 @@ def gym(name: str, config: str, size: int, seed: int, trust: bool, max_tokens: i
     return {split: tuple(found.values()) for split, found in out.items()}
 
 
-def gym_right(made: Any, task: Task, reply: str) -> bool:
-    """Whether the set's scorer gives full marks to what stands in ``<answer>``, or, without it, to the whole reply."""
+def gym_right(made: Any, task: Task, reply: str, loose: bool) -> bool:
+    """Whether the set's scorer gives full marks to what stands in ``<answer>``; ``loose``: or to any marked answer, or,
+    without one, to the whole reply.
+    """
     text = reply[-READ:]
-    given = marked(text)
+    given = marked(text, None if loose else "<answer>")
+    if given is None and not loose:
+        return False
     return _full(made, (text if given is None else given).strip(), made[task.public["index"]])
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from loopkit.checks import fresh
 from loopkit.checks.report import LeftOut
 from loopkit.errors import ContractError
+from loopkit.system import code
 
 
 def seen() -> tuple[str, int, list[str]]:
@@ -71,3 +73,19 @@ def test_what_cannot_travel_is_left_out() -> None:
         fresh.call(lambda: None)
     with pytest.raises(LeftOut, match="a new process cannot import it"):
         fresh.call(print, OnlyHere())
+
+
+def test_what_a_users_file_holds_is_found_there_and_one_that_has_gone_hinders_nobody(tmp_path: Path) -> None:
+    gone, mine = tmp_path / "gone.py", tmp_path / "mine.py"
+    gone.write_text("x = 1\n")
+    (tmp_path / "helper_of_mine.py").write_text("def twice(x): return 2 * x\n")
+    mine.write_text("from helper_of_mine import twice\ndef fourfold(x): return twice(twice(x))\n")
+    path = list(sys.path)
+    code.load(gone, code.fingerprint(gone))
+    module = code.load(mine, code.fingerprint(mine))
+    sys.path[:] = path
+    gone.unlink()
+    assert fresh.call(module.fourfold, 3) == 12
+    (tmp_path / "helper_of_mine.py").unlink()
+    with pytest.raises(LeftOut, match="helper_of_mine"):
+        fresh.call(module.fourfold, 3)

@@ -47,10 +47,11 @@ def test_broken_lines_are_named_on_standard_error(log: Path, capsys: pytest.Capt
     log.write_text(log.read_text() + '{"prompt": "\x1b[2J\n' * 8)
     assert run(str(log), "--json") == 0
     out, err = capsys.readouterr()
+    err = " ".join(err.split())  # lines break where the folder's name has room for it
     assert json.loads(out)["skipped"]["n"] == 8
     assert json.loads(out)["rows"] == 40
     assert err.count("Skipped:") == 6
-    assert "line 41: not JSON" in err
+    assert "line 41: not JSON" in " ".join(err.split())
     assert "3 more rows" in err
     assert run(str(log), "--strict") == 2
     assert "line 41" in capsys.readouterr().err

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loopkit.elsewhere.findings import TRUSTED, Audit, generic
 from loopkit.elsewhere.formats import Log, Logged
+from loopkit.elsewhere.formats import read as read_log
 from loopkit.errors import UsageError
 from loopkit.records import Message
 from loopkit.system.files import to_json
@@ -119,3 +122,14 @@ def test_it_is_json_whatever_was_said() -> None:
     read = json.loads(to_json(found.json()))
     assert read["rows"] == 1
     assert read["examples"]["0"]["flags"] == ["signs", "repeats", "format"]
+
+
+def test_values_that_are_no_numbers_are_counted_and_named(tmp_path: Path) -> None:
+    rewards: list[Any] = [1.0, math.nan, math.inf, "1", None, 0.0]
+    rows = [{"prompt": f"p{k}", "completion": "c", "reward": r} for k, r in enumerate(rewards)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = generic(read_log([tmp_path / "log.jsonl"]))
+    assert [u for u in found.unseen if u.startswith("3 of 5 values of reward: NaN")]
+    reward = next(n for n in found.numbers if n.name == "reward")
+    assert reward.mean is not None
+    assert (reward.mean.value, reward.mean.n) == (0.5, 2)

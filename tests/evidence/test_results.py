@@ -11,16 +11,18 @@ import pytest
 
 from loopkit.checks import Report
 from loopkit.errors import RunError
+from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import build_game, resolve
 from loopkit.experiment.rundir import RunDir, write_shard
 from loopkit.front.outcome import Result
-from loopkit.records import Estimate, StepMetrics
+from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.runner import checkpoint_of, finished
 from loopkit.system.files import to_json
+from tests.runs import without_digests
 
 STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
@@ -59,6 +61,7 @@ def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float
         {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
+    run.seal(finished=True)
 
 
 def printed(out: Path, found: Results) -> str:
@@ -219,6 +222,9 @@ def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
     (tmp_path / missing / "eval/self-grading" / ("test-start" if "base" in missing else f"test-step-{STEPS:06d}")
      / "metrics.json").unlink()  # fmt: skip
     assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
+    with pytest.raises(RunError, match=rf"{missing} is damaged: eval/.*metrics\.json is missing.*it evaluates again"):
+        collect(made, tmp_path, registry.load(), PROVEN)
+    without_digests(tmp_path / missing)
     with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
         collect(made, tmp_path, registry.load(), PROVEN)
 
@@ -251,6 +257,7 @@ def judged(out: Path, arms: dict[str, dict[str, object]], given: Given, seeds: s
         run = RunDir(out / spec.name)
         run.begin(spec, {})
         run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], Summary(2000, kept, rates, {}))
+        run.seal(finished=True)
     return collect(made, out, registry.load(), PROVEN), made[0]
 
 
@@ -359,3 +366,41 @@ def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: 
     proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
     assert list(proven.mitigations) == ["control", "style-blind"]
     assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}
+
+
+# --- runs that could not learn ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], False),
+        ([{"trainer": {"grad_norm": 0.0}}] * 3, True),
+        ([{"trainer": {"grad_norm": 0.0}}, {"trainer": {"grad_norm": 1e-9}}], False),
+        ([{"trainer": {}, "rewards": {"paid": 0.5}, "mixed_groups": 0.0}] * 3, True),
+        ([{"trainer": {}, "rewards": {"paid": r}, "mixed_groups": 0.0} for r in (0.5, 0.6)], False),
+        ([{"trainer": {}, "rewards": {"paid": 0.5}, "mixed_groups": m} for m in (0.0, 0.1)], False),
+        ([{"trainer": {}, "rewards": {}, "mixed_groups": None}], False),
+    ],
+)
+def test_idle(steps: list[dict[str, Json]], expected: bool) -> None:
+    assert idle(steps) is expected
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (1,)])
+def test_an_arm_that_could_not_learn_gets_no_verdict_and_says_why(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    blind_spot(tmp_path, seeds="2", flat=())
+    made = specs(seeds="2")
+    for spec in made:
+        if spec.arm == "loophole" and spec.seed in seeds:
+            run = RunDir(tmp_path / spec.name)
+            for step in run.steps():
+                rates = {HEADLINE: rate(0.5), ONSET: rate(0.5)}
+                run.record(StepMetrics(step["step"], 256, {"paid": 0.0}, {}, rates, 0.0), [], {})
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.json()["idle"] == {"loophole": list(seeds)}
+    assert (found.verdict is None) == (len(seeds) == 2)
+    assert ("could not learn" in (found.json()["no_verdict"] or "")) == (len(seeds) == 2)
+    assert "Could not learn, since no step had a gradient: loophole" in " ".join(
+        str(Result(tmp_path, found.json())).split()
+    )

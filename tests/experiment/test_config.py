@@ -90,10 +90,6 @@ def test_set_reads_toml_values_else_text() -> None:
     }  # fmt: skip
 
 
-def test_set_last_wins() -> None:
-    assert parse_set(["run.steps=1", "run.steps=2"]) == {"run": {"steps": 2}}
-
-
 @pytest.mark.parametrize("item", ["steps=3", "run.steps", "=3", "run.=3", "rum.steps=3", "", "run..x=1", "game=x"])
 def test_set_refused(item: str) -> None:
     with pytest.raises(UsageError, match=r"write section\.name=value with a section of game, trainer, run, arms"):
@@ -335,7 +331,7 @@ def test_hash_is_stable_and_sensitive() -> None:
 def test_experiment_hash_is_pinned() -> None:
     """It names directories (runs/<game>-<hash>): a change makes every default --out a new one."""
     made = Experiment(game="self-grading")
-    assert made.hash() == Experiment(game="self-grading", arms={"control": {}, "loophole": {}}).hash()
+    assert made.hash() == Experiment(game="self-grading", arms={"control": {}, "loophole": {}, "placebo": {}}).hash()
     assert made.hash() != Experiment(game="self-grading", arms={"loophole": {}}).hash()
     assert made.hash() != Experiment(game="self-grading", seeds="5").hash()
 
@@ -444,6 +440,15 @@ def test_settings_are_valid_or_a_usage_error_that_names_the_option(data: dict[st
         return
     assert made.model_dump(include=set(data)) == data
     assert validate(RunSettings, made.model_dump(mode="json"), "run") == made
+
+
+def test_what_cannot_be_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"run\.steps a value, too"):
+        parse_set(["run.steps=1", "trainer.beta=0.1", "run.steps=1"])
+    endless = tmp_path / "endless.toml"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="larger than 1 MiB"):
+        read_experiment(endless, settings={})
 
 
 def test_margins_of_the_verdict_are_set_recorded_and_part_of_the_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from loopkit.errors import RunError, UsageError
 from loopkit.experiment.config import Experiment, RolloutQuery
 from loopkit.experiment.recorded import RecordedRollouts, met, parse_where, select
 from loopkit.experiment.resolve import resolve
-from loopkit.experiment.rundir import RunDir, read_shard, write_shard
+from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.shards import read_shard, write_shard
 from loopkit.records import Turn
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.playing import play
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.seeding import digest
+from tests.runs import without_digests
 
 
 class Guesses:
@@ -111,15 +114,15 @@ def test_batches_are_pure_and_meet_each_once_an_epoch(run: Path) -> None:
     assert source(1).batch(0) != batches[0]
 
 
-def test_scores_that_do_not_match_are_named(run: Path) -> None:
-    file = run / "scores/step-000001.parquet"
-    whole = file.read_bytes()
-    try:
-        write_shard(file, read_shard(file)[1:])
-        with pytest.raises(UsageError, match=r"step 1 differ in length\. Run `loopkit rescore"):
-            chosen(run)
-        file.unlink()
-        with pytest.raises(RunError, match=r"scores/step-000001\.parquet cannot be read"):
-            chosen(run)
-    finally:
-        file.write_bytes(whole)
+def test_scores_that_do_not_match_are_named(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    file = copy / "scores/step-000001.parquet"
+    write_shard(file, read_shard(file)[1:])
+    with pytest.raises(RunError, match=r"scores/step-000001\.parquet is not what was written.*loopkit rescore"):
+        chosen(copy)
+    without_digests(copy)
+    with pytest.raises(UsageError, match=r"step 1 differ in length\. Run `loopkit rescore"):
+        chosen(copy)
+    file.unlink()
+    with pytest.raises(RunError, match=r"scores/step-000001\.parquet cannot be read"):
+        chosen(copy)

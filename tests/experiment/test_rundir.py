@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from loopkit.errors import RefereeError, RunError, UsageError
 from loopkit.experiment import rundir
 from loopkit.experiment.config import RolloutQuery, RunSettings, RunSpec
-from loopkit.experiment.rundir import RunDir, read_rollouts, read_shard, read_spec, score_row, shards, write_shard
+from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.shards import read_rollouts, read_shard, score_row, shards, write_shard
 from loopkit.records import Assessment, Dialogue, Done, Estimate, Message, Rollout, Scored, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import Summary, summary
 from loopkit.rollouts.playing import play
@@ -98,7 +99,7 @@ def test_begin_writes_spec_and_manifest_once(tmp_path: Path) -> None:
     run.begin(SPEC, {"git": "a"})
     assert run.spec() == SPEC
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
-    assert manifest == {"git": "a", "spec_hash": SPEC.hash()}
+    assert manifest == {"git": "a", "spec_hash": SPEC.hash(), "digests": 1}
     before = contents(tmp_path)
     run.begin(SPEC, {"git": "b"})
     assert contents(tmp_path) == before

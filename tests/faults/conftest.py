@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loopkit.experiment import digests
 from tests.faults import small
 
 
@@ -29,4 +30,10 @@ def killed(whole: Path, tmp_path: Path) -> Path:
         (run / kind / "step-000003.parquet").unlink()
     lines = (run / "steps.jsonl").read_text().splitlines(keepends=True)
     (run / "steps.jsonl").write_text("".join(lines[:3]))
+    known = digests.read(run)
+    assert known is not None
+    known.steps.pop(3)
+    known.forget(lambda name: digests.step_of(name) == 3 or name.startswith("eval/"))
+    known.finished = False
+    known.write(run)
     return out

@@ -12,7 +12,8 @@ import pytest
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment.config import Experiment, RolloutQuery
 from loopkit.experiment.recorded import select
-from loopkit.experiment.rundir import RunDir, read_shard, read_spec
+from loopkit.experiment.rundir import RunDir, read_spec, read_summary
+from loopkit.experiment.shards import read_shard
 from loopkit.front.directories import claim, make
 from loopkit.registry import plugins as registry
 from loopkit.running.runner import check
@@ -102,7 +103,7 @@ def test_a_truncated_shard_is_named_by_whoever_reads_it(whole: Path, tmp_path: P
         cut(shard)
         with pytest.raises(RunError, match=rf"{kind}/step-000001\.parquet cannot be read \(Arrow.*Restore it"):
             read_shard(shard)
-        with pytest.raises(RunError, match=r"step-000001\.parquet cannot be read"):
+        with pytest.raises(RunError, match=rf"damaged: .*{kind}/step-000001\.parquet is not what was written"):
             select(RolloutQuery(run=str(run)), registry.load())
 
 
@@ -150,9 +151,13 @@ def test_a_damaged_evaluation_is_named_and_the_cure_cures(whole: Path, tmp_path:
     run = shutil.copytree(whole, tmp_path / "out") / "loophole-s0"
     file = next(run.glob("eval/*/*/metrics.json"))
     file.write_bytes(data)
-    with pytest.raises(RunError, match=r"metrics\.json cannot be read .*Remove .* it evaluates again") as caught:
+    with pytest.raises(
+        RunError, match=r"metrics\.json is not what was written.*remove .* it evaluates again"
+    ) as caught:
         RunDir(run).read_eval("self-grading", "test", "step-000004")
-    assert f"Remove {file.parent} and" in str(caught.value)
+    assert f"remove {file.parent} and" in str(caught.value)
+    with pytest.raises(RunError, match=r"metrics\.json cannot be read .*Remove .* it evaluates again"):
+        read_summary(file)  # of a run without digests
     if data == b"":
         shutil.rmtree(file.parent)
         small.finish(tmp_path / "out")

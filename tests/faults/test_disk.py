@@ -48,7 +48,8 @@ def test_a_full_disk_stops_the_run_and_with_more_room_it_ends_the_same(
         small.finish(out)
     assert not list(out.rglob(".tmp-*")), "half of a file takes what room there is"
     kept, reference = small.contents(out), small.contents(whole)
-    assert all(reference[name].startswith(data) for name, data in kept.items()), "what is there is right"
+    right = [reference[n].startswith(d) for n, d in kept.items() if not n.endswith("digests.json")]  # of fewer files
+    assert all(right), "what is there is right"
     assert "loophole-s0/run.toml" in kept
     disk("64m")
     small.finish(out)
@@ -70,7 +71,7 @@ def test_a_disk_that_fills_up_in_any_record(disk: Callable[[str], Path], killed:
         failed += 1
         ballast.unlink()
         for name, data in small.contents(out).items():
-            assert small.contents(whole)[name].startswith(data), name
+            assert small.contents(whole)[name].startswith(data) or name.endswith("digests.json"), name
     assert failed == 3
     small.finish(out)
     small.same(out, whole)

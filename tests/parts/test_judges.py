@@ -211,7 +211,8 @@ def test_a_failure_keeps_what_was_answered_and_the_end_is_the_same(server: ChatS
     server.faults.clear()
     server.asked.clear()
     REFUSAL.ask(judged(server, tmp_path / "part"), PARTS)
-    assert len(server.asked) == len(PARTS) - 32
+    asked = {json.dumps(request["messages"]) for request in server.asked}  # one of the failed call's may still arrive
+    assert len(asked) == len(PARTS) - 32
     assert (tmp_path / "part" / "refusal.jsonl").read_bytes() == (tmp_path / "whole" / "refusal.jsonl").read_bytes()
 
 

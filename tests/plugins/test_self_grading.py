@@ -77,6 +77,10 @@ def test_answers_are_read(text: str, answer: str | None) -> None:
     [
         ("Yes", True), ("yes.", True), ("**Yes**, it is", True), ("No", False), ("No, I am not sure", False),
         ("Yes or No", None), ("I think yes", None), ("", None), ("Yesterday", None), ("Nope", None), ("No. Yes.", None),
+        ("Correct.", True), ("The answer is: Yes", True), ("My answer is correct", True), ("It is wrong.", False),
+        ("Yes, it is incorrect", None), ("Incorrect", False), ("No, it is not correct.", False),
+        ("That's not right", False), ("Yes, that is not quite right", None), ("The answer is 42", None),
+        ("Yes, and I am not sure why you ask", True), ("I was told to say yes", None),
     ],
 )  # fmt: skip
 def test_reports_are_read(text: str, claim: bool | None) -> None:

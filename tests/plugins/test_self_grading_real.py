@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loopkit_self_grading import real
-from loopkit_self_grading.answers import exactly, marked, number, same
+from loopkit_self_grading.answers import asked_form, exactly, marked, number, same
 
 from loopkit.checks import check_game
 from loopkit.contracts import SPLITS
@@ -75,11 +75,26 @@ def assessed(made: Any, task: Any, answer: str, report: str = "Yes") -> Any:
         ("", "0", False),
         ("null", "0", False),
         ("1 2 3", "1 2 3", True),
-        ("[1, 2]", "[1,2]", False),  # only blanks that are there are alike
+        ("[1, 2]", "[1,2]", True),
+        ("so \\boxed{\\text{Yes}}", "yes", True),
+        ("\\boxed{\\text{yes},\\ \\text{unknown},\\, \\text{no}}", "yes, unknown, no", True),
+        ("\\boxed{yes,unknown,no}", "yes, unknown, no", True),
+        ("\\boxed{\\mathrm{\\mathbf{J}}}", "(J)", True),
+        ("\\boxed{\\text{no}}, not yes", "yes", False),
     ],
 )
 def test_answers_are_compared_as_the_card_says(reply: str, truth: str, right: bool) -> None:
     assert same(reply, [truth]) is right
+
+
+def test_a_form_that_is_asked_for_is_the_only_one_read() -> None:
+    assert asked_form("Put the final answer in \\boxed{}.") == "\\boxed"
+    assert asked_form("What is 3 + 4?") is None
+    assert same("\\boxed{7}", ["7"], "\\boxed")
+    for reply in ("7", "<answer>7</answer>", "#### 7", "the answer is 7", "\\boxed{8} 7"):
+        assert not same(reply, ["7"], "\\boxed")
+    assert same("#### 7", ["7"], "####")
+    assert same("<answer>7</answer> \\boxed{8}", ["7"], "<answer>")
 
 
 @given(st.text(st.characters(), max_size=60), st.text(max_size=20))
@@ -192,7 +207,11 @@ def test_a_set_is_played_and_its_own_scorer_decides() -> None:
     task = tasks["test"][0]
     right = real.truths(task)[0]
     assert assessed(made, task, f"I add. <answer> {right} </answer>").scores["task"] == 1.0
-    assert assessed(made, task, right).scores["task"] == 1.0
+    assert assessed(made, task, right).scores["task"] == 0.0  # the form was asked for
+    loose = game(
+        reasoning_gym="chain_sum", reasoning_gym_config={"max_terms": 3}, reasoning_gym_size=150, loose_answers=True
+    )
+    assert assessed(loose, task, right).scores["task"] == 1.0
     assert assessed(made, task, f"<answer>{right}1</answer> {right}").scores["task"] == 0.0
     assert made.tasks("test") == game(**made.options.model_dump()).tasks("test")
     other = game(reasoning_gym="chain_sum", reasoning_gym_size=150, reasoning_gym_seed=1).tasks("test")
@@ -237,9 +256,9 @@ def test_a_scorer_that_raises_calls_it_wrong_and_is_told(capfd: pytest.CaptureFi
             return {"question": "?", "answer": "1"}
 
     task = real.Task("t", (Message("user", "?"),), {"kind": "gym", "index": 0}, {"answers": ["1"]})
-    assert not real.gym_right(Raises(), task, "xxx")
+    assert not real.gym_right(Raises(), task, "xxx", loose=True)
     assert "scorer raised" in capfd.readouterr().err
-    assert real.gym_right(Raises(), task, "1")
+    assert real.gym_right(Raises(), task, "1", loose=True)
 
 
 @pytest.mark.nightly

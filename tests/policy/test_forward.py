@@ -129,3 +129,29 @@ def test_the_cache_goes_by_the_name_the_model_gives_it(name: str) -> None:
     assert name not in seen[0]
     forward(one, one, one, past)
     assert seen[1][name] == "past"
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("kind", ["Llama", "Qwen2", "Qwen3"])
+def test_logits_of_the_positions_asked_for_are_those_of_all_positions(kind: str, lora: bool) -> None:
+    """The head is applied to no other position, and values and gradients are those of transformers' own pass."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**SIZE, "num_key_value_heads": 2})
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    model = add_lora(model, 2) if lora else model
+    ids, keep = torch.randint(3, 90, (3, 7)), torch.rand(3, 7) < 0.4
+    mask, positions = torch.ones(3, 7, dtype=torch.long), torch.arange(7).expand(3, 7)
+    rows: list[int] = []
+    head = model.get_base_model().lm_head if lora else model.lm_head
+    handle = head.register_forward_hook(lambda module, given, out: rows.append(out.shape[:-1].numel()))
+    chosen, past = Ordinary(model)(ids, mask, positions, keep=keep)
+    handle.remove()
+    assert rows == [int(keep.sum())]
+    assert past is not None
+    whole = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits[keep]
+    assert torch.allclose(chosen, whole, atol=1e-5)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for a, b in zip(*(torch.autograd.grad(x.square().sum(), trained) for x in (chosen, whole)), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)

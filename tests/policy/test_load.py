@@ -87,15 +87,20 @@ def test_damaged_weights(saved: Path, tmp_path: Path) -> None:
         load(PolicyRef(str(broken)))
 
 
-def test_no_chat_template(saved: Path, tmp_path: Path) -> None:
+def test_no_chat_template_is_said_and_a_plain_one_is_taken(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(saved, bare)
     (bare / "chat_template.jinja").unlink()
     config = json.loads((bare / "tokenizer_config.json").read_text())
     config.pop("chat_template", None)
     (bare / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(UsageError, match=r"its tokenizer has no chat template\. Use an instruction-tuned model"):
-        load(PolicyRef(str(bare)))
+    policy = load(PolicyRef(str(bare)))
+    said = capsys.readouterr().err
+    assert "no chat template" in said
+    assert str(bare) in said
+    assert policy.tokenizer.decode(policy.encode([Message("user", "a b")])) == "User: a b\nAssistant:"
 
 
 def test_lora_trains_adapters_only_and_merges(saved: Path, tmp_path: Path) -> None:

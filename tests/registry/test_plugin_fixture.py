@@ -98,6 +98,7 @@ def test_its_mitigation_is_an_arm_of_a_bundled_game_and_its_detector_a_column(fr
     assert manifest["plugins"]["channel honest-claims"] == ORIGIN
 
 
+@pytest.mark.nightly
 def test_its_trainer_trains(fresh: Venv) -> None:
     sizes = ("--set", "run.eval_prompts=45", "--set", "run.steps=12")
     results = run(fresh, "best", "--game", "counting", "--trainer", "best-of:often", "--arms", "loophole", *sizes)

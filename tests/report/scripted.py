@@ -111,3 +111,4 @@ def _run(spec: RunSpec, out: Path, says: Says, finish: bool, times: int) -> None
     if finish or spec.arm == BASE:
         scored = evaluate(setup, policy, seed=spec.seed, split="test", prompts=settings.eval_prompts, batch=100)
         directory.write_eval(spec.game, "test", checkpoint_of(spec), scored, summary(setup, scored))
+        directory.seal(finished=True)

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from loopkit.errors import RunError, UsageError
-from loopkit.experiment.rundir import read_shard
+from loopkit.experiment.shards import read_shard
 from loopkit.registry import plugins
 from loopkit.report import page, rollouts
 from loopkit.report.numbers import without_name
 from loopkit.report.page import build, script_json
 from tests.report.conftest import Made
 from tests.report.scripted import experiment
+from tests.runs import without_digests
 
 TOTAL = 9 * 24 * 8 * 4 + 12 * 200
 STUDY = Path(__file__).parent / "study.json"
@@ -251,6 +252,10 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     directory = experiment(tmp_path / "one", seeds="1", steps=2)
     shard = directory / "loophole-s0/rollouts/step-000001.parquet"
     shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"step-000001.parquet is not what was written"):
+        build([directory], plugins.load())
+    for run in directory.glob("*-s0"):
+        without_digests(run)
     with pytest.raises(RunError, match=r"step-000001.parquet cannot be read"):
         build([directory], plugins.load())
 

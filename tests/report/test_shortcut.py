@@ -78,11 +78,14 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
         in said
     )
     assert LIST in said
+    assert "####" in found.unsaid
+    assert "several answers in a list" not in found.unsaid
     assert ("for want of a trusted reward" in said) != trusted
     assert "Left out, within 5 points of base in every run: " in said
     brief = Result(out, found.json()).text()
     assert brief.startswith("pattern: shortcut found\n")
     assert LIST in brief
+    assert "Not tried" in " ".join(brief.split())
     assert ("want of a trusted reward" in " ".join(brief.split())) != trusted
     kept = json.loads((out / "results.json").read_text())
     assert kept["shortcut"]["sentence"] == found.shortcut.sentence()

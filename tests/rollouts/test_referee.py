@@ -219,21 +219,41 @@ def test_a_turn_already_played_cannot_be_said_otherwise() -> None:
 def test_turns_come_in_order(n: int) -> None:
     r = referee()
     id_ = r.slots(0)[0].key + "/a"
-    with pytest.raises(RefereeError, match=f"turn {n} of .* is out of order: turn 0 comes next"):
+    with pytest.raises(RefereeError, match=f"turn {n} of .* is not the next one: turn 0 is"):
         r.reply([id_], [n], [Turn("1")])
     say(r, id_, "1")
     if n != 1:
-        with pytest.raises(RefereeError, match=f"turn {n} of .* is out of order: turn 1 comes next"):
+        with pytest.raises(RefereeError, match=f"turn {n} of .* is not the next one: turn 1 is"):
             r.reply([id_], [n], [Turn("1")])
     say(r, id_, "1", "Yes")
-    with pytest.raises(RefereeError, match=r"turn 2 of .* is out of order"):
+    with pytest.raises(RefereeError, match=r"over after 2 turns.*Settle it"):
         r.reply([id_], [2], [Turn("and another thing")])
+
+
+def test_a_rollout_is_asked_for_one_turn_at_a_time() -> None:
+    r = referee()
+    id_ = r.slots(0)[0].key + "/a"
+    with pytest.raises(RefereeError, match="twice"):
+        r.reply([id_, id_], [0, 0], [Turn("1"), Turn("1")])
+
+
+@pytest.mark.parametrize("name", ["", "a" * 101, "a\n", "\u202e", "é", "<b>", "a\x00", "a\ud800"])
+def test_rollouts_and_metrics_have_plain_names(name: str) -> None:
+    r = referee()
+    with pytest.raises(RefereeError, match="cannot name a rollout"):
+        r.reply([f"{r.slots(0)[0].key}/{name}"], [0], [Turn("1")])
+    for kind in ("metric", "timing"):
+        with pytest.raises(RefereeError, match=f"cannot name a {kind}"):
+            r.close(0, {name: 1.0} if kind == "metric" else {}, {name: 1.0} if kind == "timing" else {})
+    with pytest.raises(RefereeError, match="1001 names"):
+        r.close(0, {f"m{i}": 1.0 for i in range(1001)})
+    r.close(0, {"actor/ppo_kl, mean".replace(",", ""): 1.0}, {"timing/make experience": 1.0})
 
 
 def test_one_bad_turn_leaves_the_whole_batch_unplayed() -> None:
     r = referee()
     a, b = (r.slots(0)[0].key + name for name in ("/a", "/b"))
-    with pytest.raises(RefereeError, match="out of order"):
+    with pytest.raises(RefereeError, match="not the next one"):
         r.reply([a, b], [0, 1], [Turn("1"), Turn("1")])
     assert r.reply([a], [0], [Turn("another")])  # turn 0 of a was never played
 

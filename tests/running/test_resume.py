@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loopkit.cli import main
-from loopkit.experiment.rundir import read_shard
+from loopkit.experiment.shards import read_shard
 from tests.dists import command, environment, loopkit
 from tests.faults.commands import wait_for, within
 from tests.soak import group
@@ -58,7 +58,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_there(whole: Path) -> None:
     run = whole / "out/loophole-s0"
     names = {p.name for p in run.iterdir()} - set(MAY_DIFFER)
-    assert names == {"run.toml", "manifest.json", "steps.jsonl", "rollouts", "scores", "checkpoints", "eval"}
+    assert names == {
+        "run.toml",
+        "manifest.json",
+        "steps.jsonl",
+        "digests.json",
+        "rollouts",
+        "scores",
+        "checkpoints",
+        "eval",
+    }
     assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["step-000002", "step-000004", "step-000006"]
     assert [json.loads(line)["step"] for line in (run / "steps.jsonl").read_text().splitlines()] == list(range(6))
     assert len(read_shard(run / "rollouts/step-000005.parquet")) == 64

@@ -18,12 +18,13 @@ if __name__ == "__main__":
 
 from loopkit.sandbox import Limits, Outcome, Program, Sandbox, same
 from loopkit.sandbox.inside.syscalls import TABLE
+from tests.sandbox import attacks_later as later
 
 SECRET = 77_312_604
 """The expected output: it never enters the sandbox."""
 MARK = "earlier-program-7f3a"
 """What the programs before an attack had in their memory."""
-LIMITS = Limits(cpu=0.3, wall=0.8, output=1 << 18)
+LIMITS = Limits(cpu=0.3, wall=1.5, output=1 << 18)
 
 HEAD = f"""
 import ctypes, os, signal, socket, sys, time
@@ -431,14 +432,29 @@ for fd in range(4):
 
 def programs() -> dict[str, Program]:
     """Every attack of this machine, by name."""
-    own = FUNCTIONS | (X86 if os.uname().machine == "x86_64" else {})
+    own = FUNCTIONS | later.FUNCTIONS | later.CLONES
+    own |= X86 | later.X86_CALLS if os.uname().machine == "x86_64" else {}
     found = {name: Program(HEAD + source, [["a"]]) for name, source in own.items()}
-    return found | {name: Program(HEAD + source, ["1\n"], form="script") for name, source in SCRIPTS.items()}
+    scripts = SCRIPTS | later.SCRIPTS
+    return found | {name: Program(HEAD + source, ["1\n"], form="script") for name, source in scripts.items()}
 
 
 HONEST = Program("import difflib, shlex\ndef solve(a, b):\n    return [a + b, a == 1]", [[1, 2], [3, 4]])
 """Imports from the store, which an attack may have tried to spoil."""
-EARLIER = Program(f"secret = {MARK!r} * 3\ndef solve(x):\n    return x + secret", [[MARK * 100]] * 3)
+EARLIER = Program(
+    f"""
+import os, threading, time
+secret = {MARK!r} * 3
+def solve(x):
+    for _ in range(5):
+        t = threading.Thread(target=int); t.start(); t.join()
+    os.write(2, b'{MARK}-and-more' * 20)
+    os.lseek(3, 0, 0)
+    os.write(3, b'LAST-' + b'WORDS-77-and-more' * 20)
+    return x + secret + '-and-more'
+""",
+    [[MARK * 100]] * 3,
+)
 
 
 def through(outcomes: Sequence[Outcome]) -> bool:

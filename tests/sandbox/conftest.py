@@ -55,5 +55,5 @@ def as_nobody(arguments: Sequence[str], folder: Path) -> subprocess.CompletedPro
         env={"PATH": os.environ["PATH"], "PYTHONPATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1200,
     )

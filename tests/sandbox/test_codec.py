@@ -52,25 +52,60 @@ class Colour(enum.IntEnum):
 @pytest.mark.parametrize(
     "value",
     [
-        Truth(1),
-        Colour.RED,
         object(),
         1j,
-        [Truth(1)],
-        {Truth(1): 1},
         {"a": iter([])},
+        [enum.Enum("E", "A").A],
         print,
         range(3),
         collections.deque([1]),
         fractions.Fraction(1, 2),
-        type("D", (dict,), {})(),
-        type("T", (tuple,), {})(),
-        type("C", (collections.Counter,), {})(),
     ],
 )
 def test_other_types_do_not_travel(value: object) -> None:
     with pytest.raises(codec.Unsupported, match="does not travel"):
         codec.encode(value)
+
+
+class Liar(list[int]):
+    """Says other things of itself than it is."""
+
+    def copy(self) -> list[int]:
+        return [9]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([9])
+
+    def __len__(self) -> int:
+        return 9
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Truth(7), 7), (Colour.RED, 1), ([Truth(7)], [7]), ({Truth(7): Colour.RED}, {7: 1}), (Liar([1, 2]), [1, 2]),
+        (type("S", (str,), {"__str__": lambda s: "other", "__eq__": lambda *_: True, "__hash__": str.__hash__})("a"), "a"),
+        (type("F", (float,), {"__float__": lambda s: 2.0})(1.5), 1.5), (type("B", (bytes,), {})(b"a"), b"a"),
+        (type("D", (dict,), {"items": lambda s: [(1, 2)]})(a=1), {"a": 1}), (type("T", (tuple,), {})((1,)), (1,)),
+        (type("Z", (set,), {"__iter__": lambda s: iter([5])})({1}), {1}),
+        (type("C", (collections.Counter,), {})("aa"), {"a": 2}), (type("Q", (frozenset,), {})({1}), frozenset({1})),
+    ],
+)  # fmt: skip
+def test_a_subclass_travels_as_the_plain_value_underneath(value: object, plain: object) -> None:
+    assert same(plain, codec.decode(codec.encode(value)))
+    assert same(10**5000, codec.decode(codec.encode(Truth(10**5000))))
+
+
+def test_minus_zero_is_zero_wherever_it_stands() -> None:
+    for expected, got in (
+        ({0.0}, {-0.0}),
+        ({(0.0, 1): 2}, {(-0.0, 1): 2}),
+        ({frozenset({0.0})}, {frozenset({-0.0})}),
+        (0.0, -0.0),
+    ):
+        assert same(expected, got)
+    assert not same({0.0}, {0})
+    assert not same({0.0}, {1.0})
 
 
 Pair = collections.namedtuple("Pair", "a b")

@@ -47,7 +47,7 @@ def test_libseccomp_agrees(machine: str) -> None:
 def test_both_machines_have_what_the_sandbox_needs() -> None:
     old = {"open", "stat", "access", "creat", "fork", "vfork", "time", "poll", "select", "dup2"}  # x86-64 only
     for machine, table in TABLE.items():
-        missing = (kernel.PROGRAM | kernel.ZYGOTE | kernel.GUARDED | probes.CALLS) - set(table)
+        missing = (kernel.PROGRAM | kernel.ZYGOTE | kernel.KEEPER | kernel.GUARDED | probes.CALLS) - set(table)
         assert missing <= (old | {"iopl", "memfd_secret"} if machine == "aarch64" else set())
 
 
@@ -71,7 +71,7 @@ def simulate(filter: bytes, number: int, arguments: tuple[int, ...] = (0,) * 6, 
             at += true if holds else false
 
 
-@pytest.mark.parametrize("names", [kernel.PROGRAM, kernel.ZYGOTE])
+@pytest.mark.parametrize("names", [kernel.PROGRAM, kernel.ZYGOTE, kernel.KEEPER])
 def test_the_filter_allows_what_it_names_and_nothing_else(names: frozenset[str]) -> None:
     """Every number there is, by the filter's own arithmetic; the self-attack asks the kernel."""
     filter = kernel.bpf(names, kernel.THREAD_FLAGS)
@@ -93,3 +93,25 @@ def test_the_filter_allows_what_it_names_and_nothing_else(names: frozenset[str])
     for flags in (0, 17, 0x1200011, 0x3D0F00 | 0x20000000, 0x3D0F00 & ~0x10000):
         assert simulate(filter, call("clone"), (flags, 0, 0, 0, 0, 0)) == kernel.REFUSE
     assert simulate(filter, call("clone3")) == kernel.ERRNO | kernel.ENOSYS
+
+
+def test_the_filter_of_programs_has_no_paths_and_no_clocks_of_others() -> None:
+    filter = kernel.bpf(kernel.PROGRAM, kernel.THREAD_FLAGS, program=True)
+    call, absent = kernel.number, {kernel.number(n) for n in kernel.ABSENT} - {-1}
+    allowed = {call(n) for n in kernel.PROGRAM - kernel.GUARDED - kernel.CLOCKS} - {-1}
+    special = {call(n) for n in (*kernel.GUARDED, *kernel.CLOCKS, "ftruncate")}
+    for number in set(range(2000)) - special:
+        wanted = (
+            kernel.ALLOW if number in allowed else kernel.ERRNO | kernel.ENOENT if number in absent else kernel.REFUSE
+        )
+        assert simulate(filter, number) == wanted
+    for name in kernel.CLOCKS:
+        for clock in (0, 1, 2, 3, 4, 7, 11):
+            assert simulate(filter, call(name), (clock, 0, 0, 0, 0, 0)) == kernel.ALLOW
+        for pid in (0, 1, 2, 77, 2**22):
+            for kind in (0, 2, 6):
+                clock = (~pid << 3) & 0xFFFFFFFF | kind
+                assert simulate(filter, call(name), (clock, 0, 0, 0, 0, 0)) == kernel.REFUSE
+    for fd in (0, 1, 2, 3, 4, 2**32 - 1):
+        wanted = kernel.ALLOW if fd == 0 else kernel.REFUSE
+        assert simulate(filter, call("ftruncate"), (fd, 0, 0, 0, 0, 0)) == wanted

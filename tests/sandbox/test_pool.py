@@ -190,7 +190,7 @@ def test_a_program_sees_its_own_name_and_arguments_only(sandbox: Sandbox) -> Non
 
 def test_no_other_path_is_opened_for_standard_input(sandbox: Sandbox) -> None:
     for path in ("/dev/stdout", "/dev/fd/0", "/proc/self/fd/0", "/dev/../dev/stdin", "/dev/null"):
-        assert script(sandbox, f"open({path!r})", "abc").detail.startswith("PermissionError")
+        assert script(sandbox, f"open({path!r})", "abc").detail.startswith("FileNotFoundError")
 
 
 # --- the library
@@ -240,8 +240,8 @@ def solve():
     "source",
     [
         "from zoneinfo import ZoneInfo\nsolve = lambda: ZoneInfo('Europe/Berlin')",
-        "import tempfile\nsolve = tempfile.mkdtemp", "import os\nsolve = os.getcwd",
-        "import os\nsolve = lambda: os.path.abspath(__file__)",
+        "import tempfile\nsolve = tempfile.mkdtemp", "import ssl\nsolve = ssl.create_default_context",
+        "import os\nsolve = lambda: os.listdir('.')",
         "import multiprocessing as m\nsolve = lambda: m.Pool(1)",
         "import asyncio\nasync def f(): return 1\nsolve = lambda: asyncio.run(f())",
         "import subprocess\nsolve = lambda: subprocess.run(['ls'])",
@@ -369,7 +369,7 @@ def test_a_worker_killed_at_work_is_replaced_and_its_program_tried_again(sandbox
     assert sandbox.replaced == before + 1
 
 
-def test_a_program_that_fails_twice_is_an_error_and_no_score(sandbox: Sandbox) -> None:
+def test_a_program_that_fails_each_time_is_an_error_and_no_score(sandbox: Sandbox) -> None:
     done = threading.Event()
 
     def keep_killing() -> None:
@@ -383,7 +383,9 @@ def test_a_program_that_fails_twice_is_an_error_and_no_score(sandbox: Sandbox) -
     killer.start()
     slow = Program("import time\ndef solve(): time.sleep(1.2)", [[]])
     try:
-        with pytest.raises(SandboxError, match=r"failed twice at program 1|did not come up|does not hold"):
+        with pytest.raises(
+            SandboxError, match=r"failed 3 times at program 1|did not come up|does not hold|could not be started"
+        ):
             sandbox.run([Program("solve = lambda: 1", [[]]), slow, slow])
     finally:
         done.set()

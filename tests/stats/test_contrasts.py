@@ -5,7 +5,7 @@ from scipy import stats
 
 from loopkit.errors import UsageError
 from loopkit.records import Estimate
-from loopkit.stats.contrasts import compare, contrast, holm, minus, shadow_matrix
+from loopkit.stats.contrasts import compare, contrast, holm, minus
 
 A, B, C = [0.9, 0.8, 0.95, 0.7, 0.85], [0.2, 0.3, 0.1, 0.25, 0.3], [0.25, 0.3, 0.12, 0.2, 0.28]
 
@@ -61,10 +61,3 @@ def test_minus_is_newcombes_unpaired():
     nothing = Estimate(0.5, None, None, 8, 1, "withheld: one cluster")
     assert minus(a, nothing).method == minus(nothing, a).method == "withheld: one cluster"
     assert minus(a, nothing).low is None
-
-
-def test_shadow_matrix():
-    found = shadow_matrix({"loophole": {"control": A, "paid": B}, "control": {"control": C, "paid": C}})
-    assert found["loophole"]["control"].value == pytest.approx(0.84)
-    assert set(found["control"]) == {"control", "paid"}
-    assert found["loophole"]["paid"].low < 0.23 < found["loophole"]["paid"].high

@@ -12,7 +12,7 @@ from scipy import stats
 
 from loopkit.stats.onset import discovery, domination, onset
 from loopkit.stats.rates import gap, share, wilson
-from loopkit.stats.seeds import clopper_pearson, discovered, mean_over_seeds, one_sided_p, paired_difference
+from loopkit.stats.seeds import clopper_pearson, discovered, mean_over_seeds, one_sided_p
 from loopkit.stats.verdict import verdict
 
 LEVELS = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
@@ -176,15 +176,6 @@ def test_a_mean_moves_and_stretches_with_its_values(values, shift, scale, rng):
     )
     bounded = mean_over_seeds(values, bounds=(-1.0, 1.0))
     assert (bounded.low is not None) == (found.low >= -1 and found.high <= 1)
-
-
-@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=9))
-def test_a_paired_difference_turns_round_with_its_sides(pairs):
-    a, b = map(list, zip(*pairs, strict=True))
-    found, other = paired_difference(a, b), paired_difference(b, a)
-    assert other.value == pytest.approx(-found.value)
-    if found.low is not None and other.low is not None:
-        assert (other.low, other.high) == pytest.approx((-found.high, -found.low))
 
 
 @given(seeds, st.floats(-1, 1), st.floats(-1, 1))

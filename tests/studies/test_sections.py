@@ -68,6 +68,7 @@ def fill(
                 rewards_ = dict.fromkeys(grid.setup(job).shadow, value)
                 found = Summary(400, scores_, {d: None if d in blank else rate(value) for d in detectors}, rewards_)
                 run.write_eval(spec.game, spec.run.eval_split, name, [], found)
+            run.seal(finished=True)
     return study
 
 

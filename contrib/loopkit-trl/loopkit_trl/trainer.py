@@ -58,6 +58,9 @@ class TrlGrpo(Trainer):
     source = "referee"
     deterministic = True
 
+    def preflight(self, source: Referee, workdir: Path) -> None:
+        self._refuse(source)
+
     def train(self, source: Referee, workdir: Path) -> PolicyRef:
         """One of TRL's optimizer steps a step, from the newest checkpoint on. TRL's own checkpoints are not used."""
         found = save.latest_checkpoint(workdir)

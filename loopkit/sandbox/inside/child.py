@@ -1,115 +1,120 @@
 """One program in a forked child: lock up, run, say what came out. From ``run`` on, nothing here can be trusted.
 
-A function's answers go to descriptor 1 as lines of JSON, one a case; a script's output goes there as it is. Descriptor
-3 has had one byte, written before the program began, and may take a word on an exception. Nothing else is open.
+Its descriptors are memory files, made for it: 0 its input, 1 its answers (a function's as lines of JSON, one a case; a
+script's output as it is), 2 nobody reads, 3 a word on an exception; where a script runs several cases, where the
+output of each ends. 4 holds the program, is marked when the program begins, and closed. Nothing else is open.
 """
 
 from __future__ import annotations
 
 import atexit
 import builtins
-import ctypes
 import gc
 import io
 import json
 import os
 import random
-import resource
 import signal
-import struct
 import sys
 import threading
 import types
-from importlib.machinery import PathFinder
 from typing import Any
 
-from loopkit.sandbox.inside import codec, kernel
+from loopkit.sandbox.inside import codec, kernel, surroundings
 
 DETAIL = 400
 """Bytes of an error message that travel."""
-FILE = "solution.py"
-"""What a program is told that it is called."""
-OWN = 1024
+OWN = 8192
 """Bytes of output that are ours, beyond the program's: the frames around its values."""
+FILES = 5
+BEGAN, FAILED = b"+", b"-"
+"""What the child makes of its program's first byte: from here on the program is to blame, or it was not begun."""
 
 
-def lock(fds: list[int], job: dict[str, Any], filter: bytes | None, threads: int) -> dict[str, Any]:
+def lock(fds: list[int], filter: bytes | None, threads: int) -> dict[str, Any]:
     """Close all but the program's own descriptors, take the limits and the filter on, read the program."""
-    program, out, theirs, stdin = fds
-    text = os.pread(program, os.lseek(program, 0, os.SEEK_END), 0)
-    for target, fd in ((0, stdin), (1, out), (3, theirs)):
+    if fds != list(range(4, 4 + FILES)):
+        raise OSError(f"descriptors {fds} instead of the first that are free")
+    program, *others = fds
+    for target, fd in enumerate(others):
         os.dup2(fd, target)
-    os.closerange(4, 4096)
-    cases, cpu = job["cases"], job["cpu"]
-    kernel.limits(
-        cpu=int(cpu * (cases + 1)) + 2, memory=job["memory"], output=job["output"] + OWN * cases, threads=threads
-    )
+    kernel.close_from(program + 1)
+    text = os.pread(program, os.lseek(program, 0, os.SEEK_END), 0)
+    loaded: dict[str, Any] = json.loads(text)
+    kernel.die_with_parent()
+    kernel.drop_capabilities()
+    kernel.limits(cpu=loaded["seconds"], memory=loaded["memory"], output=loaded["room"], threads=threads)
     if filter is not None:
         kernel.seccomp(filter)
     for what in (signal.SIGXFSZ, signal.SIGPIPE):
         signal.signal(what, signal.SIG_IGN)
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return loaded
 
 
-def run(program: dict[str, Any], job: dict[str, Any], importer: Any) -> None:
-    """Run a function over its cases, or a script once; leaves by ``os._exit``."""
-    _friendly()
-    sys.meta_path[:] = [*(f for f in sys.meta_path if f is not PathFinder), importer]
-    sys.path[:] = []
-    sys.argv = [FILE]  # not the harness's own
-    _alarm(job)
-    os.write(3, b"+")  # from here on the program is to blame
+def run(program: dict[str, Any]) -> None:
+    """Run a function over its cases, or a script; leaves by ``os._exit``."""
+    _mark(BEGAN)
+    os.close(4)
+    leave = os._exit
     gc.enable()
+    code = 0
     try:
-        code = 0
-        if program["form"] == "script":
-            code = _script(program["source"])
+        if program["form"] == "function":
+            _function(program)
+        elif program["cases"]:
+            _together(program)
         else:
-            _function(program, job)
+            code = _script(program["source"])
     except BaseException as error:
         note(error)
         code = 1
-    os._exit(code)
+    leave(code)
 
 
-def _function(program: dict[str, Any], job: dict[str, Any]) -> None:
-    write, limit = os.write, job["output"]
+def failed(error: BaseException) -> None:
+    """Say, in place of the program, that it could not be begun."""
+    _mark(FAILED + ": ".join(_named(error)).encode("utf-8", "replace")[:DETAIL] + b"\0")
 
-    def say(*frame: Any) -> None:
-        text = json.dumps(frame).encode() + b"\n"
-        if len(text) > limit:
-            text = json.dumps((frame[0], "big", len(text))).encode() + b"\n"
-        while text:
-            text = text[write(1, text) :]
 
-    sys.stdin, sys.stdout, sys.stderr = io.StringIO(), _Discard(), _Discard()
+def _mark(text: bytes) -> None:
+    os.lseek(4, 0, os.SEEK_SET)
+    os.write(4, text)
+
+
+# --- functions ------------------------------------------------------------------------------------------------
+
+
+def _function(program: dict[str, Any]) -> None:
+    write, limit = os.write, program["output"]
+
+    def say(line: str) -> None:
+        left = line.encode() + b"\n"
+        while left:
+            left = left[write(1, left) :]
+
+    surroundings.attach(sys.stdin, surroundings.sink("<stdout>"))  # type: ignore[arg-type]
     try:
         call = _load(program["source"], program["entry"])
     except BaseException as error:
-        return say(-1, "error", *_named(error))
-    say(-1, "loaded")
+        return say(json.dumps((-1, "error", *_named(error))))
+    say('[-1, "loaded"]')
     for k, arguments in enumerate(program["cases"], program["first"]):
-        _alarm(job)
         try:
-            value = call(*codec.unpack(arguments))
-        except BaseException as error:
-            say(k, "error", *_named(error))
-            continue
-        try:
-            text = codec.encode(value)
+            value = codec.encode(call(*codec.unpack(arguments)))
         except codec.Unsupported as error:
-            say(k, "unsupported", str(error)[:DETAIL])
-            continue
-        say(k, "value", text)
+            say(json.dumps((k, "unsupported", str(error)[:DETAIL])))
+        except BaseException as error:
+            say(json.dumps((k, "error", *_named(error))))
+        else:
+            say(f'[{k}, "value", {value}]' if len(value) <= limit else f'[{k}, "big", {len(value)}]')
 
 
 def _load(source: str, entry: str) -> Any:
     """A callable of the program: ``solve``, or ``Solution.solve`` on a fresh ``Solution()`` for each call."""
     module = types.ModuleType("__solution__")
-    module.__file__ = FILE
+    module.__file__ = surroundings.FILE
     sys.modules["__solution__"] = module
-    exec(compile(source, "<program>", "exec"), module.__dict__)
+    exec(compile(source, "<program>", "exec", dont_inherit=True), module.__dict__)
     owner, _, name = entry.rpartition(".")
     if not owner:
         return getattr(module, name)
@@ -117,20 +122,18 @@ def _load(source: str, entry: str) -> Any:
     return lambda *arguments: getattr(made(), name)(*arguments)
 
 
+# --- scripts --------------------------------------------------------------------------------------------------
+
+
 def _script(source: str) -> int:
     """Run a whole script with descriptors 0 and 1; returns its exit code."""
-    names: Any = sys
-    names.stdin = names.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", False)), "utf-8")
-    out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", False), 1 << 16), "utf-8")
-    names.stdout = names.__stdout__ = out
-    names.stderr = names.__stderr__ = _Discard()
-    builtins.open = io.open = _opening(io.open)
+    out = sys.stdout
     module = types.ModuleType("__main__")
-    module.__file__ = FILE
+    module.__file__ = surroundings.FILE
     sys.modules["__main__"] = module
     code = 0
     try:
-        exec(compile(source, "<program>", "exec"), module.__dict__)
+        exec(compile(source, "<program>", "exec", dont_inherit=True), module.__dict__)
     except SystemExit as stop:
         code = stop.code if type(stop.code) is int else 0 if stop.code is None else 1
         if code:
@@ -148,60 +151,38 @@ def _script(source: str) -> int:
     return code & 255
 
 
-def _opening(real: Any) -> Any:
-    """``open``, for which ``/dev/stdin`` is descriptor 0: no path can be opened."""
+def _together(program: dict[str, Any]) -> None:
+    """Run a script over several cases: each finds its input in descriptor 0, streams and a ``__main__`` of its own."""
+    seek, write, truncate, opened = os.lseek, os.write, os.ftruncate, (builtins.open, io.open)
+    for k, stdin in enumerate(program["cases"], program["first"]):
+        seek(0, 0, os.SEEK_SET)
+        truncate(0, 0)
+        data = stdin.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[write(0, data) :]
+        seek(0, 0, os.SEEK_SET)
+        surroundings.attach(surroundings.reader(), surroundings.writer())
+        builtins.open, io.open = opened
+        random.seed(0)
+        if _script(program["source"]):
+            return  # this case is run again, by itself
+        sys.modules.pop("__main__", None)
+        gc.collect()  # files of this case that are still open are flushed now, not into the next one's output
+        write(3, b"%d %d\n" % (k, seek(1, 0, os.SEEK_CUR)))
 
-    def open(file: Any, *arguments: Any, **named: Any) -> Any:
-        if str(file) == "/dev/stdin":
-            return real(0, *arguments, **{**named, "closefd": False})
-        return real(file, *arguments, **named)
 
-    return open
-
-
-def _alarm(job: dict[str, Any]) -> None:
-    """A case's time: the kernel ends the process when it is over, unless the program objects; then the zygote does."""
-    signal.setitimer(signal.ITIMER_PROF, job["cpu"])
-    signal.setitimer(signal.ITIMER_REAL, job["wall"])
-
-
-def _named(error: BaseException) -> tuple[str, str]:
+def note(error: BaseException) -> None:
     try:
-        return type(error).__name__[:80], str(error)[:DETAIL]
-    except BaseException:  # a hostile __str__
-        return "Exception", ""
-
-
-def note(error: BaseException, fd: int = 3) -> None:
-    try:
-        os.write(fd, ": ".join(_named(error)).encode("utf-8", "replace")[:DETAIL])
+        os.write(3, ": ".join(_named(error)).encode("utf-8", "replace")[:DETAIL])
     except BaseException:
         return
 
 
-class _Discard(io.TextIOBase):
-    """What a function prints is not looked at."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-def _friendly() -> None:
-    """Answers for calls that solutions make and the kernel's layers refuse, so that honest programs run."""
-    sys.setrecursionlimit(1000)
-    random.seed(0)  # Python seeds it anew in every child: each program gets the same numbers
-    resource.setrlimit = lambda what, limits: None  # "raise my stack": it is at its limit already
-    names: Any = os
-    names.fstat = _fstat  # libc's takes a path on the way
-    names = builtins
-    names.quit = names.exit = sys.exit  # site's; scripts use them
-
-
-def _fstat(fd: int) -> os.stat_result:
-    """``os.fstat`` by the plain system call: size, mode and link count."""
-    room = ctypes.create_string_buffer(256)
-    kernel.syscall("fstat", ctypes.c_int(fd), room)
-    device, inode = struct.unpack_from("QQ", room)
-    mode = struct.unpack_from("I", room, 24 if kernel.MACHINE == "x86_64" else 16)[0]
-    (size,) = struct.unpack_from("q", room, 48)
-    return os.stat_result((mode, inode, device, 1, 0, 0, size, 0, 0, 0))
+def _named(error: BaseException) -> tuple[str, str]:
+    """Class and message; ends the process where a machine that refuses memory is to blame, and not the program."""
+    if isinstance(error, MemoryError) and surroundings.memory_is_refused():
+        surroundings.refuse("memory")
+    try:
+        return type(error).__name__[:80], str(error)[:DETAIL]
+    except BaseException:  # a hostile __str__
+        return "Exception", ""

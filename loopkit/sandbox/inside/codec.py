@@ -2,22 +2,35 @@
 
 None, bool, int, float, str and lists of them are JSON as it is. ``{"t": [...]}`` is a tuple, ``{"d": [[k, v], ...]}``
 a dict, ``{"s": [...]}`` a set, ``{"f": [...]}`` a frozenset, ``{"b": "hex"}`` bytes, ``{"x": "hex"}`` an int too long
-for decimal. Subclasses are refused, whatever they pretend to equal, but for those of the standard library that Python
-itself counts as equal to their base: Counter, defaultdict and OrderedDict travel as a dict, a named tuple as a tuple.
+for decimal. A subclass (an IntEnum's member, a Counter, a named tuple) travels as the plain value underneath, by the
+base's own methods, whatever it pretends to equal. Everything else is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 DEPTH = 200
 """Deepest nesting of a value, on both sides."""
 LONG = 10_000
 """Bits from which an int travels in hexadecimal: decimal takes quadratic time, and Python limits its digits."""
-DICTS = frozenset({dict, Counter, defaultdict, OrderedDict})
 PLAIN = frozenset({type(None), bool, float, str})
+
+
+BASES: dict[type, Callable[[Any], Any]] = {
+    int: int.__pos__,
+    float: float.__pos__,
+    str: str.__str__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    list: list.copy,
+    tuple: lambda value: (*tuple.__iter__(value),),
+    dict: lambda value: {k: v for k, v in dict.items(value)},  # noqa: C416  dict(value) would ask the subclass
+    set: lambda value: {*set.__iter__(value)},
+    frozenset: lambda value: frozenset([*frozenset.__iter__(value)]),
+}
+"""Plain type -> how the plain value of a subclass's instance is had."""
 
 
 class Unsupported(ValueError):
@@ -52,15 +65,18 @@ def pack(value: Any, depth: int = DEPTH) -> Any:
         if _flat(value):
             return value
         return [pack(v, depth - 1) for v in value]
-    if kind is tuple or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-        return {"t": [pack(v, depth - 1) for v in tuple.__iter__(value)]}
-    if kind in DICTS:
-        return {"d": [[pack(k, depth - 1), pack(v, depth - 1)] for k, v in dict.items(value)]}
+    if kind is tuple:
+        return {"t": [pack(v, depth - 1) for v in value]}
+    if kind is dict:
+        return {"d": [[pack(k, depth - 1), pack(v, depth - 1)] for k, v in value.items()]}
     if kind is set or kind is frozenset:
         packed = [pack(v, depth - 1) for v in value]
         return {"s" if kind is set else "f": sorted(packed, key=json.dumps)}
     if kind is bytes:
         return {"b": value.hex()}
+    for base, plain in BASES.items():
+        if issubclass(kind, base):
+            return pack(plain(value), depth)
     raise Unsupported(f"a value of type {kind.__name__} does not travel")
 
 

@@ -18,9 +18,11 @@ from loopkit.sandbox.inside.syscalls import TABLE
 MACHINE = platform.machine()
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # linux/audit.h
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000  # SECCOMP_RET_*
-EPERM, ENOSYS = 1, 38
+EPERM, ENOENT, ENOSYS = 1, 2, 38
 THREAD_FLAGS = (0x3D0F00, 0x7D0F00)  # what glibc and musl start a thread with: never a process, never a namespace
-FORK_FLAGS = (0x1200011,)  # glibc's fork
+COPY = 0x01000000 | 17  # CLONE_CHILD_SETTID | SIGCHLD: a child, as fork makes it
+SIBLING = COPY | 0x8000  # CLONE_PARENT: a child of the caller's parent
+OWN_NUMBERS = 0x10000000 | 0x20000000  # CLONE_NEWUSER | CLONE_NEWPID: users and process numbers of its own
 
 
 def words(text: str) -> frozenset[str]:
@@ -35,15 +37,26 @@ PROGRAM = words(
 )
 """What a program may call: its own memory, its own open descriptors, clocks. ``clone`` for a thread, besides."""
 ZYGOTE = PROGRAM | words(
-    "recvmsg sendto sendmsg wait4 waitid pidfd_open pidfd_send_signal pipe2 dup dup2 dup3 fcntl close_range prctl "
-    "seccomp setrlimit prlimit64 set_tid_address"
+    "recvmsg sendto sendmsg dup2 dup3 close_range ftruncate prctl seccomp setrlimit prlimit64 capset"
 )
-"""What the zygote may call, besides ``fork``: no file, no socket, no program, no signal but to its own child."""
+"""What the zygote may call, besides a clone that becomes its parent's child: no file, no socket, no signal."""
+KEEPER = PROGRAM | words("recvmsg sendto sendmsg wait4 waitid pidfd_open pidfd_send_signal")
+"""What the keeper may call: no file, no socket, no process or thread, no signal but through a descriptor."""
 GUARDED = words("clone clone3 mmap mprotect")
 """Calls with a rule of their own: the flags of clone, and no memory that can be executed."""
+ABSENT = words(
+    "open openat openat2 creat stat newfstatat statx access faccessat faccessat2 readlink readlinkat execve execveat"
+)
+"""Calls that name a path: a program is told that there is none, as it would be of a missing file."""
+CLOCKS = words("clock_gettime clock_getres clock_nanosleep")
+"""Calls that a program may make on clocks with a name, not on the processor time of another process or thread."""
 
+_getrlimit, _setrlimit = resource.getrlimit, resource.setrlimit  # ``surroundings`` gives programs others
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
+libc.mmap.restype = ctypes.c_void_p
+_fork = ctypes.PyDLL(None, use_errno=True)["syscall"]  # keeps the interpreter's lock, as fork does
+_fork.restype = None
 
 
 def number(name: str) -> int:
@@ -70,10 +83,12 @@ Code = list[tuple[int, int, int, int]]
 """Instructions: code, how many to skip if true and if false, operand."""
 
 
-def bpf(names: Iterable[str], clone_flags: Iterable[int]) -> bytes:
+def bpf(names: Iterable[str], clone_flags: Iterable[int], *, program: bool = False) -> bytes:
     """A filter that allows ``names`` and clone with exactly these flags, refuses the rest with EPERM, and kills on
     another architecture's calls (32-bit, x32).
 
+    program   refuse the clocks of other processes, and say ENOENT to calls that name a path. The standard input may be
+              cut to length.
     Short, since it is compiled anew for every program: one instruction a call.
     """
     code: Code = [(LD, 0, 0, ARCH), (JEQ, 1, 0, AUDIT_ARCH[MACHINE]), (RET, 0, 0, KILL)]
@@ -89,10 +104,23 @@ def bpf(names: Iterable[str], clone_flags: Iterable[int]) -> bytes:
     for flag in flags:
         code += [(JEQ, 0, 1, flag), (RET, 0, 0, ALLOW)]
     code += [(RET, 0, 0, REFUSE)]
-    allowed = sorted({number(name) for name in names if name not in GUARDED} - {-1})
-    code += [(JEQ, len(allowed) - k, 0, n) for k, n in enumerate(allowed)]  # each skips to the last line
-    code += [(RET, 0, 0, REFUSE), (RET, 0, 0, ALLOW)]
+    if program:
+        for name in sorted(CLOCKS):  # argument 0 is the clock: from 2**31 on, the processor time of a process
+            code += [(JEQ, 0, 4, number(name)), (LD, 0, 0, ARGS), (JGE, 0, 1, 1 << 31)]
+            code += [(RET, 0, 0, REFUSE), (RET, 0, 0, ALLOW)]
+        code += [(JEQ, 0, 4, number("ftruncate")), (LD, 0, 0, ARGS), (JEQ, 0, 1, 0)]  # of descriptor 0 alone
+        code += [(RET, 0, 0, ALLOW), (RET, 0, 0, REFUSE)]
+    guarded = GUARDED | CLOCKS if program else GUARDED
+    allowed, absent = _numbers(frozenset(names) - guarded), _numbers(ABSENT if program else ())
+    left = len(allowed) + len(absent)
+    code += [(JEQ, left + 1 - k, 0, n) for k, n in enumerate(allowed)]  # each skips to the last line
+    code += [(JEQ, len(absent) - k, 0, n) for k, n in enumerate(absent)]  # each skips to the last line but one
+    code += [(RET, 0, 0, REFUSE), (RET, 0, 0, ERRNO | ENOENT), (RET, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *line) for line in code)
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    return sorted({number(name) for name in names} - {-1})
 
 
 def seccomp(filter: bytes) -> None:
@@ -142,23 +170,64 @@ def landlock() -> int:
     return abi
 
 
+# --- processes ------------------------------------------------------------------------------------------------
+
+
+def copy(flags: int) -> tuple[bool, int]:
+    """Copy the calling process, as ``flags`` say: (whether this is the copy, errno where the machine refused).
+
+    The copy's number is written to the copy alone: the memory that later programs are copied from holds nothing of it.
+    Of one thread only; Python's and libc's own fork would store it, and run hooks that a copy of one thread does not
+    need.
+    """
+    own = ctypes.c_int(0)
+    ctypes.set_errno(0)
+    zero, place = ctypes.c_ulong(0), ctypes.byref(own)  # the place is argument 3 or 4, by machine
+    _fork(ctypes.c_long(number("clone")), ctypes.c_ulong(flags), zero, zero, place, place)
+    return own.value != 0, ctypes.get_errno()
+
+
+def drop_capabilities() -> None:
+    """Those that a process has in user namespaces of its own. Raises OSError."""
+    syscall("capset", struct.pack("Ii", 0x20080522, 0), bytes(24))
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent ends, whoever ends it."""
+    _prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from ``first`` on, however many there are."""
+    try:
+        syscall("close_range", ctypes.c_uint(first), ctypes.c_uint(2**32 - 1), ctypes.c_uint(0))
+    except OSError:  # before Linux 5.9: resource limits only
+        os.closerange(first, min(_getrlimit(resource.RLIMIT_NOFILE)[1] & (2**31 - 1), 1 << 20))
+
+
 # --- limits and users -----------------------------------------------------------------------------------------
 
 
 def limits(*, cpu: int, memory: int, output: int, threads: int) -> None:
-    """Resource limits of the calling process, for good: seconds, bytes, bytes a file, threads of this user."""
-    for what, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, output),
-        (resource.RLIMIT_NOFILE, 4),
-        (resource.RLIMIT_NPROC, threads),
-        (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_STACK, 64 << 20),
-        (resource.RLIMIT_AS, memory),
+    """Resource limits of the calling process, for good: seconds, bytes, bytes a file, threads of this user.
+
+    Raises OSError where the machine's own hard limit is below what was promised to a program.
+    """
+    for what, value, promised in (
+        (resource.RLIMIT_CORE, 0, False),
+        (resource.RLIMIT_FSIZE, output, True),
+        (resource.RLIMIT_NOFILE, 4, True),
+        (resource.RLIMIT_NPROC, threads, True),
+        (resource.RLIMIT_CPU, cpu, True),
+        (resource.RLIMIT_STACK, 64 << 20, False),
+        (resource.RLIMIT_AS, memory, True),
     ):
-        hard = resource.getrlimit(what)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (value, value))
+        hard = _getrlimit(what)[1]
+        if hard != resource.RLIM_INFINITY and hard < value:
+            if promised:
+                raise OSError(EPERM, f"a hard limit of this machine (ulimit -H) is {hard}, below the {value} wanted")
+            value = hard
+        _setrlimit(what, (value, value))
 
 
 def drop_root() -> None:

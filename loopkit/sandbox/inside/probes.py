@@ -33,15 +33,28 @@ CALLS = kernel.words(
     "sched_setaffinity ioctl fcntl dup dup3 ftruncate fallocate sendfile splice vmsplice capset iopl clone3 pkey_alloc "
     "landlock_create_ruleset memfd_secret syslog sysinfo getcwd"
 )
-OF_ZYGOTE = CALLS - kernel.ZYGOTE
-"""Those that not even the zygote may call."""
+NOT_OF_ZYGOTE = kernel.words("recvmsg sendto sendmsg dup3 ftruncate prctl seccomp setrlimit prlimit64 capset")
+NOT_OF_KEEPER = kernel.words("recvmsg sendto sendmsg pidfd_open pidfd_send_signal")
+"""Those that zygote and keeper do make. Said a second time, so that a list that grows by mistake is seen."""
 
 
-def in_child(probe: Callable[[], Mapping[str, str]]) -> dict[str, str]:
-    """Run ``probe`` in a forked child and return what it found; a child that dies is itself a finding."""
+def can_fork(flags: int) -> bool:
+    """Whether this machine lets a process be copied so."""
+    return in_child(lambda: {"copied": STOPPED}, flags) == {"copied": STOPPED}
+
+
+def in_child(probe: Callable[[], Mapping[str, str]], flags: int = 0) -> dict[str, str]:
+    """Run ``probe`` in a forked child and return what it found; a child that dies is itself a finding.
+
+    flags   of the copy, as programs have it; it is this process's child all the same.
+    """
     ours, theirs = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+    copied, errno = kernel.copy(kernel.COPY | flags & kernel.OWN_NUMBERS)
+    if errno:
+        os.close(ours)
+        os.close(theirs)
+        return {"probe": f"failed: {os.strerror(errno)}"}
+    if copied:
         try:
             os.close(ours)
             os.write(theirs, json.dumps(dict(probe())).encode())
@@ -53,7 +66,7 @@ def in_child(probe: Callable[[], Mapping[str, str]]) -> dict[str, str]:
     while chunk := os.read(ours, 1 << 16):
         text += chunk
     os.close(ours)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1])
     try:
         found: dict[str, str] = json.loads(text)
     except ValueError:  # it died, became another program, or forked
@@ -116,22 +129,31 @@ def of_landlock(abi: int) -> dict[str, str]:
     return found
 
 
-def of_program_filter(filter: bytes) -> dict[str, str]:
-    """The filter of programs by itself."""
+def of_layers(program: bytes, zygote: bytes, keeper: bytes, abi: int) -> dict[str, dict[str, str]]:
+    """Landlock and each filter, every one by itself."""
+    return {
+        "landlock": in_child(lambda: of_landlock(abi)),
+        "seccomp, programs": in_child(lambda: of_filter(program, CALLS, kernel.ABSENT) | _clocks()),
+        "seccomp, zygote": in_child(lambda: of_filter(zygote, CALLS - NOT_OF_ZYGOTE)),
+        "seccomp, keeper": in_child(lambda: of_filter(keeper, CALLS - NOT_OF_KEEPER)),
+        "seccomp, architecture": in_child(lambda: of_architecture(program)),
+    }
+
+
+def of_filter(filter: bytes, calls: frozenset[str], absent: frozenset[str] = frozenset()) -> dict[str, str]:
+    """A filter by itself: ``calls`` are refused, those in ``absent`` as if there were no such path."""
     kernel.seccomp(filter)
-    found = _calls(CALLS)
+    found = _calls(calls, absent)
     found["executable memory"] = attempt(lambda: _mmap(7), 1)
-    found["fork flags"] = attempt(lambda: kernel.syscall("clone", ctypes.c_ulong(17), *[ctypes.c_ulong(0)] * 4), 1)
-    found["new namespace"] = attempt(
-        lambda: kernel.syscall("clone", ctypes.c_ulong(0x10000000 | 17), *[ctypes.c_ulong(0)] * 4), 1
-    )
+    for name, flags in (("fork flags", 17), ("new namespace", 0x10000000 | 17)):
+        arguments = [ctypes.c_ulong(flags), *[ctypes.c_ulong(0)] * 4]
+        found[name] = attempt(lambda a=arguments: kernel.syscall("clone", *a), 1)  # type: ignore[misc]
     return found
 
 
-def of_zygote_filter(filter: bytes) -> dict[str, str]:
-    """The zygote's filter by itself."""
-    kernel.seccomp(filter)
-    return _calls(OF_ZYGOTE) | {"executable memory": attempt(lambda: _mmap(7), 1)}
+def _clocks() -> dict[str, str]:
+    """A clock that is named after a process, as the processor time of every other one would be."""
+    return {"clock of a process": attempt(lambda: time.clock_gettime((~os.getpid() << 3) | 2), 1)}
 
 
 def of_architecture(filter: bytes) -> dict[str, str]:
@@ -171,8 +193,8 @@ def _threads(limit: int) -> str:
     return f"got through: {limit + 8} threads"
 
 
-def _calls(names: frozenset[str]) -> dict[str, str]:
-    refused = {"clone3": kernel.ENOSYS}
+def _calls(names: frozenset[str], absent: frozenset[str] = frozenset()) -> dict[str, str]:
+    refused = {"clone3": kernel.ENOSYS, **dict.fromkeys(absent, kernel.ENOENT)}
     found = {}
     for name in sorted(names):
         if (number := kernel.number(name)) >= 0:
