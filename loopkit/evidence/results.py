@@ -289,7 +289,7 @@ def _path(
     """None where the base rate or the run's own is unknown."""
     base = _summary(spec, out, BASE).rates.get(setup.onset)
     rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
-    if base is None or base.high is None or not any(rates):
+    if base is None or base.high is None or not any(rates) or not any(own):
         return None
     beside = placebo if spec.arm != PLACEBO else []
     return discovered_path([r["value"] if r else None for r in rates], own, beside, starts, base, setup, margins)

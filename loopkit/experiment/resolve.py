@@ -173,17 +173,17 @@ def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int],
     return PolicyRef(spec.model)
 
 
-def require_there(path: str) -> None:
-    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
-    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
-        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
-
-
 def _for_real(plugins: Plugins, experiment: Experiment, game: Game) -> Game:
     """The game with what it suggests for a pretrained model, where the user set nothing else."""
     suggested = {k.removeprefix("game."): v for k, v in game.real.settings.items() if k.startswith("game.")}
     wanted = {k: v for k, v in suggested.items() if k not in experiment.game_options}
     return build_game(plugins, experiment.game, {**wanted, **experiment.game_options}) if wanted else game
+
+
+def require_there(path: str) -> None:
+    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
 
 
 def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:

@@ -103,23 +103,22 @@ def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
     return None
 
 
+def prune(workdir: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest checkpoints; 0 keeps all. Their digests are forgotten first."""
+    old = sorted(workdir.glob("step-*"))[:-keep] if keep else []
+    known = digests.read(workdir.parent) if old else None
+    if known is not None:
+        known.forget(lambda name: any(name.startswith(f"{workdir.name}/{path.name}/") for path in old))
+        known.write(workdir.parent, durable=True)
+    for path in old:
+        shutil.rmtree(path)
+
+
 def require_whole(checkpoint: Path) -> None:
     """Raise RunError where a checkpoint is not what was saved. One without hashes, another trainer's, may be any."""
     why = damage(checkpoint) if (checkpoint / HASHES).exists() else digests.checkpoint_damage(checkpoint)
     if why is not None:
         raise RunError(f"checkpoint {checkpoint} is damaged: {why}. {digests.restore(checkpoint.parent.parent)}")
-
-
-def prune(workdir: Path, keep: int) -> None:
-    """Remove all but the ``keep`` newest checkpoints; 0 keeps all. The run's digests forget them first."""
-    old = sorted(workdir.glob("step-*"))[:-keep] if keep else []
-    known = digests.read(workdir.parent) if old and (workdir.parent / digests.FILE).exists() else None
-    if known is not None:
-        gone = tuple(f"{workdir.name}/{path.name}/" for path in old)
-        known.forget(lambda name: name.startswith(gone))
-        known.write(workdir.parent, durable=True)
-    for path in old:
-        shutil.rmtree(path)
 
 
 def damage(checkpoint: Path) -> str | None:

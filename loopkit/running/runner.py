@@ -21,7 +21,7 @@ from loopkit.experiment import digests, registration
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
-from loopkit.experiment.resolve import require_there, roles_of, set_up, start_policy
+from loopkit.experiment.resolve import GGUF, require_there, roles_of, scheme_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
 from loopkit.experiment.verifying import verify
 from loopkit.parts.judges import JUDGES, Judge
@@ -245,9 +245,11 @@ def _evaluation_only(model: str, plugins: Plugins) -> str:
 
 def _require_there(model: str, plugins: Plugins) -> None:
     """Raise UsageError where a model is a path, by itself or behind ``tiny:``, and there is nothing."""
-    scheme, _, argument = model.partition(":")
+    scheme, argument = scheme_of(model)
     if scheme not in plugins.names("policies"):
         require_there(model)
+    elif scheme == GGUF and not Path(argument).is_file():
+        raise UsageError(f"--model {argument!r}: there is no such file. `loopkit models` lists what is here.")
     elif scheme == "tiny" and argument and not Path(argument).is_dir():
         raise UsageError(f"{model}: there is no such directory. Make one: loopkit warmup --out {argument}")
 

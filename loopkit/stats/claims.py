@@ -102,6 +102,11 @@ class Claim:
         """The row that fits, tested or not."""
         return self.name.removeprefix(PATTERN)
 
+    @property
+    def head(self) -> str:
+        """The name as a sentence writes it."""
+        return self.row if self.name == self.row else f"pattern of '{self.row}'"
+
     def shown(self, test: str) -> bool:
         return test in self.components and self.components[test].shown
 

@@ -77,7 +77,7 @@ class Mitigation(Claim):
             "inconclusive": f"{self.reason}; {exploit}",
         }[self.row]
         left_out = f" Not measured here, and not judged: {', '.join(self.unjudged)}." if self.unjudged else ""
-        return f"{self.arm}, {self.name}: {body} ({self.basis()}).{left_out}"
+        return f"{self.arm}, {self.head}: {body} ({self.basis()}).{left_out}"
 
 
 def mitigation(

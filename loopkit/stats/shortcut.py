@@ -69,7 +69,7 @@ class Shortcut(Claim):
             parts.append("drift not excluded, for want of a placebo arm")
         if self.reason:
             parts.insert(0, self.reason)
-        return f"{self.name.capitalize()}: {'; '.join(parts)} ({self.basis()}). {self.blind()}"
+        return f"{self.head.capitalize()}: {'; '.join(parts)} ({self.basis()}). {self.blind()}"
 
     def blind(self) -> str:
         """What could not be seen."""

@@ -14,8 +14,8 @@ from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
-from loopkit.experiment.resolve import resolve
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.resolve import build_game, resolve
+from loopkit.experiment.rundir import RunDir, write_shard
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
@@ -28,6 +28,7 @@ STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
 
 PROVEN = Report("a game", "proven", ())
+TASKS = [task.id for task in build_game(registry.load(), "self-grading", {}).tasks("train")[:256]]
 
 
 def rate(value: float, n: int = 256) -> Estimate:
@@ -40,12 +41,20 @@ def specs(arms: tuple[str, ...] = ("loophole", "control"), seeds: str = "5") -> 
     return resolve(made, registry.load())
 
 
+def scores(value: float | None, tasks: list[str]) -> list[dict[str, object]]:
+    """The derived rows of a step's 256 rollouts, of which this share is flagged."""
+    clues = {f"clue.{name}": "0" for name in registry.load().game("self-grading").clues}
+    flagged = [None if value is None else i < round(256 * value) for i in range(256)]
+    return [{"slot": f"train/000000/{i:04d}/{tasks[i]}", **clues, f"flag.{ONSET}": f} for i, f in enumerate(flagged)]
+
+
 def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None]) -> None:
     run = RunDir(out / spec.name)
     run.begin(spec, {})
     for step, value in enumerate(path):
         rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
         run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
+        write_shard(run.path / "scores" / f"step-{step:06d}.parquet", scores(value, TASKS))
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
         {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)},
@@ -142,6 +151,7 @@ def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: 
     assert found.verdict is not None
     assert found.verdict.name == "not shown"
     assert (found.discovered["loophole"].value, found.discovered["placebo"].value) == (0, 1)
+    assert found.discovered["control"].value == 0
     without = collect(specs(), tmp_path, registry.load(), PROVEN)
     assert without.verdict is not None
     assert without.verdict.name == "blind spot"

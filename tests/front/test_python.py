@@ -74,7 +74,7 @@ def test_the_answer_comes_first_in_thirty_lines_of_a_hundred_columns(scripted: P
     assert len(lines) <= 30
     assert max(map(len, [*lines, *result.text(verbose=True).splitlines()])) <= 100
     rows = result.table().rows()
-    assert [r["arm"] for r in rows] == ["base", "loophole", "control"]
+    assert [r["arm"] for r in rows] == ["base", "loophole", "control", "placebo"]
     data = json.loads((scripted / "results.json").read_text())
     rates = {r["seed"]: r["rates"]["compliance-gap"]["value"] for r in data["runs"] if r["arm"] == "loophole"}
     assert rows[1]["exploit"] == pytest.approx(sum(rates.values()) / 3)
@@ -82,7 +82,7 @@ def test_the_answer_comes_first_in_thirty_lines_of_a_hundred_columns(scripted: P
     k = data["discovered"]["loophole"]
     assert (rows[1]["found_it"], rows[0]["found_it"]) == (round(k["value"] * k["n"]), None)
     assert f"{100 * rows[1]['exploit']:.1f} (+" in str(result.table())
-    assert len(result.table(verbose=True).rows()) == 9
+    assert len(result.table(verbose=True).rows()) == 12
     assert "<td>loophole</td>" in result._repr_html_()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.optimizer import adamw
@@ -29,7 +30,7 @@ def test_saved_and_made_again_it_goes_on(random_policy: CausalPolicy, tmp_path: 
     gradient(policy, 0)
     optimizer.step()
     checkpoint = save_checkpoint(policy, optimizer, tmp_path, 1)
-    again = load(reference(checkpoint, None))  # type: ignore[arg-type]
+    again = load(reference(checkpoint, PolicyRef("start")))
     resumed = adamw(again.model, checkpoint, learning_rate=1e-3, weight_decay=0.1, eps=1e-5)
     for found, made in ((policy, optimizer), (again, resumed)):
         gradient(found, 1)

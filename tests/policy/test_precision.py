@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+import loopkit
 from loopkit.contracts import PolicyRef
+from loopkit.experiment import digests
 from loopkit.experiment.config import Experiment
 from loopkit.experiment.resolve import resolve
 from loopkit.policy import precision
@@ -111,3 +113,21 @@ def test_all_but_the_newest_checkpoints_are_removed(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000010", "step-000040"]
     prune(tmp_path, 5)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_that_keeps_one_checkpoint_is_whole_and_reads_again(tmp_path: Path) -> None:
+    def run() -> bytes:
+        options = {
+            "run.steps": 3, "run.prompts_per_step": 4, "run.group_size": 2, "run.eval_prompts": 8,
+            "trainer.checkpoint_every": 1, "trainer.keep_checkpoints": 1, "trainer.lora_rank": 2,
+        }  # fmt: skip
+        loopkit.run("self-grading", arms="loophole", seeds=1, options=options, out=tmp_path, progress=False, jobs=1)
+        return (tmp_path / "results.json").read_bytes()
+
+    first, directory = run(), tmp_path / "loophole-s0"
+    assert [p.name for p in (directory / "checkpoints").iterdir()] == ["step-000003"]
+    assert not (directory / "checkpoints" / "step-000003" / "model.safetensors").exists()
+    known = digests.read(directory)
+    assert known is not None
+    assert not digests.damage(directory, known, lambda name: True, whole=True)
+    assert run() == first
