@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,21 +84,21 @@ def _run(settings: Settings, began: float, log: Path) -> Probe:
         rows = own_rows(settings, runner())
         known = table(settings, rows)
     with runner() as asked:
-        chat, note = _in_form(asked, known, rows)
+        _in_form(asked, known, rows)
         loaded = asked.loaded["reward"]
         literals = loaded["literals"] if settings.code else []
         world = built(rows, known.prompt, known.reference, literals)
         world.forms = forms.known(world.asked, literals)
         asker = Asker(asked, world)
-        levels, worked = _probe(session, asker, known, lambda seed: runner(seed, chat))
+        levels, worked = _probe(session, asker, known, lambda seed: runner(seed, asked.job.chat))
         told = verdict.decide(session.hits, session.faults, levels, asker.world, known.reference, session.seen, worked)
         with contextlib.suppress(Spent):
             _informed(session, asker, levels)
         return Probe(
             settings.reward, told.word, told.sentence, told.cure, session.hits, session.faults, session.paid,
             _breaks(session), told.form, levels.right, levels.wrong, levels.ignorant, len(rows), list(session.kinds),
-            list(session.left), ", ".join(loaded["kinds"]), [*note, *loaded["notes"]], session.budget.used,
-            session.found.replies if session.found else 0, time.monotonic() - began, asked.seconds,
+            list(session.left), ", ".join(loaded["kinds"]), [*_other_way(asked, known), *loaded["notes"]],
+            session.budget.used, session.found.replies if session.found else 0, time.monotonic() - began, asked.seconds,
             str(log) if log.stat().st_size else "",
             {"data": str(settings.data) if isinstance(settings.data, (str, Path)) else "", "trusted": settings.trusted},
         )  # fmt: skip
@@ -112,14 +112,14 @@ def own_rows(settings: Settings, runner: Runner) -> list[dict[str, object]]:
     return spread(made, settings.rows)
 
 
-def _in_form(asked: Runner, known: Table, rows: list[dict[str, object]]) -> tuple[bool | None, list[str]]:
-    """Whether completions are passed as messages, None for as prompts are: the other way, where that alone works."""
+def _in_form(asked: Runner, known: Table, rows: list[dict[str, object]]) -> None:
+    """Pass completions as prompts are, messages or texts; the other way, where that alone works."""
     world = built(rows, known.prompt, known.reference, ())
     first = list(world.numbers)[:3]
     said = [world.references[n] or "yes" for n in first]
     usual = asked.fresh(first, said)
     if not usual or any(not p.kind for p in usual):
-        return None, []
+        return
     asked.reload(not known.chat)
     other = asked.fresh(first, said)
     if all(p.kind for p in other):
@@ -127,15 +127,38 @@ def _in_form(asked: Runner, known: Table, rows: list[dict[str, object]]) -> tupl
             f"the reward cannot score a plain reply: {usual[0].failure}. It was asked about {said[0]!r:.60} on row 0. "
             "Mend it, or map what it reads to a column: --column NAME=COLUMN."
         )
+
+
+def _other_way(asked: Runner, known: Table) -> list[str]:
+    """What is to be said where completions are not passed as prompts are."""
+    if asked.job.chat is None:
+        return []
     is_chat = "messages" if known.chat else "a text"
-    return not known.chat, [f"prompts are {is_chat}, but it takes completions the other way: TRL would fail on them"]
+    return [f"prompts are {is_chat}, but it takes completions the other way: TRL would fail on them"]
+
+
+def _learned(session: Session, asker: Asker, known: Table) -> tuple[Levels, bool]:
+    """What is paid. Where nothing is, completions may be passed the wrong way, which need not raise: then the other."""
+    start, good = asker.world, session.settings.good
+    levels, worked = learn(asker, known.prompt, known.reference, good)
+    runner = asker.runner
+    if levels.known or runner.job.chat is not None or not any(start.references):
+        return levels, worked
+    runner.reload(not known.chat)
+    asker.world = replace(start)
+    other, other_worked = learn(asker, known.prompt, known.reference, good)
+    if other.known:
+        return other, other_worked
+    runner.reload(None)
+    asker.world = replace(start)
+    return learn(asker, known.prompt, known.reference, good)
 
 
 def _probe(session: Session, asker: Asker, known: Table, fresh_runner: Callable[[int], Runner]) -> tuple[Levels, bool]:
     """Learn, attack, search; what was found is in the session."""
     levels, worked = Levels(None, None, 0.0, False), False
     try:
-        levels, worked = learn(asker, known.prompt, known.reference, session.settings.good)
+        levels, worked = _learned(session, asker, known)
         depends = Depends(asker, levels, fresh_runner)
         session.faults += depends.faults()
         session.kinds |= dict.fromkeys(KINDS)

@@ -197,3 +197,8 @@ def maker(scale=1.0):
         return [scale * v for v in exact(completions, answer)]
 
     return scaled
+
+
+def chatty_equal(completions, answer, **kwargs):
+    """Takes messages, and fails on texts without raising."""
+    return [float(c == [{"role": "assistant", "content": a}]) for c, a in zip(completions, answer, strict=True)]

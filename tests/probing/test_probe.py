@@ -112,6 +112,7 @@ def test_the_matched_control_is_not_paid() -> None:
         ("reward_func", SUMS, "OpenRLHF"), ("one", SUMS, "one row"), slow("asks_for_all", SUMS, "TRL"),
         slow("in_words_of_ours", SUMS, "TRL"),
         slow("maker()", SUMS, "TRL"), slow("exact", VERL, "TRL"), slow("chatty", SUMS, "TRL"),
+        slow("chatty_equal", SUMS, "TRL"),
     ],
 )  # fmt: skip
 def test_everyones_reward_is_called_unchanged(name: str, rows: Any, kind: str) -> None:
@@ -119,7 +120,7 @@ def test_everyones_reward_is_called_unchanged(name: str, rows: Any, kind: str) -
         rows = [{"prompt": r["prompt"], "answer": r["reward_model"]["ground_truth"]} for r in rows]
     found = probed(name, rows)
     assert (found.word, found.signature, found.right) == ("nothing found", kind, 1.0)
-    if name in ("exact", "chatty"):
+    if name in ("exact", "chatty", "chatty_equal"):
         assert any("the other way" in note for note in found.notes)
 
 
