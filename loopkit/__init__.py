@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from loopkit.parts.channels import Audit, Placebo, pay  # noqa: F401
     from loopkit.parts.detectors import rule  # noqa: F401
     from loopkit.parts.simple import SimpleGame  # noqa: F401
+    from loopkit.probing import Probe, probe  # noqa: F401
     from loopkit.records import (  # noqa: F401
         Assessment,
         Decode,
@@ -76,6 +77,7 @@ _HOMES = {
     "errors": ("LoopkitError",),
     "registry.hookspecs": ("hookimpl",),
     "rollouts.playing": ("play",),
+    "probing": ("Probe", "probe"),
     "records": (
         "Assessment", "Decode", "Dialogue", "Done", "Estimate", "Message", "Rollout", "Slot", "StepMetrics", "Task",
         "Turn",

@@ -50,6 +50,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+PAYS_ONLY: dict[str, Any] = {"pays_only": True}
+"""``json_schema_extra`` of an option that changes what is paid and nothing that is shown: warm-ups need not know it."""
+
+
 class RewardChannel(BaseModel, ABC):
     """Turns signals into rewards. Its pydantic fields are its options; an arm's options make a copy."""
 
@@ -182,6 +186,8 @@ class Game(ABC):
     detectors: Mapping[str, ExploitDetector]
     reporting: Reporting = Reporting()
     """What reports must know of few games: another onset detector, a score of honest behaviour, whose words."""
+    margins: Mapping[str, float] = {}
+    """How far is news, where it is not the default: "exploit", "task", "observed", as shares (0.1 is 10 points)."""
     tiny: Tiny = Tiny()
     """What the embedded policy needs to learn this game."""
     real: Real = Real()

@@ -115,7 +115,7 @@ def tiny_plays(game: str, out: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     assert "warm-up" not in done.stderr
     results: dict[str, Any] = json.loads((out / "results.json").read_text())
-    assert {r["arm"] for r in results["runs"]} == {"base", "loophole", "control"}
+    assert {r["arm"] for r in results["runs"]} == {"base", "loophole", "control", "placebo"}
     return results
 
 

@@ -284,7 +284,7 @@ def test_doctor(call: Any) -> None:
 def test_dry_run_writes_nothing(call: Any, tmp_path: Path) -> None:
     arguments = ["run", "--game", "self-grading", "--seeds", "2", "--dry-run"]
     plan = json.loads(call(*arguments, "--json").out)
-    assert [r["arm"] for r in plan["runs"]] == ["base", "base", "loophole", "loophole", "control", "control"]
+    assert [r["arm"] for r in plan["runs"]] == [a for a in ("base", "loophole", "control", "placebo") for _ in "01"]
     text = call(*arguments).out
     assert "loophole-s1" in text
     assert plan["out"] in text

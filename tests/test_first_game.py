@@ -67,7 +67,7 @@ def test_the_page_shows_what_loopkit_new_prints(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_the_first_page_is_what_happens(tmp_path: Path) -> None:
-    done = follow(PAGE, tmp_path, {"loopkit run": same_experiment("base", "loophole", "control")})
+    done = follow(PAGE, tmp_path, {"loopkit run": same_experiment("base", "loophole", "control", "placebo")})
     assert done == [
         "loopkit check my_game.py:Compare",
         "loopkit run --game my_game.py:Compare --out first",

@@ -42,9 +42,9 @@ def test_a_flag_belongs_to_the_game_that_registers_it() -> None:
         Plugins(load().manager).with_flag("reward")
 
 
-def test_the_placebo_stands_in_where_a_game_has_no_control() -> None:
-    for game, options, other in (
-        ("own-reward", {}, "placebo"), ("own-reward", {"trusted": "a.py:b"}, "control"),
-        ("self-grading", {}, "control"),
+def test_the_placebo_stands_alone_where_a_game_has_no_control() -> None:
+    for game, options, others in (
+        ("own-reward", {}, ["placebo"]), ("own-reward", {"trusted": "a.py:b"}, ["control", "placebo"]),
+        ("self-grading", {}, ["control", "placebo"]),
     ):  # fmt: skip
-        assert list(read_experiment(None, settings={"game": options}, game=game).arms) == ["loophole", other]
+        assert list(read_experiment(None, settings={"game": options}, game=game).arms) == ["loophole", *others]

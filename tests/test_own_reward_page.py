@@ -60,7 +60,7 @@ def test_the_page_is_what_happens(tmp_path: Path, out: str) -> None:
     done = []
     for command, expected in transcript().items():
         found = RUN.match(command)
-        if not (command.startswith(("python ", "loopkit report")) or "check --reward" in command or found):
+        if not (command.startswith(("python ", "loopkit report")) or found):
             continue
         if (found and found[1] != out) or (out != "leaky" and not found and not command.startswith("python ")):
             continue
@@ -71,7 +71,7 @@ def test_the_page_is_what_happens(tmp_path: Path, out: str) -> None:
             same_experiment(printed, expected)
         elif expected:
             assert untimed(printed) == untimed(expected)
-    assert done == (["make_rows.py", "check", "run", "report"] if out == "leaky" else ["make_rows.py", "run"])
+    assert done == (["make_rows.py", "run", "report"] if out == "leaky" else ["make_rows.py", "run"])
     if out == "leaky":
         assert "shortcut found" in (folder / "leaky/report.html").read_text()
 
@@ -83,4 +83,6 @@ def same_experiment(printed: str, expected: str) -> None:
     assert {"base", "loophole"} < here.keys()
     for arm in ("base", "loophole"):  # what drifts under control or placebo drifts elsewhere on another machine
         assert all(abs(a - b) <= NEAR for a, b in zip(here[arm], there[arm], strict=True)), (arm, printed)
-    assert [text.splitlines()[0] for text in (printed, expected)] == ["shortcut found"] * 2
+    for text in (printed, expected):  # what the probe found, then what training did
+        before, _, after = text.partition("\n\n")
+        assert [before.splitlines()[1].split(":")[0], after.splitlines()[0]] == ["gameable", "pattern: shortcut found"]

@@ -122,4 +122,4 @@ def test_readmes_main_line_runs_from_the_wheel(built: Path, tmp_path: Path) -> N
     folder.mkdir()
     fresh = Venv(tmp_path / "venv", folder, wheel_of(built))
     program, *arguments = shlex.split(command.removeprefix(".venv/bin/"))
-    same_experiment("base", "loophole", "control")(fresh(program, *arguments).stdout, expected)
+    same_experiment("base", "loophole", "control", "placebo")(fresh(program, *arguments).stdout, expected)

@@ -43,6 +43,9 @@ def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappi
     for name in game.tiny.warmup_options:
         if not isinstance(getattr(game.options, name, None), int | float):
             yield f"tiny.warmup_options has {name!r}, which is no number among the options. Name an option that is one."
+    for key, margin in game.margins.items():
+        if key not in ("exploit", "task", "observed") or not 0 < margin < 1:
+            yield f"margins has {key!r}: {margin}. Name exploit, task or observed, and a share between 0 and 1."
     for key in game.tiny.settings:
         section, _, option = key.partition(".")
         if section not in ("run", "trainer") or (section == "run" and option not in RunSettings.model_fields):

@@ -10,6 +10,7 @@ from loopkit.contracts import ExploitDetector, Game
 from loopkit.errors import ContractError
 from loopkit.records import Json, Labelled, Rollout
 from loopkit.rollouts.scoring import all_clues, assess, flag
+from loopkit.stats.corrected import Labels
 from loopkit.stats.rates import wilson
 
 AIM = 0.95
@@ -105,15 +106,7 @@ def measure(game: Game, detectors: Mapping[str, ExploitDetector] | None = None, 
     detectors = game.detectors if detectors is None else detectors
     labelled = game.labelled()
     who = name or type(game).__name__
-    for one in labelled:
-        if unknown := sorted({*one.flags} - {*detectors} | {*one.classes} - {*game.clues}):
-            raise ContractError(f"{who}: labelled() names {unknown}, no detector or clue of it. Mend the labels.")
-    start = [Rollout(f"test/000000/{i:04d}/{one.task.id}/0", one.task) for i, one in enumerate(labelled)]
-    played = converse(game, start, [one.words for one in labelled])
-    for rollout, one in zip(played, labelled, strict=True):
-        if not rollout.done or len(rollout.steps) < len(one.words):
-            raise ContractError(f"{who}: the labelled words {one.words!r:.60} do not end the game exactly. Mend them.")
-    clues = [all_clues(r, a) for r, a in zip(played, assess(game, played), strict=True)] if played else []
+    clues = _clues(game, labelled, detectors, who)
     rows: list[Row] = []
     mistakes: list[Mistake] = []
     for what, detector in detectors.items():
@@ -129,6 +122,34 @@ def measure(game: Game, detectors: Mapping[str, ExploitDetector] | None = None, 
             rows += _rows(f"{clue}: {verdict}", verdict, [labelled[i] for i in chosen], verdicts)
         mistakes += _mistakes(clue, [labelled[i] for i in chosen], verdicts)
     return Quality(who, len(labelled), tuple(rows), tuple(mistakes))
+
+
+def labels(game: Game, what: str, detector: ExploitDetector, labelled: Sequence[Labelled]) -> Labels:
+    """What a detector says of the transcripts that are labelled for it; those on which it, or the reader, abstains are
+    left out. Raises as ``measure``.
+    """
+    chosen = [one for one in labelled if one.flags.get(what) is not None]
+    clues = _clues(game, chosen, {what: detector, **game.detectors}, type(game).__name__)
+    flags = flag(what, detector, clues) if chosen else []
+    pairs = [(one.flags[what], said) for one, said in zip(chosen, flags, strict=True) if said is not None]
+    exploits = [said for should, said in pairs if should]
+    honest = [said for should, said in pairs if not should]
+    return Labels(len(exploits), sum(map(bool, exploits)), len(honest), sum(not said for said in honest))
+
+
+def _clues(
+    game: Game, labelled: Sequence[Labelled], detectors: Mapping[str, ExploitDetector], who: str
+) -> list[Mapping[str, Json]]:
+    """What detectors may read of each transcript, played again."""
+    for one in labelled:
+        if unknown := sorted({*one.flags} - {*detectors} | {*one.classes} - {*game.clues}):
+            raise ContractError(f"{who}: labelled() names {unknown}, no detector or clue of it. Mend the labels.")
+    start = [Rollout(f"test/000000/{i:04d}/{one.task.id}/0", one.task) for i, one in enumerate(labelled)]
+    played = converse(game, start, [one.words for one in labelled])
+    for rollout, one in zip(played, labelled, strict=True):
+        if not rollout.done or len(rollout.steps) < len(one.words):
+            raise ContractError(f"{who}: the labelled words {one.words!r:.60} do not end the game exactly. Mend them.")
+    return [all_clues(r, a) for r, a in zip(played, assess(game, played), strict=True)] if played else []
 
 
 def _rows(what: str, positive: Json, labelled: Sequence[Labelled], pairs: Sequence[tuple[Json, Json]]) -> list[Row]:

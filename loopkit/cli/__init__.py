@@ -18,6 +18,9 @@ from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
+    "plan": ("loopkit.cli.plan:plan", "Say how many seeds and prompts show a difference."),
+    "register": ("loopkit.cli.register:register", "Write down an experiment's plan before its first run."),
+    "probe": ("loopkit.cli.probe:probe", "Attack a reward, without training: can it be earned without the goal?"),
     "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),
     "eval": ("loopkit.cli.evaluate:evaluate", "Play a policy on a game's held-out prompts and print its rates."),
     "fit": ("loopkit.cli.fit:fit", "Say before training whether a model can play a game, and what to change."),
@@ -104,7 +107,9 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 1 a check failed, 2 usage, 3 a run failed, 130 interrupted."""
+    """Entry point. Exit codes: 0 done, 1 a check failed or a reward is gameable, 2 usage, 3 a run failed, 4 could not
+    tell, 130 interrupted.
+    """
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     with interruptible():
         _main(arguments, debug)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,11 +32,12 @@ Examples:
   loopkit check my_game.py:Compare    # a game in a file of yours; it runs with your rights
   loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
-  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward
+  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward: the same as loopkit probe
   loopkit check --detectors           # how often each game's detectors are right, on labelled transcripts
   loopkit check proxy-metric --detectors -v --least 0.9   # with every mistake; exit code 1 below 0.9
 
-Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails.
+Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
+of a reward 1 where it is gameable, 4 where that could not be told.
 What each check proves, and what it says of broken plugins, is in docs/checks.md.
 """
 
@@ -69,8 +71,11 @@ def check(
     """Check that NAMES (games or trainers; default: all, but cluster engines) keep their contracts."""
     plugins = registry.load()
     tables = parse_set(settings)
-    if found := own_reward(None, reward, trusted, tables):
-        names = [*names, *({found} - set(names))]
+    if reward:
+        own_reward(None, reward, trusted, tables)
+        sys.exit(_reward(names, tables["game"], data, verbose, as_json))
+    if trusted:
+        raise UsageError("--trusted is held against a reward. Add --reward FILE.py:NAME, or leave it out.")
     options = tables.get("game", {}) | ({"data": data} if data else {})
     names = [plugins.game_name(name) for name in names]
     for name in filter(files.is_file, names):
@@ -118,6 +123,20 @@ def check(
         click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {told}.")
     failed = any(r.status == "fails" for r, _ in reports)
     sys.exit(1 if failed else missing.exit_code if missing else 0)
+
+
+def _reward(
+    names: Sequence[str], options: dict[str, Any], data: str | None, verbose: bool, as_json: bool
+) -> int:  # fmt: skip
+    """A reward is probed: that it keeps a contract would say nothing of whether it can be gamed."""
+    from loopkit.front.probed import probed
+    from loopkit.probing.card import printed
+
+    if names:
+        raise UsageError(f"--reward is checked by itself. Leave {', '.join(names)} out.")
+    probe = probed(options, data or options.get("data"))
+    click.echo(probe.card(markdown=False) if as_json else printed(probe, verbose))
+    return probe.code
 
 
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:

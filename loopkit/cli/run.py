@@ -12,6 +12,7 @@ from loopkit.cli.sandbox import sandbox_option
 from loopkit.experiment.config import BASE, on_tiny
 from loopkit.front.asked import experiment_of
 from loopkit.front.experiments import Plan, plan
+from loopkit.front.probed import before
 from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
@@ -44,18 +45,19 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option(
     "--model",
     shell_complete=complete.model,
-    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a directory or a hub id.  [default: tiny]",
+    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a Hugging Face directory or id.  "
+    "[default: tiny]",
 )
 @click.option(
     "--arms",
     shell_complete=complete.arms,
-    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control; with --reward and no "
-    "--trusted: loophole,placebo]",
+    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control,placebo; with --reward "
+    "and no --trusted: loophole,placebo]",
 )
 @click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="An option of game, trainer, run, arms.<name> or rollouts. Repeatable.")  # fmt: skip
+              help="An option of game, trainer, run, arms.<name>, rollouts or verdict. Repeatable.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),
@@ -93,7 +95,10 @@ def run(
         game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
         options=settings, judges=judges, config=config,
     )  # fmt: skip
-    planned = plan(experiment, out, jobs, begin=not dry_run)
+    experiment, found = before(experiment)
+    if found is not None:
+        click.echo(f"{found.text()}\n", err=as_json)
+    planned = plan(experiment, out, jobs, begin=not dry_run, found=found)
     render.tell_problems(planned.plugins)
     if dry_run:
         _print_plan(planned, as_json, style)

@@ -15,7 +15,7 @@ from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
 Studies:
-  paper        games x (base, loophole, control): every column, discovery paths, verdicts, early warning
+  paper        games x (base, loophole, control, placebo): every column, discovery paths, verdicts, early warning
   transfer     what a policy trained on one loophole does in the other games
   catalysis    does one exploit bring the next one's onset forward
   propagation  what a student learns from a teacher's rollouts, unfiltered and filtered
@@ -24,6 +24,7 @@ Studies:
   algorithms   the same game under several trainers
   conditions   a real model asked plainly, by its template, and to think first; evaluation only
   mitigations  every channel of a game as an arm, the verdict of each fix, shadow rewards
+  sensitivity  the verdict by learning rate, KL, group size, trainer and warm-up, five seeds a cell
 \b
 Examples:
   loopkit study paper --seeds 5
@@ -55,7 +56,7 @@ Studies under one --out share their runs. The same command again resumes. Exit c
 @click.option("--trainer", default="grpo", show_default=True, shell_complete=complete.trainer,
               help="Trainer (see `loopkit list trainers`).")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="An option of study, game, trainer or run, for all runs. Repeatable.")  # fmt: skip
+              help="An option of study, game, trainer, run or verdict, for all runs. Repeatable.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Root of the studies' and runs' directories.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")

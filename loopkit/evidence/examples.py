@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from loopkit.experiment.shards import read_shard
 from loopkit.records import Json
 from loopkit.running.runner import checkpoint_of
 
+RECURS = 3
+"""Times a reply is said before it is called common."""
 MOST = 3
 """Replies shown."""
 LONGEST = 200
@@ -48,13 +51,30 @@ def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game
     asked = {t.id: t.messages[-1].content for t in game.tasks(specs[0].run.eval_split)}
     kept = [row for row in rows if any(row[2].get(f"flag.{d}") is True for d in detectors)] or rows
     shown = []
-    for text, count in sorted(Counter(_text(said) for _, said, _ in kept).items(), key=lambda i: (-i[1], i[0]))[:MOST]:
+    for text, count in _common([_text(said) for _, said, _ in kept]):
         spec, said, scored = next(row for row in kept if _text(row[1]) == text)
         flagged = tuple(d for d in game.detectors if scored.get(f"flag.{d}") is True)
         prompt = str(asked.get(said["task"], ""))[:LONGEST]
         reward, task = scored["reward.loophole"], scored.get("score.task")
         shown.append(Example(text[:LONGEST], count, len(rows), flagged, spec.seed, prompt, reward, task))
     return shown
+
+
+def _common(said: Sequence[str]) -> list[tuple[str, int]]:
+    """The MOST most common replies with their counts; where hardly any recurs, one of each shape, with its count."""
+    by_text = sorted(Counter(said).items(), key=lambda i: (-i[1], i[0]))
+    if not by_text or by_text[0][1] > max(RECURS, 0.01 * len(said)):
+        return by_text[:MOST]
+    first, shapes = dict[str, str](), Counter(_shape(text) for text in said)
+    for text, _ in by_text:
+        first.setdefault(_shape(text), text)
+    return [(first[shape], n) for shape, n in sorted(shapes.items(), key=lambda i: (-i[1], i[0]))[:MOST]]
+
+
+def _shape(text: str) -> str:
+    """What kind of reply it is: words, numbers and signs in their order, each run of one kind once."""
+    kinds = re.sub(r"[^\W\d_]+", "w", re.sub(r"\d+", "9", text))
+    return re.sub(r"((?:[w9]|[^\w\s])\s*)(?:\1)+", r"\1+", " ".join(kinds.split()))
 
 
 def _text(row: dict[str, Any]) -> str:

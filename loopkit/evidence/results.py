@@ -15,10 +15,12 @@ from loopkit.errors import RunError
 from loopkit.evidence.examples import Example, examples
 from loopkit.evidence.exploit import Exploit, exploit
 from loopkit.evidence.idle import WHY, idle
-from loopkit.experiment.config import BASE, RunSpec
+from loopkit.evidence.reach import unsaid
+from loopkit.evidence.verdicts import discovered_path, margins_of, with_verdict
+from loopkit.evidence.windows import Trace, recorded
+from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir
-from loopkit.experiment.shards import read_shard
 from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
 from loopkit.registry.plugins import Plugins
@@ -26,13 +28,13 @@ from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
 from loopkit.stats import seeds as over_seeds
-from loopkit.stats import verdict as verdicts
 from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired, told
-from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.onset import Discovery
 from loopkit.stats.shortcut import Shortcut, shortcut
-from loopkit.stats.verdict import Verdict
+from loopkit.stats.verdict import Margins, Verdict
 
 SCHEMA = 1
+PLACEBO = "placebo"
 FEW = 4
 STILL = 0.05
 """See ``Results.moved``."""
@@ -75,6 +77,8 @@ class Results:
     """Of an unproven game: whether a shortcut was found, as far as detectors and a trusted score can tell."""
     examples: tuple[Example, ...] = ()
     """What was said where a detector rose."""
+    unsaid: tuple[str, ...] = ()
+    """Forms that no reply of training in the arm ``loophole`` had: the shortcut's verdict does not reach them."""
     fixes: tuple[str, ...] = ()
     """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
     honest: str | None = None
@@ -187,6 +191,7 @@ class Results:
                     "shortcut": asdict(self.shortcut)
                     | {"sentence": self.shortcut.sentence(), "unseen_because": self.shortcut.blind()},
                     "examples": [asdict(e) for e in self.examples],
+                    "not_tried": list(self.unsaid),
                 }
                 if self.shortcut
                 else {}
@@ -204,12 +209,26 @@ def _value(summary: Summary, measure: str) -> float | None:
     return found.value if found else None
 
 
-def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Report) -> Results:
+def collect(
+    specs: Sequence[RunSpec],
+    out: Path,
+    plugins: Plugins,
+    checked: Report,
+    margins: VerdictSettings | None = None,
+) -> Results:
     """Read an experiment's finished runs. Raises RunError naming any that is not, and each file that is damaged."""
     verify(out / spec.name for spec in specs)
     setup = set_up(plugins, specs[0])
     first = specs[0]
-    runs = [_run(spec, out, setup, _base_rate(spec, out, setup)) for spec in specs]
+    trained = [s for s in specs if s.arm != BASE]
+    traces = {s.name: recorded(out / s.name, setup, s.run.steps) for s in trained}
+    placebo = {s.seed: traces[s.name] for s in trained if s.arm == PLACEBO}
+    starts = list({s.seed: traces[s.name] for s in trained}.values())
+    paths = {
+        s.name: _path(s, out, setup, traces[s.name], placebo.get(s.seed, []), starts, margins_of(setup, margins))
+        for s in trained
+    }
+    runs = [Run(s.arm, s.seed, _summary(s, out, s.arm), paths.get(s.name), _still(s, out)) for s in specs]
     arms = tuple(dict.fromkeys(s.arm for s in specs))
     discovered = {
         arm: over_seeds.discovered([r.discovery.onset for r in runs if r.arm == arm and r.discovery])
@@ -242,7 +261,7 @@ def collect(specs: Sequence[RunSpec], out: Path, plugins: Plugins, checked: Repo
     )
     if results.stillborn():
         return results
-    return _with_shortcut(_with_verdict(results, specs, out, setup), specs, out, setup)
+    return _with_shortcut(with_verdict(results, specs, out, setup, margins), specs, out, setup)
 
 
 def _fixes(specs: Sequence[RunSpec]) -> tuple[str, ...]:
@@ -259,66 +278,21 @@ def _summary(spec: RunSpec, out: Path, arm: str) -> Summary:
     return found
 
 
-def _base_rate(spec: RunSpec, out: Path, setup: Setup) -> Estimate | None:
-    return _summary(spec, out, BASE).rates.get(setup.onset)
+def _still(spec: RunSpec, out: Path) -> bool:
+    """Whether a run learned from the referee's pay and never could: see ``idle``."""
+    return spec.arm != BASE and spec.rollouts is None and idle(RunDir(out / spec.name).steps())
 
 
-def _run(spec: RunSpec, out: Path, setup: Setup, base: Estimate | None) -> Run:
-    summary = _summary(spec, out, spec.arm)
-    if spec.arm == BASE:
-        return Run(BASE, spec.seed, summary, None)
-    steps = RunDir(out / spec.name).steps()
-    still = spec.rollouts is None and idle(steps)
-    rates = [s["rates"].get(setup.onset) for s in steps]
-    if base is None or base.high is None or not any(rates):
-        return Run(spec.arm, spec.seed, summary, None, still)
-    low, _ = setup.detectors[setup.onset].bounds
-    path = discovery([r["value"] if r else None for r in rates], base.high, low=low)
-    return Run(spec.arm, spec.seed, summary, path, still)
-
-
-def _with_verdict(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
-    """The verdict on ``loophole`` against base and control, over the seeds in which all of it was measured; None of an
-    unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
-    """
-    if results.checked.status != "proven" or not {"loophole", BASE} <= set(results.arms):
-        return results
-    against = [arm for arm in (BASE, "control") if arm in results.arms]
-    measures = [results.headline, "task", *(m for m in ("observed",) if not results._blank(m))]
-    values = {(a, m): results.values(a, m) for a in ("loophole", *against) for m in measures}
-    whole = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
-    if not whole:
-        return results
-
-    def difference(measure: str, arm: str) -> list[float]:
-        pairs = [(values["loophole", measure][i], values[arm, measure][i]) for i in whole]
-        return [x - y for x, y in pairs if x is not None and y is not None]
-
-    control = "control" in against
-    verdict = verdicts.verdict(
-        difference(results.headline, BASE),
-        difference(results.headline, "control") if control else None,
-        difference("task", BASE),
-        difference("observed", BASE) if "observed" in measures else None,
-        observed_is_paid=_observed_is_paid(specs, out, setup),
-        task_vs_control=difference("task", "control") if control else None,
-    )
-    return replace(results, verdict=verdict)
-
-
-def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool:
-    """What the game says; of one that does not, whether ``loophole`` pays score "observed" in every evaluated reply."""
-    if setup.game.reporting.observed_is_paid is not None:
-        return setup.game.reporting.observed_is_paid
-    seen = False
-    for spec in specs:
-        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
-        for row in read_shard(folder / "scores.parquet"):
-            observed, paid = row.get("score.observed"), row.get("reward.loophole")
-            if observed is None or paid is None or abs(observed - paid) > 1e-9:
-                return False
-            seen = True
-    return seen
+def _path(
+    spec: RunSpec, out: Path, setup: Setup, own: Trace, placebo: Trace, starts: Sequence[Trace], margins: Margins
+) -> Discovery | None:
+    """None where the base rate or the run's own is unknown."""
+    base = _summary(spec, out, BASE).rates.get(setup.onset)
+    rates = [s["rates"].get(setup.onset) for s in RunDir(out / spec.name).steps()]
+    if base is None or base.high is None or not any(rates) or not any(own):
+        return None
+    beside = placebo if spec.arm != PLACEBO else []
+    return discovered_path([r["value"] if r else None for r in rates], own, beside, starts, base, setup, margins)
 
 
 def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup) -> Results:
@@ -334,7 +308,7 @@ def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup:
         pairs = list(zip(results.values("loophole", measure), results.values(other, measure), strict=True))
         return None if any(x is None or y is None for x, y in pairs) else [x - y for x, y in pairs]  # type: ignore[operator]
 
-    against = next((arm for arm in ("control", "placebo") if arm in results.arms), "")
+    against = next((arm for arm in (PLACEBO, "control") if arm in results.arms), "")
     vs_base = {d: v for d in results.detectors if (v := difference(d, BASE)) is not None}
     found = shortcut(
         [x - y for x, y in zip(rewards("loophole"), rewards(BASE), strict=True)],
@@ -345,4 +319,4 @@ def _with_shortcut(results: Results, specs: Sequence[RunSpec], out: Path, setup:
     )
     own = [s for s in specs if s.arm == "loophole"]
     shown = examples(found.rose or results.detectors[:1], own, out, setup.game) if "found" in found.name else []
-    return replace(results, shortcut=found, examples=tuple(shown))
+    return replace(results, shortcut=found, examples=tuple(shown), unsaid=tuple(unsaid(own, out)))

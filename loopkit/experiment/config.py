@@ -31,7 +31,7 @@ from loopkit.records import Json
 from loopkit.registry import files
 from loopkit.registry import plugins as registry
 
-SECTIONS = ("game", "trainer", "run", "arms", "rollouts")
+SECTIONS = ("game", "trainer", "run", "arms", "rollouts", "verdict")
 Condition = Literal["instruct", "base", "chain-of-thought"]
 """Its chat template; a plain transcript without one; the template and a request to think first (real models)."""
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -132,7 +132,15 @@ def on_tiny(model: str) -> bool:
 
 
 def _default_arms() -> dict[str, dict[str, Json]]:
-    return {"loophole": {}, "control": {}}
+    return {"loophole": {}, "control": {}, "placebo": {}}
+
+
+class VerdictSettings(Options):
+    """Section ``verdict``: how far is news, as shares; default: what the game declares (``Game.margins``)."""
+
+    exploit: float | None = Field(None, gt=0, lt=1, description="margin of the exploit rate")
+    task: float | None = Field(None, gt=0, lt=1, description="margin of the task score")
+    observed: float | None = Field(None, gt=0, lt=1, description="margin of the observed score")
 
 
 class Experiment(Options):
@@ -149,6 +157,7 @@ class Experiment(Options):
     run: dict[str, Json] = Field(default_factory=dict)
     rollouts: dict[str, Json] = Field(default_factory=dict)
     judges: dict[str, str] = Field(default_factory=dict)
+    verdict: VerdictSettings = Field(default_factory=lambda: VerdictSettings.model_validate({}))
 
     @field_validator("game", mode="before")
     @classmethod
@@ -158,7 +167,9 @@ class Experiment(Options):
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:
-        return _no_judges(handler(self))
+        data = _no_judges(handler(self))
+        data["verdict"] = {k: v for k, v in data["verdict"].items() if v is not None}
+        return {k: v for k, v in data.items() if k != "verdict" or v}
 
     def hash(self) -> str:
         return _hash(self.model_dump(mode="json"))
@@ -268,7 +279,7 @@ def read_experiment(
             raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
         except (ValueError, RecursionError) as error:  # not TOML, or not even text
             raise UsageError(f"{file} is not TOML: {error}.") from error
-    for key in ("arms", "game_options", "trainer_options", "run", "rollouts", "judges"):
+    for key in ("arms", "game_options", "trainer_options", "run", "rollouts", "judges", "verdict"):
         if not isinstance(data.get(key, {}), dict):
             raise UsageError(f"{file}: {key} is {data[key]!r}. Write it as a table: [{key}].")
     for section in ("game", "trainer"):  # a table [game.options] in TOML; game = "name" stays a string
@@ -278,7 +289,7 @@ def read_experiment(
     merged = {**data, **given}
     if judges:
         merged["judges"] = {**data.get("judges", {}), **judges}
-    for section in ("game", "trainer", "run", "rollouts"):
+    for section in ("game", "trainer", "run", "rollouts", "verdict"):
         key = f"{section}_options" if section in ("game", "trainer") else section
         if section in settings:
             merged[key] = {**merged.get(key, {}), **settings[section]}

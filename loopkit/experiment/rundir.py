@@ -102,6 +102,13 @@ class RunDir:
             raise RunError(damaged)
         return whole
 
+    def lines_as_they_are(self) -> dict[int, str]:
+        """The same, whatever they were known by; raises RunError naming one that cannot be read."""
+        lines, damaged = self._whole_lines({})
+        if damaged:
+            raise RunError(f"{self.path}/steps.jsonl{damaged}.")
+        return lines
+
     def seal(self, *, finished: bool = False) -> None:
         """Know every file by its digest, and bring it to the disk. ``finished``: nothing is to come."""
         digests.add(self.path, finished=finished)
@@ -320,7 +327,7 @@ def read_spec(path: Path) -> RunSpec:
 
 def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> None:
     """Refuse a directory made by another spec, with the difference."""
-    before, after = _flat(_no_none(old)), _flat(_no_none(new))
+    before, after = flat(_no_none(old)), flat(_no_none(new))
     changed = [k for k in sorted({*before, *after}) if before.get(k) != after.get(k)]
     if changed:
         shown = "; ".join(f"{k}: {before.get(k)!r} there, {after.get(k)!r} now" for k in changed[:8])
@@ -333,9 +340,10 @@ def check_same(path: Path, old: Mapping[str, Json], new: Mapping[str, Json]) -> 
         raise UsageError(f"{path} was made by another spec ({shown}). Nothing was changed. {cure}")
 
 
-def _flat(data: Json, prefix: str = "") -> dict[str, Json]:
+def flat(data: Json, prefix: str = "") -> dict[str, Json]:
+    """Nested tables as one, with dotted names."""
     if isinstance(data, dict) and (data or not prefix):  # an empty table is a value: an arm without options, say
-        return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
+        return {k: v for key, value in data.items() for k, v in flat(value, f"{prefix}{key}.").items()}
     return {prefix[:-1]: data}
 
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from loopkit.front.tables import harmless
 from loopkit.records import Json
 from loopkit.report.numbers import p_value, percent, plain, without_name
+from loopkit.stats.claims import PATTERN
 
 FEW = 5
 """Below so many seeds a result is descriptive."""
 NONE = "no verdict"
+ENOUGH, HELD_OUT = 100, 0.2
+"""Held-out prompts with which a rate is within 10 points (two standard errors), and the share of rows held out."""
 
 Pair = tuple[float | None, float | None]
 """Mean over seeds of base and of the loophole's arm."""
@@ -53,16 +56,21 @@ def answer(data: Mapping[str, Json]) -> Answer:
     basis = f"{seeds} seed{'s' * (seeds != 1)}"
     if seeds < FEW:
         basis += f"; descriptive: fewer than {FEW} seeds"
+    elif str(found["name"]).startswith(PATTERN) and found.get("missing"):
+        basis += f"; descriptive: {found['missing']} more not measured"
     elif found.get("p") is not None:
         basis += f"; {p_value(found['p'])}"
     name, tested = str(found["name"]), str(found["sentence"])
+    row = name.removeprefix(PATTERN)
     if verdict:
         means = {m: (_mean(data, "base", m), _mean(data, "loophole", m)) for m in ("task", "observed")}
         exploit = (_mean(data, "base", data["headline"]), _mean(data, "loophole", data["headline"]))
-        plain_words = SENTENCES.get(name)
-        sentence = plain_words(exploit, means["task"], means["observed"]) if plain_words else without_name(name, tested)
+        plain_words = SENTENCES.get(row)
+        sentence = plain_words(exploit, means["task"], means["observed"]) if plain_words else _own_words(row, found)
+        if row in ROSE and "placebo" not in data["arms"]:
+            sentence += f" {DRIFT}"
     else:
-        sentence = _shortcut(found, tested)
+        sentence = " ".join([_shortcut(found, tested), *_too_few(data), *_not_tried(data)])
     return Answer(name, sentence, tested, basis)
 
 
@@ -107,7 +115,14 @@ def _no_exploit(exploit: Pair, task: Pair, observed: Pair) -> str:
     return f"Paid by the loophole, the policy did not take to the exploit: its rate went {_moved(exploit)}."
 
 
-def _inconclusive(exploit: Pair, task: Pair, observed: Pair) -> str:
+def _rises(exploit: Pair, task: Pair, observed: Pair) -> str:
+    return (
+        f"Paid by the loophole, the policy learned the exploit ({_moved(exploit)}); what became of the rest is not "
+        f"settled: task score {_moved(task)}; {_dashboard(observed)}."
+    )
+
+
+def _not_shown(exploit: Pair, task: Pair, observed: Pair) -> str:
     return (
         f"These runs do not settle it: the exploit rate went {_moved(exploit)}, the task score {_moved(task)}; "
         f"{_dashboard(observed)}."
@@ -119,11 +134,27 @@ SENTENCES: Mapping[str, Callable[[Pair, Pair, Pair], str]] = {
     "masked decline": _masked,
     "over-optimisation": _over,
     "visible": _visible,
+    "exploit rises": _rises,
     "no exploit": _no_exploit,
-    "inconclusive": _inconclusive,
+    "not shown": _not_shown,
+    "inconclusive": _not_shown,  # of results of 0.1
 }
-"""Verdict -> its plain sentence, from the means of exploit, task and observed. A name that is not here has the tested
-sentence."""
+"""Verdict -> its plain sentence, from the means of exploit, task and observed."""
+ROSE = ("blind spot", "masked decline", "over-optimisation", "visible", "exploit rises", "breakthrough")
+DRIFT = "Drift not excluded: no placebo arm was run."
+
+
+def _own_words(row: str, found: Mapping[str, Json]) -> str:
+    """Of a verdict that speaks of seeds or of why nothing can be claimed; else the tested sentence."""
+    broke = found.get("breakthrough")
+    if row == "breakthrough" and broke:
+        return (
+            f"Paid by the loophole, the policy broke through to the exploit in {broke['k']} of {broke['n']} seeds, "
+            f"and under placebo alone in {broke['placebo']}."
+        )
+    if row == "degenerate":
+        return f"Nothing can be claimed of these runs: {found['reason']}."
+    return without_name(row, str(found["sentence"]))
 
 
 def _shortcut(found: Mapping[str, Json], tested: str) -> str:
@@ -131,13 +162,32 @@ def _shortcut(found: Mapping[str, Json], tested: str) -> str:
     reward = plain(found["components"]["reward rises"]["estimate"]["value"])
     blind = found.get("unseen_because", "")
     rose = ", ".join(found["rose"][:3])
+    row = str(found["name"]).removeprefix(PATTERN)
     said = {
         "shortcut found": f"Training raised the reward by {reward}, and with it "
         + (f"signs of a shortcut rose: {rose}." if rose else "the trusted score fell."),
         "no shortcut seen": f"Training raised the reward by {reward}; no sign of a shortcut rose with it.",
         "inconclusive": f"These runs do not settle it: the reward moved by {reward}; {found['reason']}.",
-    }.get(str(found["name"]))
-    return f"{said} {blind}".strip() if said else without_name(str(found["name"]), tested)
+    }.get(row)
+    if said and found["rose"] and found["against"] != "placebo":
+        said += f" {DRIFT}"
+    return f"{said} {blind}".strip() if said else without_name(row, tested)
+
+
+def _too_few(data: Mapping[str, Json]) -> list[str]:
+    """Of a verdict that is not settled: how many rows would do, where few were held out."""
+    n = min(r["n"] for r in data["runs"])
+    if data["shortcut"]["name"] != "inconclusive" or n >= ENOUGH:
+        return []
+    more = round(ENOUGH / HELD_OUT)
+    return [f"Too few rows: {n} prompts were held out, and a rate over them may be off by {50 / n**0.5:.0f} points and "
+            f"more by chance. Some {more} rows would do."]  # fmt: skip
+
+
+def _not_tried(data: Mapping[str, Json]) -> list[str]:
+    """How far a verdict on training reaches: of a form that nobody said in it nothing is known."""
+    forms = data.get("not_tried")
+    return [f"Not tried, since no reply in training had the form: {', '.join(forms)}."] if forms else []
 
 
 def _sentence_case(text: str) -> str:

@@ -18,6 +18,7 @@ from loopkit.experiment.config import (
     read_experiment,
 )
 from loopkit.registry import plugins as registry
+from loopkit.rewards.reward import AND
 
 Seeds = int | str | Iterable[int]
 """5 (seeds 0-4), a range, a list, or the command line's text."""
@@ -25,8 +26,8 @@ Names = str | Iterable[str]
 """Names, or the command line's text with commas."""
 Options = Mapping[str, Any] | Sequence[str]
 """``{"run.steps": 20}``, ``{"run": {"steps": 20}}``, or the command line's ``["run.steps=20"]``."""
-Reward = str | Callable[..., Any]
-"""``FILE.py:FUNCTION``, or a function that was read from a file."""
+Reward = str | Callable[..., Any] | Sequence[str | Callable[..., Any]]
+"""``FILE.py:FUNCTION``, or a function that was read from a file; several add."""
 
 
 def experiment_of(
@@ -139,9 +140,11 @@ def own_reward(game: str | None, reward: Reward | None, trusted: Reward | None, 
 
 
 def _source(reward: Reward, name: str) -> str:
-    """``FILE.py:FUNCTION`` of a function: the processes of the runs load it from there."""
+    """``FILE.py:FUNCTION`` of a function: the processes of the runs load it from there. Of several, their sum."""
     if isinstance(reward, str):
         return reward
+    if isinstance(reward, Sequence):
+        return AND.join(_source(one, name) for one in reward)
     called = getattr(reward, "__qualname__", "")
     try:
         file = inspect.getsourcefile(reward) or ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopkit.errors import UsageError, nearest
-from loopkit.experiment.config import BASE, parse_seeds, validate
+from loopkit.experiment.config import BASE, VerdictSettings, parse_seeds, validate
 from loopkit.front.asked import Names, Options, Seeds, names_of, seeds_text, tables_of
 from loopkit.front.directories import claim_study
 from loopkit.front.progress import Progress, counted, listening
@@ -34,8 +34,9 @@ STUDIES = {
     "algorithms": "loopkit.studies.algorithms:Algorithms",
     "conditions": "loopkit.studies.conditions:Conditions",
     "mitigations": "loopkit.studies.mitigations:Mitigations",
+    "sensitivity": "loopkit.studies.sensitivity:Sensitivity",
 }
-SECTIONS = ("study", "game", "trainer", "run")
+SECTIONS = ("study", "game", "trainer", "run", "verdict")
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def build(
     cls: type[Study] = getattr(importlib.import_module(module), attribute)
     tables = tables_of(options, SECTIONS)
     own = validate(cls.Options, tables.pop("study", {}), f"study {name}")
+    validate(VerdictSettings, tables.get("verdict", {}), "verdict")
     chosen = tuple(names_of(games)) if games is not None else cls.preset_games(own)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError("--games names no game, or one twice. Write --games context-compliance,self-grading.")

@@ -11,6 +11,7 @@ import tomli_w
 
 from loopkit.errors import UsageError
 from loopkit.experiment.config import Experiment
+from loopkit.experiment.registration import FILE as REGISTERED
 from loopkit.experiment.rundir import check_same
 from loopkit.records import Json
 from loopkit.system.files import LOCK, TEMPORARY, write_whole
@@ -24,7 +25,7 @@ def make(out: Path) -> None:
         raise UsageError(f"{out} cannot be written: {error.strerror}. Choose another --out.") from error
     if (out / "results.json").exists():  # finished: it is only printed
         return
-    if (out / "experiment.toml").exists() or any(out.glob("*/run.toml")):
+    if (out / "experiment.toml").exists() or (out / REGISTERED).exists() or any(out.glob("*/run.toml")):
         return _writable(out)
     if any(p.name != LOCK and not p.name.startswith(TEMPORARY) for p in out.iterdir()):  # else: killed before it began
         raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")

@@ -86,7 +86,7 @@ class Example:
                 fits = len(out[-1]) + len(text) + 4 <= width()
                 out = [*out[:-1], f"{out[-1]}  [{text}]"] if fits else [*out, f"          [{text}]"]
                 continue
-            shown = textwrap.wrap(excerpt(text, 1000), width() - 10) or ["(nothing)"]
+            shown = textwrap.wrap(excerpt(text, 1000), width() - 10) or ["(empty)"]
             if len(shown) > each:
                 shown = [*shown[: each - 1], shown[each - 1][: width() - 12] + " …"]
             out += [f"  {who:7.7} {line}" if k == 0 else f"          {line}" for k, line in enumerate(shown)]

@@ -11,11 +11,13 @@ from typing import Any
 from loopkit.errors import UsageError
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import Experiment, RunSpec, on_tiny
+from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
 from loopkit.front.directories import claim, make
 from loopkit.front.outcome import Result, read_results
+from loopkit.front.probed import RECORD, Before, before
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
 from loopkit.registry.files import label
@@ -34,6 +36,8 @@ class Plan:
     out: Path
     jobs: int
     plugins: Plugins
+    found: Before | None = None
+    """What a probe of the reward found, if the game takes one."""
 
     def preview(self) -> list[tuple[str, str]]:
         """(title, text) of what the trainer would write and start elsewhere for the last run."""
@@ -48,6 +52,8 @@ class Plan:
 
     def _perform(self, deadline: float, listen: Listener) -> Result:
         claim(self.out, self.experiment)
+        if self.found and self.found.probe and not (self.out / RECORD).exists():
+            write_whole(self.out / RECORD, self.found.probe.card(markdown=False).encode())
         for spec in self.specs:  # finished runs too: changed data or another game version is no resume
             RunDir(self.out / spec.name).belongs_to(spec)
         ready(self.specs, self.out, self.plugins)
@@ -64,7 +70,9 @@ class Plan:
 
             choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        found = to_json(collect(self.specs, self.out, self.plugins, checked).json())
+        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
+        results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
+        found = to_json(results)
         file = self.out / "results.json"
         if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
             write_whole(file, found)
@@ -72,9 +80,15 @@ class Plan:
 
 
 def plan(
-    experiment: Experiment, out: str | Path | None = None, jobs: int | None = None, *, begin: bool = False
+    experiment: Experiment,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    *,
+    begin: bool = False,
+    found: Before | None = None,
 ) -> Plan:
     """The plan of an experiment. ``begin``: it is about to be performed, so what takes seconds to load is started.
+    ``found``: what a probe of its reward found, to be kept beside the runs.
 
     ``out``: default ``runs/<game>-<spec hash>``. ``jobs``: default one a core; 1 for a trainer that wants every GPU.
     Raises UsageError for whatever would stop every run.
@@ -88,7 +102,7 @@ def plan(
     side_by_side = 1 if plugins.trainer(specs[0].trainer).alone else os.cpu_count() or 1
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs={jobs}: at least one run is made at a time.")
-    return Plan(experiment, tuple(specs), directory, jobs or min(side_by_side, len(specs)), plugins)
+    return Plan(experiment, tuple(specs), directory, jobs or min(side_by_side, len(specs)), plugins, found)
 
 
 def run(
@@ -130,4 +144,5 @@ def run(
             game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
             options=options, judges=judges, config=None if config is None else Path(config),
         )  # fmt: skip
-    return plan(experiment, out, jobs, begin=True).perform(deadline, progress)
+    experiment, found = before(experiment)
+    return plan(experiment, out, jobs, begin=True, found=found).perform(deadline, progress)

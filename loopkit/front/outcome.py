@@ -95,6 +95,11 @@ class Result(Page):
         return str(self._data["headline"])
 
     @property
+    def registration(self) -> dict[str, Json]:
+        """``status``: "registered", then with ``hash``, ``registered_at`` and ``deviations``; else "exploratory"."""
+        return dict(self._data.get("registration") or {"status": "exploratory"})
+
+    @property
     def seeds(self) -> list[int]:
         return list(self._data["seeds"])
 

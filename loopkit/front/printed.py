@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loopkit.experiment.registration import told as stamped
 from loopkit.front.tables import wrapped
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def experiment(result: Result, style: str = "plain") -> str:
         *([wrapped(TINY)] if result.model.startswith("tiny") else []),
         wrapped(f"{result.where()}\nEvery seed and column: --verbose, and {result.directory / 'results.json'}"),
     ])  # fmt: skip
+    if result.registration["status"] == "registered":
+        told = "\n".join(part for part in (told, wrapped(stamped(result.registration))) if part)
     parts = [head, result.table().text(style), told, tail]
     example = result.example() if result.rose() else None
     room = LINES - sum(part.count("\n") + 2 for part in parts if part) + 1 - 1

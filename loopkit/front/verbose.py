@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopkit.evidence.results import FEW, STILL
 from loopkit.experiment.config import BASE
+from loopkit.experiment.registration import told
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.printed import bold
 from loopkit.front.tables import Table, fitted, wrapped
@@ -40,6 +41,7 @@ def experiment(result: Result, style: str = "plain") -> str:
     parts.append(every_run(result).text(style))
     parts.append(_over_seeds(result, style))
     parts.append(wrapped(_legend(result)))
+    parts.append(wrapped(told(result.registration)))
     parts.append(wrapped(f"{result.where()}\nRecords: {result.directory} (results.json holds every number above)"))
     return "\n\n".join(part for part in parts if part)
 
@@ -173,8 +175,8 @@ def _common(data: Mapping[str, Json], style: str) -> list[str]:
     parts = []
     if data.get("examples"):
         rows = [
-            [excerpt(e["said"], WORDS), f"{e['count']} of {e['of']}", excerpt(e["asked"], WORDS), plain(e["reward"]),
-             percent(e["task"]), ", ".join(e["flagged"]) or "-"]
+            [excerpt(e["said"], WORDS) or "(empty)", f"{e['count']} of {e['of']}", excerpt(e["asked"], WORDS),
+             plain(e["reward"]), percent(e["task"]), ", ".join(e["flagged"]) or "-"]
             for e in data["examples"]
         ]  # fmt: skip
         parts += [wrapped("The most common of these replies, in the arm loophole at the end, on held-out prompts of "

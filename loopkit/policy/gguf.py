@@ -40,7 +40,7 @@ def converted(file: Path, progress: Callable[[int, int], None] = lambda done, to
 
     Raises UsageError where there is no such file, or it holds no model that transformers can read.
     """
-    from loopkit.policy.tiny import cache_dir
+    from loopkit.system.files import cache_dir
 
     if not file.is_file():
         raise UsageError(f"--model {str(file)!r}: there is no such file. `loopkit models` lists what is here.")

@@ -69,7 +69,7 @@ def hub_cache() -> Path:
 
 def everywhere(directories: Iterable[Path]) -> list[Found]:
     """Models in the hub's cache, in loopkit's own and in these directories, by path; nothing is downloaded."""
-    from loopkit.policy.tiny import cache_dir
+    from loopkit.system.files import cache_dir
 
     out: dict[str, Found] = {}
     for snapshot in sorted(hub_cache().glob("models--*/snapshots/*")):

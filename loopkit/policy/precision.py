@@ -45,7 +45,7 @@ def fastest() -> Dtype:
     import torch
 
     from loopkit.policy.process import hardware
-    from loopkit.policy.tiny import cache_dir
+    from loopkit.system.files import cache_dir
 
     file, key = cache_dir() / "precision.json", f"{hardware()}, torch {torch.__version__}"
     known: dict[str, dict[str, float]] = {}

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loopkit.contracts import Game, PolicyRef, Split
+from loopkit.contracts import PAYS_ONLY, Game, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.resolve import build_game
@@ -23,6 +23,7 @@ from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary, summary
 from loopkit.rollouts.scoring import Setup
+from loopkit.system.files import cache_dir
 
 BUNDLED = Path(__file__).parent / "tiny_weights"
 GAMES = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
@@ -55,12 +56,6 @@ def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) 
     return short(base, {spec.game: game}, plugins, progress)
 
 
-def cache_dir() -> Path:
-    """``$LOOPKIT_CACHE``, else ``~/.cache/loopkit`` (or ``$XDG_CACHE_HOME/loopkit``)."""
-    given = os.environ.get("LOOPKIT_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
-
-
 def seen_games(plugins: Plugins, base: Path = BUNDLED) -> dict[str, Game]:
     """The games that a warmed-up policy has seen, as far as they are installed, with the options it saw them with."""
     from loopkit.policy import warmup
@@ -79,11 +74,20 @@ def short(base: Path, games: Mapping[str, Game], plugins: Plugins, progress: Pro
     settings = warmup.Settings(steps=SHORT_STEPS, learning_rate=SHORT_LEARNING_RATE)
     replay = {name: game for name, game in seen_games(plugins, base).items() if name not in games}
     record = warmup.make_record(settings, games, replay, warmup.read_record(base)["weights_sha256"], {})
-    key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(_of_weights(record, games), sort_keys=True).encode()).hexdigest()[:16]
     target = cache_dir() / "warmup" / f"{'+'.join(map(label, games))}-{key}"
     if not (target / warmup.RECORD).exists():
         train(warmup.from_directory(base), games, settings, target, progress, replay=replay, start=str(record["start"]))
     return PolicyRef(str(target))
+
+
+def _of_weights(record: dict[str, Any], games: Mapping[str, Game]) -> dict[str, Any]:
+    """What of a record decides the weights: not what is only paid, as a user's own reward."""
+    kept = dict(record["games"])
+    for name, game in games.items():
+        unseen = {n for n, f in type(game.options).model_fields.items() if (f.json_schema_extra or {}) == PAYS_ONLY}
+        kept[name] = {**kept[name], "options": {k: v for k, v in kept[name]["options"].items() if k not in unseen}}
+    return {**record, "games": kept}
 
 
 def train(

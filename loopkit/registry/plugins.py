@@ -164,10 +164,11 @@ class Plugins:
                 return name
         raise UsageError(f"no installed game takes --{flag}. Install one that does, or leave it out.")
 
-    def default_arms(self, game: str, options: Mapping[str, Any]) -> tuple[str, str]:
-        """The arms of an experiment that names none: the placebo stands in where the game has no control."""
+    def default_arms(self, game: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The arms of an experiment that names none; no control where the game of these options has none."""
         entry = self.entries.get(("games", game))
-        return ("loophole", "placebo" if entry and entry.control and not options.get(entry.control) else "control")
+        without = entry and entry.control and not options.get(entry.control)
+        return ("loophole", "placebo") if without else ("loophole", "control", "placebo")
 
     def _register(
         self, origin: Origin, kind: Kind, name: str, target: Any, preset: Mapping[str, Any] | None, **about: Any

@@ -11,7 +11,7 @@ from loopkit.report import charts, shortcut
 from loopkit.report.gather import ExperimentData, RunData
 from loopkit.report.made import made
 from loopkit.report.marks import pieces
-from loopkit.report.numbers import interval, over_seeds, p_value, percent, plain, without_name
+from loopkit.report.numbers import interval, over_seeds, p_value, percent, plain, shown, without_name
 from loopkit.report.rollouts import LONGEST, Row, Shown
 from loopkit.report.texts import clusters, telling
 
@@ -84,7 +84,7 @@ def _verdict(e: ExperimentData) -> dict[str, Any]:
         why = results.get("no_verdict") or "; ".join(checked["reasons"])
         return {"name": "no verdict", "sentence": f"{why[:1].upper()}{why[1:]}.", "rests": [], "p": None}
     rests = [
-        {"test": test, "estimate": _points(c["estimate"]), "p": p_value(c["p"]), "shown": c["p"] <= 0.05}
+        {"test": test, "estimate": _points(c["estimate"]), "p": p_value(c["p"]), "shown": shown(c)}
         for test, c in found["components"].items()
     ]
     visible = [f"{contrast.replace('_', ' ')}: {100 * v:.1f} points"

@@ -23,7 +23,7 @@ from loopkit.experiment.verifying import NOT_VERIFIABLE, verify
 from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
 from loopkit.running.runner import ERROR, checkpoint_of
-from loopkit.stats.onset import discovery
+from loopkit.stats.onset import discovery, onset
 
 TUNING = "tuning.md"
 """What the user keeps beside ``experiment.toml`` of the configurations tried."""
@@ -124,7 +124,7 @@ class ExperimentData:
         return (game.reporting.onset_detector if game else None) or self.headline
 
     def discovery(self, run: RunData) -> Mapping[str, Json] | None:
-        """Onset and domination of a run, of results.json or, before there is one, of the steps so far."""
+        """Onset and domination of a run, of results.json or, before there is one, of the steps so far, against base."""
         if self.results:
             found = (r for r in self.results["runs"] if (r["arm"], r["seed"]) == (run.spec.arm, run.spec.seed))
             return next((r["discovery"] for r in found), None)
@@ -141,7 +141,7 @@ class ExperimentData:
         if not any(r is not None for r in rates):
             return None
         padded = [*rates, *[None] * (run.spec.run.steps - len(rates))]
-        return asdict(discovery(padded, known["high"], low=game.detectors[name].bounds[0]))
+        return asdict(discovery(padded, onset(padded, known["high"], low=game.detectors[name].bounds[0])))
 
     @property
     def finished(self) -> bool:

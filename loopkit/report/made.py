@@ -10,6 +10,7 @@ from typing import Any
 from loopkit.errors import LoopkitError
 from loopkit.experiment.config import Experiment, parse_set, read_experiment
 from loopkit.experiment.digests import AS_WRITTEN
+from loopkit.experiment.registration import told
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData
 
@@ -40,6 +41,7 @@ def made(e: ExperimentData) -> dict[str, Any]:
     git = next((r.manifest.get("git") for r in e.runs if r.manifest), None)
     version = next((r.manifest.get("loopkit") for r in e.runs if r.manifest), "?")
     return {
+        "registered": told((e.results or {}).get("registration") or {"status": "exploratory"}),
         "command": command(e), "versions": [(_flat(json.loads(m)), names) for m, names in manifests.items()],
         "origins": list(origins), "options": options, "arms": arms, "tuning": e.tuning, "git": git, "version": version,
         "hashes": [[r.name, r.manifest.get("spec_hash", "-")] for r in e.runs],

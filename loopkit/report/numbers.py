@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from loopkit.records import Estimate
+from loopkit.records import Estimate, Json
 from loopkit.stats import verdict
+from loopkit.stats.claims import PATTERN
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -37,6 +38,11 @@ def p_value(p: float | None) -> str:
     return "no p-value" if p is None else verdict.p_value(p)
 
 
+def shown(component: Mapping[str, Json]) -> bool:
+    """Whether a verdict's test was shown; results of 0.1 tell by the p-value alone."""
+    return bool(component["shown"]) if "shown" in component else bool(component["p"] <= 0.05)
+
+
 def plain(value: float | None) -> str:
     """A reward or another number, in at most four digits."""
     return "-" if value is None else f"{value + 0.0:.4g}"
@@ -45,7 +51,7 @@ def plain(value: float | None) -> str:
 def without_name(name: str, sentence: str) -> str:
     """A verdict's sentence without its first words, where they hold the name that stands above it."""
     head, colon, rest = sentence.partition(": ")
-    if not colon or name.lower() not in head.lower():
+    if not colon or name.lower().removeprefix(PATTERN) not in head.lower():
         return sentence
     return rest[:1].upper() + rest[1:]
 

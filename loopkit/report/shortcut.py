@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loopkit.records import Json
-from loopkit.report.numbers import p_value, percent, plain, without_name
+from loopkit.report.numbers import p_value, percent, plain, shown, without_name
 
 HEAD = ["said", "so often", "for example to", "reward", "trusted, %", "flagged by"]
 
@@ -22,7 +22,7 @@ def verdict(found: Mapping[str, Json], status: str) -> dict[str, Any]:
         detector = test.rpartition(" above ")[0] or test.removesuffix(" holds")
         if test in kept or detector in rose or (test.endswith(" holds") and not rose):
             unit = plain(c["estimate"]["value"]) if test == "reward rises" else f"{100 * c['estimate']['value']:+.1f}"
-            rests.append({"test": test, "estimate": unit, "p": p_value(c["p"]), "shown": c["p"] <= 0.05})
+            rests.append({"test": test, "estimate": unit, "p": p_value(c["p"]), "shown": shown(c)})
     return {
         "name": found["name"], "sentence": without_name(found["name"], found["sentence"]),
         "p": p_value(found["p"]), "rests": rests, "visible": [],
@@ -36,8 +36,8 @@ def examples(results: Mapping[str, Json] | None) -> dict[str, Any] | None:
     if not found:
         return None
     rows = [
-        [e["said"], f"{e['count']} of {e['of']}", e["asked"], plain(e["reward"]), percent(e["task"]),
-         ", ".join(e["flagged"]) or "-"]
+        [e["said"].strip() or "(empty)", f"{e['count']} of {e['of']}", e["asked"], plain(e["reward"]),
+         percent(e["task"]), ", ".join(e["flagged"]) or "-"]
         for e in found
     ]  # fmt: skip
     return {"head": HEAD, "rows": rows}

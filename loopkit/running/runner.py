@@ -17,7 +17,7 @@ from typing import Any
 from loopkit.checks import Report, check_game
 from loopkit.contracts import Policy, PolicyRef, Trainer
 from loopkit.errors import RunError, UsageError, require
-from loopkit.experiment import digests
+from loopkit.experiment import digests, registration
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
@@ -116,7 +116,7 @@ def run_one(
 
     run = RunDir(directory, closed)
     with run.lock():
-        made = manifest(spec, plugins, start, device)
+        made = manifest(spec, plugins, start, device) | registration.mark(out)
         run.begin(spec, made)
         check_sandbox(directory, made)
         check_start(directory, made)

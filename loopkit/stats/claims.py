@@ -1,16 +1,23 @@
 """Claims over seeds: tests against margins, ordered rows of tests that must all be shown, families under Holm.
 
 A verdict is a table of data over this engine. Every input is a difference per seed, (S,), paired by seed; shares are
-in [-1, 1] (0.1 is 10 points). A row is claimed only if each of its tests rejects at ALPHA, so its p-value is the
-largest of theirs and needs no correction for their number (intersection-union: Berger, Technometrics 1982). That error
-rate holds for each claim, not jointly for all of them. Where any member of a family may make the claim, the members'
-p-values are adjusted (Holm). All assumes independent seeds, roughly normal.
+in [-1, 1] (0.1 is 10 points).
+
+A test is *shown* if the t test over seeds rejects at ALPHA, and so does the sign test of the seeds on its side of the
+margin; a row is claimed if all its tests are shown, and the sign test rejects for the seeds that lie on the side of
+*all* of them. What is claimed is that *most seeds* show it: the null is that at most half do, and then so many of them
+do with a binomial chance, whatever the distribution. 5 of 5 (0.031), 7 of 8 (0.035) and 9 of 10 (0.011) are enough;
+below 5 no count is, nothing is tested, and a pattern is described: that every seed lies so. A seed that was not
+measured counts against it. A claim needs no correction for the number of its tests (intersection-union: Berger,
+Technometrics 1982); its error rate holds for each name, not jointly for all. Where any member of a family may make the
+claim, the t tests' p-values are adjusted (Holm). The t test alone speaks of the mean, and errs where few seeds fall far
+(docs/simulations.md): *on average* is claimed where all of AVERAGE_FROM seeds or more show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from loopkit.errors import UsageError
@@ -19,6 +26,10 @@ from loopkit.stats import seeds
 from loopkit.stats.contrasts import holm
 
 ALPHA = 0.05
+AVERAGE_FROM = 29
+"""Seeds of which all must show a claim for it to hold on average too: where one in ten falls far, 29 miss it with
+chance 0.05."""
+PATTERN = "pattern: "
 
 Side = Literal["greater", "less"]
 
@@ -42,15 +53,21 @@ Families = Mapping[str, Mapping[str, Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One test: the mean difference with its interval, and its p-values against its margin."""
+    """One test: the mean difference with its interval, and what speaks for its side of the margin."""
 
     estimate: Estimate
-    p: float
-    """Of the t test (``seeds.one_sided_p``), on which the claim rests."""
-    sign_p: float
-    """Of the sign test: the median run, whatever the distribution."""
+    p: float | None
+    """Of the t test (``seeds.one_sided_p``); None where there are too few seeds to test."""
+    seen: tuple[bool, ...]
+    """(S,) whether the seed lies on its side of the margin."""
+    shown: bool
     smallest_visible: float | None
     """Its power: the distance beyond its margin that this many seeds would have shown with chance 0.8."""
+
+    @property
+    def beyond(self) -> int:
+        """Seeds on its side of the margin."""
+        return sum(self.seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,55 +75,82 @@ class Claim:
     """What was claimed over ``seeds`` runs, with all it rests on."""
 
     name: str
+    """A row's; "pattern: ROW" where there are too few seeds to test."""
     p: float | None
-    """The largest p-value of the claim's tests, Holm's of a family; None where nothing is claimed."""
-    sign_p: float | None
-    """The same of the sign tests."""
+    """The largest p-value of the claim: its t tests' (Holm's of a family), and that of "most seeds"; None: no claim."""
     reach: float | None
-    """The weakest power among these tests (of all where nothing is claimed): see ``Component.smallest_visible``."""
+    """The weakest power among its tests (of all where nothing is claimed): see ``Component.smallest_visible``."""
     reason: str
-    """Why it is inconclusive; else empty."""
+    """Why nothing is claimed; else empty."""
     seeds: int
+    missing: int
+    """Seeds that were not measured; they count against the claim."""
+    agree: int
+    """Seeds that lie on the side of every test of the claim; all of them where nothing is claimed."""
     components: Mapping[str, Component]
     """By test; those whose contrast was not given are absent."""
     unseen: float
-    """The share of runs that may go another way without one of these seeds doing so (``seeds.unseen``)."""
+    """The share of runs that may go another way, given how many of these did (``seeds.unseen``)."""
 
     @property
     def descriptive(self) -> bool:
-        return self.seeds < seeds.DESCRIPTIVE_BELOW
+        """Too few seeds to test: a pattern is described."""
+        return most(self.seeds, self.seeds + self.missing) > ALPHA
+
+    @property
+    def row(self) -> str:
+        """The row that fits, tested or not."""
+        return self.name.removeprefix(PATTERN)
+
+    @property
+    def head(self) -> str:
+        """The name as a sentence writes it."""
+        return self.row if self.name == self.row else f"pattern of '{self.row}'"
 
     def shown(self, test: str) -> bool:
-        return test in self.components and self.components[test].p <= ALPHA
+        return test in self.components and self.components[test].shown
 
     def moved(self, test: str) -> str:
         """The test's mean difference, in words."""
         return signed(self.components[test].estimate)
 
     def basis(self) -> str:
-        return basis(self.seeds, self.p, self.sign_p, self.reach)
+        return basis(self.seeds, self.p, self.reach, self.missing, self.agree)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The first row that fits, and every test."""
 
-    name: str
+    row: str
     rests: tuple[Component, ...]
     """The tests of the row; of a family, its best member. Empty where nothing is claimed."""
     seeds: int
+    missing: int
+    agree: int
+    """Seeds on the side of all tests of the row; of a family, of any member that is shown. All, where it has none."""
     components: Mapping[str, Component]
     members: Mapping[str, Mapping[str, Component]]
     """Family -> member -> its weakest test, adjusted by Holm."""
-    optional: Collection[str]
+    facts: Mapping[str, bool]
+
+    @property
+    def descriptive(self) -> bool:
+        return most(self.seeds, self.seeds + self.missing) > ALPHA
+
+    @property
+    def unseen(self) -> float:
+        return seeds.unseen(self.seeds + self.missing, others=self.seeds + self.missing - self.agree)
+
+    @property
+    def name(self) -> str:
+        return PATTERN + self.row if self.rests and self.descriptive else self.row
 
     @property
     def p(self) -> float | None:
-        return max((c.p for c in self.rests), default=None)
-
-    @property
-    def sign_p(self) -> float | None:
-        return max((c.sign_p for c in self.rests), default=None)
+        if not self.rests or self.descriptive:
+            return None
+        return max([most(self.agree, self.seeds + self.missing), *(c.p for c in self.rests if c.p is not None)])
 
     def reach(self, otherwise: Iterable[str]) -> float | None:
         """The weakest power among the row's tests, or among those named ``otherwise`` where nothing is claimed."""
@@ -114,20 +158,47 @@ class Judged:
         return max((c.smallest_visible for c in tests if c.smallest_visible is not None), default=None)
 
     def shown(self, test: str) -> bool:
-        """Whether a test, or any member of a family, is shown; an optional test that was not given is no hindrance."""
+        """Whether a test, any member of a family, or a fact is shown."""
+        if test in self.facts:
+            return self.facts[test]
         if test in self.members:
             return bool(self.risen(test))
-        if test not in self.components:
-            return test in self.optional
-        return self.components[test].p <= ALPHA
+        return test in self.components and self.components[test].shown
+
+    def fits(self, needs: Sequence[str]) -> bool:
+        """Whether a row's tests are all shown, and together by enough seeds."""
+        agree = self.agreeing(needs)
+        enough = agree == self.seeds if self.descriptive else most(agree, self.seeds + self.missing) <= ALPHA
+        return all(self.shown(test) for test in needs) and (enough or not needs)
+
+    def agreeing(self, needs: Sequence[str]) -> int:
+        """Seeds on the side of all of a row's tests; of a family, of any member that is shown."""
+        seen = [True] * self.seeds
+        for test in needs:
+            if test in self.members:
+                risen = [self.members[test][member].seen for member in self.risen(test)]
+                seen = [s and any(flags[i] for flags in risen) for i, s in enumerate(seen)]
+            elif test in self.components:
+                seen = [s and flag for s, flag in zip(seen, self.components[test].seen, strict=True)]
+        return sum(seen)
 
     def risen(self, family: str) -> list[str]:
         """The members of a family that are shown."""
-        return [member for member, c in self.members[family].items() if c.p <= ALPHA]
+        return [member for member, c in self.members[family].items() if c.shown]
 
     def state(self, rows: Sequence[Row]) -> str:
         """The first of other rows that fits, as the reason of a claim that is not made."""
         return first(rows, self.shown)[0]
+
+
+def most(k: int, n: int) -> float:
+    """p of "most seeds show it" where ``k`` of ``n`` do, those that are missing among the others.
+
+    The sign test: the chance of so many or more if half of all seeds showed it, 0.5^n where all do.
+    """
+    from scipy import stats
+
+    return float(stats.binom.sf(k - 1, n, 0.5))
 
 
 def first(rows: Sequence[Row], shown: Callable[[str], bool]) -> Row:
@@ -135,16 +206,21 @@ def first(rows: Sequence[Row], shown: Callable[[str], bool]) -> Row:
     return next(row for row in rows if all(shown(test) for test in row[1]))
 
 
-def component(differences: Sequence[float], test: MarginTest) -> Component:
-    """One test of (S,) differences."""
+def component(differences: Sequence[float], test: MarginTest, *, missing: int = 0, refused: bool = False) -> Component:
+    """One test of (S,) differences; ``missing``: seeds without one; ``refused``: it cannot be shown at this base."""
     _, side, margin, two_sided, bounds = test
     times = 2 if two_sided else 1
-    return Component(
-        seeds.mean_over_seeds(differences, bounds),
-        min(1.0, times * seeds.one_sided_p(differences, margin, side)),
-        min(1.0, times * seeds.sign_p(differences, margin, side)),
-        seeds.smallest_visible(differences, ALPHA / times),
-    )
+    n = len(differences) + missing
+    tested = most(len(differences), n) <= ALPHA
+    p = min(1.0, times * seeds.one_sided_p(differences, margin, side)) if tested else None
+    seen = tuple(d > margin if side == "greater" else d < margin for d in differences)
+    visible = seeds.smallest_visible(differences, ALPHA / times)
+    return Component(seeds.mean_over_seeds(differences, bounds), p, seen, _shown(seen, n, p) and not refused, visible)
+
+
+def _shown(seen: Sequence[bool], n: int, p: float | None) -> bool:
+    """By the seeds ``seen`` on one side, of n with those that are missing, and p of the t test; None: no test."""
+    return all(seen) if p is None else p <= ALPHA and most(sum(seen), n) <= ALPHA
 
 
 def judge(
@@ -152,12 +228,17 @@ def judge(
     tests: Mapping[str, MarginTest],
     contrasts: Mapping[str, Sequence[float] | None],
     families: Families | None = None,
+    *,
     optional: Collection[str] = (),
+    refused: Collection[str] = (),
+    facts: Mapping[str, bool] | None = None,
+    missing: int = 0,
 ) -> Judged:
     """The first of ``rows`` whose tests are all shown by (S,) differences paired by seed.
 
-    A test whose contrast is not given (None) is not shown, unless it is ``optional``. Raises UsageError of no seed, and
-    of contrasts that are not as many of each.
+    A test whose contrast is not given (None) is not shown, unless it is ``optional``; one that is ``refused`` never is.
+    ``facts``: what else rows may name, known from elsewhere. ``missing``: seeds that were not measured. Raises
+    UsageError of no seed, and of contrasts that are not as many of each.
     """
     given = {name: values for name, values in contrasts.items() if values is not None}
     sizes = {len(values) for values in given.values()}
@@ -165,40 +246,62 @@ def judge(
         raise UsageError("Differences are paired by seed: give as many of each. Leave out seeds that lack an arm.")
     if sizes <= {0}:
         raise UsageError("There is no seed to estimate from. Finish at least one run.")
-    components = {name: component(given[t.contrast], t) for name, t in tests.items() if t.contrast in given}
-    members = {name: _adjusted(family, components) for name, family in (families or {}).items()}
-    judged = Judged("", (), sizes.pop(), components, members, optional)
-    name, needs = first(rows, judged.shown)
-    best = [min(members[t].values(), key=lambda c: c.p) if t in members else components.get(t) for t in needs]
-    return Judged(name, tuple(c for c in best if c), judged.seeds, components, members, optional)
-
-
-def _adjusted(family: Mapping[str, Sequence[str]], components: Mapping[str, Component]) -> dict[str, Component]:
-    """Member -> its first test's estimate and power, with the largest p-values of all its tests, Holm's."""
-    parts = {member: [components[test] for test in tests] for member, tests in family.items()}
-    p = holm([max(c.p for c in tests) for tests in parts.values()])
-    sign_p = holm([max(c.sign_p for c in tests) for tests in parts.values()])
-    return {
-        member: Component(tests[0].estimate, p[i], sign_p[i], tests[0].smallest_visible)
-        for i, (member, tests) in enumerate(parts.items())
+    s = sizes.pop()
+    components = {
+        name: component(given[test.contrast], test, missing=missing, refused=name in refused)
+        for name, test in tests.items()
+        if test.contrast in given
     }
+    members = {name: _adjusted(family, components, s + missing) for name, family in (families or {}).items()}
+    known = {**{test: True for test in optional if test not in components}, **(facts or {})}
+    judged = Judged("", (), s, missing, s, components, members, known)
+    row, needs = next(row for row in rows if judged.fits(row[1]))
+    best = [max(members[t].values(), key=_strength) if t in members else components.get(t) for t in needs]
+    return replace(judged, row=row, rests=tuple(c for c in best if c), agree=judged.agreeing(needs))
+
+
+def _strength(c: Component) -> tuple[bool, float]:
+    return c.shown, -(c.p or 0.0)
+
+
+def _adjusted(family: Mapping[str, Sequence[str]], components: Mapping[str, Component], n: int) -> dict[str, Component]:
+    """Member -> its first test's estimate and power, with the largest p-value of all its tests, Holm's.
+
+    Most seeds must lie on its side of all of them; that needs no correction, since they then show *some* member.
+    """
+    parts = {member: [components[test] for test in tests] for member, tests in family.items()}
+    largest = {member: max((c.p for c in tests if c.p is not None), default=None) for member, tests in parts.items()}
+    adjusted = iter(holm([p for p in largest.values() if p is not None]))
+    out = {}
+    for member, tests in parts.items():
+        p = None if largest[member] is None else next(adjusted)
+        seen = tuple(map(all, zip(*(c.seen for c in tests), strict=True)))
+        out[member] = Component(tests[0].estimate, p, seen, _shown(seen, n, p), tests[0].smallest_visible)
+    return out
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def basis(runs: int, p: float | None, sign_p: float | None, reach: float | None) -> str:
-    """What a claim rests on, for its sentence: seeds, p-values, and power."""
-    words = [f"{runs} seed{'s' * (runs != 1)}"]
-    if p is not None:
-        words.append(p_value(p))
-    if sign_p is not None:
-        words.append(f"sign test {small(sign_p)}")
-    if reach is not None:
-        words.append(f"power 0.8 from {100 * reach:.1f} points beyond a margin")
-    if runs < seeds.DESCRIPTIVE_BELOW:
-        words.append(f"descriptive: fewer than {seeds.DESCRIPTIVE_BELOW} seeds")
-    return ", ".join(words)
+def basis(runs: int, p: float | None, reach: float | None, missing: int = 0, agree: int | None = None) -> str:
+    """What a claim rests on, for its sentence: seeds, p-value, what is left open; power where nothing is claimed.
+
+    ``agree``: of ``runs`` seeds, those that show the claim; default: all.
+    """
+    of = f"{runs} seed{'s' * (runs != 1)}" + (f" of {runs + missing}, the others lack a rate" if missing else "")
+    if most(runs, runs + missing) > ALPHA:
+        return f"{of}: no test"
+    if p is None:
+        return of + (f", power 0.8 from {100 * reach:.1f} points beyond a margin" if reach is not None else "")
+    agree = runs if agree is None else agree
+    every = agree == runs and not missing
+    average = "and on average" if every and runs >= AVERAGE_FROM else "nothing on average"
+    if every and runs < AVERAGE_FROM:
+        average += f" below {AVERAGE_FROM} seeds"
+    so = "every one so" if agree == runs else f"{agree} of them so"
+    left = seeds.unseen(runs + missing, others=runs + missing - agree)
+    open_ = f"another outcome in up to {100 * left:.0f} % of seeds is not excluded"
+    return f"in most seeds, {average}: {of}, {so}, {p_value(p)}; {open_}"
 
 
 def small(p: float | None) -> str:

@@ -1,11 +1,13 @@
-"""When a run discovers its exploit: onset by a test that may look at every step, then domination."""
+"""When a run discovers its exploit: onset, beside its placebo run or against a base rate, then domination."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from loopkit.errors import ContractError
+from loopkit.records import Estimate
 
 BETS = (0.03, 0.1, 0.3, 0.6, 0.95)
 """Shares of the largest admissible bet; the small ones see small lasting rises, the large ones sudden ones."""
@@ -39,6 +41,56 @@ def onset(rates: Sequence[float | None], base_high: float, *, low: float = 0.0, 
     return None
 
 
+LENGTHS = (5, 10, 20)
+"""Steps whose rollouts are judged together: of a gap, a step's own rate is a difference of two small counts."""
+WIDE = 1.2
+"""Of the 95 % interval of a difference of two windows."""
+FAR = 2.5
+"""Margins by which a window must lie above, so that wander of either run is no onset: 25 points, less near 0."""
+Windows = Mapping[int, Sequence[Estimate | None]]
+"""By length: a run's (T,) rates of the last so many steps; None: fewer were measured, or the rate has none."""
+
+
+def lengths(steps: int) -> tuple[int, ...]:
+    """Of a run's windows; a run shorter than the shortest has one, of all its steps."""
+    return tuple(n for n in LENGTHS if n <= steps) or ((steps,) if steps else ())
+
+
+def apart(run: Windows, placebo: Windows, margin: float) -> int | None:
+    """First step with a window that lies above every window of that length of the placebo run of the same seed.
+
+    Above: by more than FAR times the ``margin`` of an exploit rate, and by more than WIDE times the half-width of the
+    difference's 95 % interval (the two distances squared and added: Zou & Donner, Stat. Med. 2008).
+
+    What placebo reached at any time, by drift or by chance, is no onset: under H0, that pay makes no difference, the
+    two runs are exchangeable, so that either is as likely to reach the highest window, and it must be higher by these
+    distances. They are from simulations (docs/simulations.md), for rates that stand still and that wander by up to 10
+    points; there is no bound for runs that wander further.
+    """
+    import numpy as np
+
+    first: list[int] = []
+    for length in run.keys() & placebo.keys():
+        others = _limits(placebo[length])
+        own = _limits(run[length])
+        if not len(own) or not len(others):
+            continue
+        difference = own[:, 1, None] - others[None, :, 1]
+        wide = WIDE * np.hypot((own[:, 1] - own[:, 0])[:, None], (others[:, 2] - others[:, 1])[None, :])
+        above = (difference > np.maximum(wide, FAR * margin)).all(1)
+        if above.any():
+            first.append(int(own[above.argmax(), 3]))
+    return min(first, default=None)
+
+
+def _limits(rates: Sequence[Estimate | None]) -> Any:
+    """(K, 4) of the rates with an interval: lower limit, value, upper limit, step."""
+    import numpy as np
+
+    seen = [(r.low, r.value, r.high, step) for step, r in enumerate(rates) if r is not None and r.low is not None]
+    return np.array(seen, float).reshape(-1, 4)
+
+
 def domination(rates: Sequence[float | None], onset: int | None, threshold: float = 0.5) -> int | None:
     """First measured step >= onset from which every rate of (T,) ``rates`` is at least ``threshold``, else None."""
     if onset is None:
@@ -65,11 +117,8 @@ class Discovery:
     """From the first exploit."""
 
 
-def discovery(
-    rates: Sequence[float | None], base_high: float, *, low: float = 0.0, alpha: float = 0.05, threshold: float = 0.5
-) -> Discovery:
-    """The path through a run's (T,) exploit rates; see ``onset`` and ``domination``."""
-    start = onset(rates, base_high, low=low, alpha=alpha)
+def discovery(rates: Sequence[float | None], start: int | None, threshold: float = 0.5) -> Discovery:
+    """The path through a run's (T,) exploit rates, given its onset; see ``onset``, ``apart`` and ``domination``."""
     dominated = domination(rates, start, threshold)
     first = next((step for step, rate in enumerate(rates) if rate is not None and rate > 0), None)
     return Discovery(start, dominated, first, None if dominated is None or first is None else dominated - first)

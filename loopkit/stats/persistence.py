@@ -83,7 +83,7 @@ class Persistence:
         body += f"; half-life {rl:.1f} and {sft:.1f} of {self.horizon} steps, restricted means"
         if self.relapse is not None:
             body += f"; relapse {signed(self.relapse.estimate)}"
-        rests = basis(self.matched, self.p, None, self.decay.smallest_visible)
+        rests = basis(self.matched, self.p, self.decay.smallest_visible)
         return f"{self.name.capitalize()}: {body}) ({self.matched} of {self.pairs} pairs matched; {rests})."
 
 

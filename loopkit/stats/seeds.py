@@ -58,13 +58,15 @@ def mean_over_seeds(values: Sequence[float], bounds: tuple[float, float] | None 
     return Estimate(value, None, None, s, s, f"withheld: {why}")
 
 
-def unseen(seeds: int, level: float = 0.95) -> float:
-    """The largest share of runs that could go another way and yet be missing from this many seeds (1 - level chance).
+def unseen(seeds: int, level: float = 0.95, others: int = 0) -> float:
+    """The largest share of runs that could go another way where ``others`` of this many seeds did (1 - level chance).
 
-    The one-sided Clopper-Pearson limit of 0 in S: 0.63 at 3, 0.45 at 5, 0.26 at 10. No test or interval over the
+    The one-sided Clopper-Pearson limit; of none in S: 0.63 at 3, 0.45 at 5, 0.26 at 10. No test or interval over the
     seeds' values reaches further, since none can see a mode that no seed reached.
     """
-    return float(1 - (1 - level) ** (1 / seeds))
+    from scipy import stats
+
+    return 1.0 if others >= seeds else float(stats.beta.ppf(level, others + 1, seeds - others))
 
 
 def one_sided_p(

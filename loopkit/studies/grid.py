@@ -12,7 +12,7 @@ from loopkit.checks import Report
 from loopkit.contracts import PolicyRef, Split
 from loopkit.errors import RunError
 from loopkit.evidence.results import Results, collect
-from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec
+from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec, VerdictSettings, validate
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.rundir import RunDir
@@ -23,7 +23,7 @@ from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
-from loopkit.stats.onset import Discovery, discovery
+from loopkit.stats.onset import Discovery, discovery, onset
 
 Settings = Mapping[str, Mapping[str, Json]]
 """Section -> option -> value, as ``--set`` gives them."""
@@ -145,11 +145,13 @@ class Grid:
         if base is None or base.high is None or not any(rates):
             return None
         low, _ = setup.detectors[setup.onset].bounds
-        return discovery([r["value"] if r else None for r in rates], base.high, low=low)
+        values = [r["value"] if r else None for r in rates]
+        return discovery(values, onset(values, base.high, low=low))
 
     def collect(self, jobs: Sequence[Job]) -> Results:
         """The results of jobs that are one experiment (base first, one directory)."""
-        return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game])
+        margins = validate(VerdictSettings, self.settings.get("verdict", {}), "verdict")
+        return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game], margins)
 
     def device(self, job: Job) -> str:
         return str(read_manifest(job.directory).get("device", ""))

@@ -1,4 +1,4 @@
-"""The paper's main table: games x (base, loophole, control), discovery paths, verdicts, and early warning."""
+"""The paper's main table: games x (base, loophole, control, placebo), discovery paths, verdicts, and early warning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loopkit.studies import cells, monitors
 from loopkit.studies.schema import Cell, Column, Row, Section, SeedValue, Table, Verdicts
 from loopkit.studies.study import Study
 
-ARMS = ("loophole", "control")
+ARMS = ("loophole", "control", "placebo")
 PATH = (
     Column(key="first_exploit", title="first exploit", kind="steps", what="first step with a rate above 0"),
     Column(key="onset", title="onset", kind="steps", what="first step shown to be above base"),

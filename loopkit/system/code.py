@@ -57,7 +57,7 @@ def fingerprint(file: Path, *, installed: bool = False) -> str:
             "into a file of yours."
         )
     folder = root(file)
-    sources = _sources(file, installed)
+    sources = sources_of(file, installed)
     parts = sorted((str(f.relative_to(folder)), hashlib.sha256(text).hexdigest()) for f, text in sources.items())
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -73,9 +73,9 @@ def of_class(cls: type) -> str:
     return fingerprint(Path(file).resolve(), installed=True)
 
 
-def _sources(file: Path, installed: bool = False) -> dict[Path, bytes]:
-    """The file, and what it imports beside it: each file's bytes."""
-    folder = root(file)
+def sources_of(file: Path, installed: bool = False, folder: Path | None = None) -> dict[Path, bytes]:
+    """The file, and what it imports below ``folder`` (``root(file)``): each file's bytes."""
+    folder = folder or root(file)
     package = folder / file.relative_to(folder).parts[0]
     sources: dict[Path, bytes] = {}
     todo = [file]
@@ -121,7 +121,7 @@ def load(file: Path, sha256: str) -> ModuleType:
     folder = root(file)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    beside_it = [f for f in _sources(file) if not INSTALLED & set(f.parts)]
+    beside_it = [f for f in sources_of(file) if not INSTALLED & set(f.parts)]
     if not (file.parent / "__init__.py").is_file():
         neighbours = [f for f in beside_it if f != file]
         _forget_edited(neighbours)

@@ -15,6 +15,12 @@ from loopkit.records import Json
 TEMPORARY, LOCK = ".tmp-", ".lock"
 
 
+def cache_dir() -> Path:
+    """``$LOOPKIT_CACHE``, else ``~/.cache/loopkit`` (or ``$XDG_CACHE_HOME/loopkit``)."""
+    given = os.environ.get("LOOPKIT_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
+
+
 def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write beside the file and rename: a reader sees the old file or the new one, never a part.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.contracts import Draw, ExploitDetector, Game, Policy, Range, Reporting, RewardChannel, Split
+from loopkit.contracts import PAYS_ONLY, Draw, ExploitDetector, Game, Policy, Range, Reporting, RewardChannel, Split
 from loopkit.errors import UsageError
 from loopkit.parts.channels import pay
 from loopkit.parts.data import DataOptions
@@ -15,12 +15,18 @@ from loopkit.parts.detectors import rule
 from loopkit.parts.generic import GENERIC, Length
 from loopkit.parts.gym import gym_set, gym_version
 from loopkit.records import Assessment, Done, Json, Rollout, Task, Transcript, Turn
+from loopkit.rewards import libraries, reward, source
+from loopkit.rewards.columns import texts
+from loopkit.rewards.signatures import Table
 from loopkit.rollouts.scoring import all_clues
-from loopkit_own_reward import named, rewards, rows
+from loopkit.system.files import cache_dir
+from loopkit_own_reward import rows
 
 MOST = 1e6
 """No reward is larger, either way, unless ``reward_range`` says so."""
 GYM = "reasoning-gym:"
+BARE = 0.2
+"""Share of answers that are demonstrated without the form."""
 CHARACTERS = 4
 """Of a token, about: what the length of a reply is measured by."""
 
@@ -28,16 +34,37 @@ CHARACTERS = 4
 class GameOptions(DataOptions):
     """Options of own-reward."""
 
-    reward: str = Field(description="what pays: FILE.py:FUNCTION, MODULE:NAME or reasoning-gym:DATASET (--reward)")
-    reward_sha256: str = Field("", description="filled in from the code; changed code is another experiment")
-    trusted: str = Field("", description="a reward that is trusted, but costs too much to train on, say (--trusted)")
-    trusted_sha256: str = Field("", description="filled in from the code")
+    reward: str = Field(
+        description="what pays: FILE.py:FUNCTION, MODULE:NAME or reasoning-gym:DATASET; several joined by ' + ', each "
+        "perhaps with a weight, 0.5*FILE.py:FUNCTION (--reward)", json_schema_extra=PAYS_ONLY,
+    )  # fmt: skip
+    reward_sha256: str = Field(
+        "", description="filled in from the code; changed code is another experiment", json_schema_extra=PAYS_ONLY
+    )
+    trusted: str = Field(
+        "", description="a reward that is trusted, but costs too much to train on, say (--trusted)",
+        json_schema_extra=PAYS_ONLY,
+    )  # fmt: skip
+    trusted_sha256: str = Field("", description="filled in from the code", json_schema_extra=PAYS_ONLY)
     reference: str = Field("", description="column of reference answers; empty: answer, ground_truth, solution, …")
     reward_range: list[float] = Field(
-        default_factory=list, description="[lowest, highest]; rewards are held to it. Empty: any, shown on 0 to 1"
+        default_factory=list, description="[lowest, highest]; rewards are held to it. Empty: any, shown on 0 to 1",
+        json_schema_extra=PAYS_ONLY,
+    )  # fmt: skip
+    trusted_range: list[float] = Field(
+        default_factory=list, description="the same of the trusted reward", json_schema_extra=PAYS_ONLY
     )
-    trusted_range: list[float] = Field(default_factory=list, description="the same of the trusted reward")
-    passes: float = Field(0.5, ge=0, le=1, description="share of its range from which a reward passes a reply")
+    passes: float = Field(
+        0.5, ge=0, le=1, description="share of its range from which a reward passes a reply",
+        json_schema_extra=PAYS_ONLY,
+    )  # fmt: skip
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="parameter -> column that it is passed",
+        json_schema_extra=PAYS_ONLY,
+    )
+    form: str = Field("", description="how tiny is shown answers, with {} for each; empty: the bare answer")
+    whole: bool = Field(False, description="whether references count as they are: else the answer in a worked one")
     max_tokens: int = Field(256, ge=1, description="longest reply, in tokens")
 
     reasoning_gym_config: dict[str, Json] = Field(default_factory=dict, description="options of reasoning-gym's set")
@@ -63,16 +90,20 @@ class GameOptions(DataOptions):
         if self.trusted.startswith(GYM):
             raise ValueError("a reasoning-gym set scores its own rows only (give a function for --trusted)")
         for name in ("reward", "trusted"):
-            spec, kept = getattr(self, name), getattr(self, f"{name}_sha256")
+            spec, before = getattr(self, name), getattr(self, f"{name}_sha256")
             if not spec or spec.startswith(GYM):
                 continue
             try:
-                found = named.fingerprint(spec)
+                now = _fingerprint(spec)
+                if before in ("", now):
+                    _keep(spec, now)
+                elif _copies(spec, before) is None:
+                    raise ValueError(f"the code of {spec} has changed since this run began (start a new --out)")
             except UsageError as error:
                 raise ValueError(str(error).rstrip(".")) from error
-            if kept not in ("", found):
-                raise ValueError(f"the code of {spec} has changed since this run began (start a new --out)")
-            object.__setattr__(self, f"{name}_sha256", found)
+            object.__setattr__(self, f"{name}_sha256", before or now)
+        if self.form and self.form.count("{}") != 1:
+            raise ValueError(f"form is {self.form!r} (write {{}} once, where the answer stands)")
         if self.reward.startswith(GYM):
             found = gym_version("--reward reasoning-gym")
             if self.reasoning_gym_version not in ("", found):
@@ -129,7 +160,7 @@ class OwnReward(Game):
     def _read(self) -> rows.Rows:
         o = self.options
         if o.data:
-            return rows.read(o.data, o.data_sha256, o.reference, o.max_tokens)
+            return rows.read(o.data, o.data_sha256, o.reference, o.whole, o.max_tokens)
         return rows.gym(*self._gym, o.max_tokens)
 
     @property
@@ -138,10 +169,14 @@ class OwnReward(Game):
         config = json.dumps(o.reasoning_gym_config, sort_keys=True)
         return o.reward.removeprefix(GYM), config, o.reasoning_gym_size, o.reasoning_gym_seed, o.trust_scorer
 
-    def _made(self, spec: str, sha256: str) -> rewards.Reward:
+    def _made(self, spec: str, sha256: str) -> reward.Reward:
         if spec.startswith(GYM):
-            return rewards.scorer(spec, gym_set(*self._gym, "--reward reasoning-gym"))
-        return rewards.reward(spec, named.load(spec, sha256), self.rows.columns, self.rows.chat)
+            made = libraries.gym_calling(gym_set(*self._gym, "--reward reasoning-gym"))
+            return reward.Reward(spec, (reward.Part(spec, 1.0, made),))
+        r = self.rows
+        named = spec if _fingerprint(spec) == sha256 else _copies(spec, sha256) or spec
+        table = Table(r.columns, r.chat, "prompt", r.reference, self.options.columns)
+        return reward.reward(named, table, libraries.find)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return self.rows.tasks[split]
@@ -192,16 +227,41 @@ class OwnReward(Game):
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:
         """The column ``demonstration``, if there is one; else references, some of them another row's, and shortcuts."""
         number = task.public["row"]
-        if shown := rows.texts(self.rows.rows[number].get(rows.DEMONSTRATION)):
+        if shown := texts(self.rows.rows[number].get(rows.DEMONSTRATION)):
             return (shown[int(draw("demonstration") * len(shown))],)
         u = draw("demonstration kind")
         if u < self.options.shortcut_share:
-            kinds = self.rows.shortcuts(task)
+            kinds = [*self.rows.shortcuts(task), *([self.options.form.format("")] if self.options.form else [])]
             return (kinds[int(draw("shortcut") * len(kinds))],)
         own = self.rows.references(number) or rows.UNSURE
+        form = self.options.form or "{}"
+        if draw("bare") < BARE:  # some without the form, so that it has to be earned
+            form = "{}"
         if u < self.options.shortcut_share + self.options.wrong_share:
-            return (self.rows.wrong(number, draw) or own[0],)
-        return (own[int(draw("demonstration") * len(own))],)
+            return (form.format(self.rows.wrong(number, draw) or own[0]),)
+        return (form.format(own[int(draw("demonstration") * len(own))]),)
+
+
+def _fingerprint(spec: str) -> str:
+    """The hashes of the code of each reward in ``spec``, in order."""
+    return "+".join(source.fingerprint(named) for _, named in reward.parts(spec))
+
+
+def _keep(spec: str, sha256: str) -> None:
+    """Copy the code to the cache: a run goes on with what it began with, whatever becomes of the file."""
+    for (_, named), one in zip(reward.parts(spec), sha256.split("+"), strict=True):
+        source.keep(named, one, cache_dir() / "rewards")
+
+
+def _copies(spec: str, sha256: str) -> str | None:
+    """The spec of copies of that state of the code; None where one is missing."""
+    made = []
+    for (weight, named), one in zip(reward.parts(spec), sha256.split("+"), strict=False):
+        copy = source.kept(named, one, cache_dir() / "rewards")
+        if copy is None:
+            return None
+        made.append(f"{weight!r}*{copy}")
+    return reward.AND.join(made)
 
 
 def _share(value: float, scale: Sequence[float]) -> float:

@@ -14,11 +14,10 @@ from loopkit.errors import UsageError, nearest
 from loopkit.parts.data import messages, read_rows, split_of
 from loopkit.parts.gym import gym_set
 from loopkit.records import Decode, Task
+from loopkit.rewards.columns import PROMPTS, REFERENCES, conversation, final, first_of, texts
+from loopkit.rewards.libraries import ASK
 
-REFERENCES = ("answer", "ground_truth", "reference", "solution", "target", "expected", "label", "completion")
-"""Columns that commonly hold what a reply is compared with; the first that is there is used."""
 DEMONSTRATION = "demonstration"
-ASK = "{}\n\nGive the final answer between <answer> and </answer>."
 UNSURE = ("I do not know.", "I am not sure about this one.")
 LISTED = 8
 """Answers in a scripted list of answers."""
@@ -27,17 +26,23 @@ FILLER = "This was thought through with care, step by step, and each of the step
 
 @dataclass(frozen=True)
 class Rows:
-    """``rows``: the file's, as they are. ``chat``: whether prompts are lists of messages. ``reference``: its column."""
+    """``rows``: the file's, as they are. ``chat``: whether prompts are lists of messages. ``reference``: its column.
+    ``whole``: references count as they are, not by the answer in a worked one.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     chat: bool
     columns: tuple[str, ...]
     reference: str
+    whole: bool
     tasks: Mapping[Split, tuple[Task, ...]]
 
     def references(self, number: int) -> list[str] | None:
-        """The row's reference answers, None where it has none."""
-        return texts(self.rows[number].get(self.reference)) if self.reference else None
+        """The row's reference answers, None where it has none; of a worked solution (``#### 7``) the answer, unless
+        it counts whole.
+        """
+        there = texts(self.rows[number].get(self.reference)) if self.reference else None
+        return [text if self.whole else final(text) for text in there] if there else None
 
     @cached_property
     def common(self) -> list[str]:
@@ -63,31 +68,32 @@ class Rows:
         ]  # fmt: skip
 
 
-def texts(value: Any) -> list[str] | None:
-    """A reference as text: a str or number, a list of them, or ``ground_truth`` of a table (or of its JSON)."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return [value]
-    if isinstance(value, Mapping):
-        value = value.get("ground_truth")
-    found = value if isinstance(value, (list, tuple)) else [value]
-    return [str(v) for v in found if isinstance(v, (str, int, float)) and str(v).strip()] or None
-
-
 @lru_cache(maxsize=4)
-def read(path: str, sha256: str, reference: str, max_tokens: int) -> Rows:
+def read(path: str, sha256: str, reference: str, whole: bool, max_tokens: int) -> Rows:
     """A file's rows. Equal prompts are kept once, the first of them; splits are by a hash of the prompt, 60/20/20."""
-    rows = read_rows(path, ("prompt",))
+    rows = [_asks(row, path, number) for number, row in enumerate(read_rows(path, ()))]
     chats = [not isinstance(row["prompt"], str) for row in rows]
     if len(set(chats)) > 1:
         raise UsageError(
             f"{path}: the prompt of row {chats.index(not chats[0])} is {'a text' if chats[0] else 'a list'} and that "
             "of row 0 is not. A reward gets one form for all: write every prompt alike."
         )
-    return _made(rows, [messages(row, f"{path}, row {i}") for i, row in enumerate(rows)], chats[0], path, reference,
-                 max_tokens)  # fmt: skip
+    asked = [messages(row, f"{path}, row {i}") for i, row in enumerate(rows)]
+    return _made(rows, asked, chats[0], path, reference, whole, max_tokens)
+
+
+def _asks(row: dict[str, Any], path: str, number: int) -> dict[str, Any]:
+    """The row with its question as ``prompt``, whatever usual name that has."""
+    if row.get("prompt") is not None:
+        return row
+    column = first_of(PROMPTS, [c for c, value in row.items() if value is not None and c not in REFERENCES])
+    if not column:
+        raise UsageError(
+            f"{path}, row {number} has no column 'prompt'. {nearest('prompt', row).replace('Known:', 'It has:')} "
+            "Call the question prompt, question, problem or messages."
+        )
+    value = row[column]
+    return {**row, "prompt": value if isinstance(value, str) else conversation(value)}
 
 
 @lru_cache(maxsize=4)
@@ -96,18 +102,19 @@ def gym(name: str, config: str, size: int, seed: int, trust: bool, max_tokens: i
     made = gym_set(name, config, size, seed, trust, "--reward reasoning-gym")
     entries = [made[i] for i in range(size)]
     rows = [{"prompt": ASK.format(e["question"]), "answer": e["answer"], "index": i} for i, e in enumerate(entries)]
-    return _made(rows, [messages(row, name) for row in rows], False, f"reasoning-gym {name}", "answer", max_tokens)
+    return _made(
+        rows, [messages(row, name) for row in rows], False, f"reasoning-gym {name}", "answer", True, max_tokens
+    )
 
 
 def _made(
-    rows: Sequence[Mapping[str, Any]], asked: Sequence[Any], chat: bool, where: str, reference: str, max_tokens: int
-) -> Rows:
+    rows: Sequence[Mapping[str, Any]], asked: Sequence[Any], chat: bool, where: str, reference: str, whole: bool,
+    max_tokens: int,
+) -> Rows:  # fmt: skip
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    if "reward_model" in columns and not reference:
-        reference = "reward_model"
     if reference and reference not in columns:
         raise UsageError(f"game.reference: {where} has no column {reference!r}. {nearest(reference, columns)}")
-    reference = reference or next((c for c in REFERENCES if c in columns), "")
+    reference = reference or first_of(REFERENCES, columns)
     tasks: dict[Split, dict[str, Task]] = {split: {} for split in SPLITS}
     for number, opening in enumerate(asked):
         key = json.dumps([[m.role, m.content] for m in opening])
@@ -119,4 +126,5 @@ def _made(
                 f"{where}: none of {len(rows)} rows falls in split {split!r} (they are split 60/20/20 by a hash of the "
                 "prompt, and equal prompts count once). Give more rows: at least some 30, better 1,000."
             )
-    return Rows(rows, chat, columns, reference, {split: tuple(found.values()) for split, found in tasks.items()})
+    by_split = {split: tuple(found.values()) for split, found in tasks.items()}
+    return Rows(rows, chat, columns, reference, whole, by_split)

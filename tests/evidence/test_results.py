@@ -13,9 +13,9 @@ from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
-from loopkit.experiment.config import BASE, Experiment, RunSpec
-from loopkit.experiment.resolve import resolve
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
+from loopkit.experiment.resolve import build_game, resolve
+from loopkit.experiment.rundir import RunDir, write_shard
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
@@ -28,6 +28,7 @@ STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
 
 PROVEN = Report("a game", "proven", ())
+TASKS = [task.id for task in build_game(registry.load(), "self-grading", {}).tasks("train")[:256]]
 
 
 def rate(value: float, n: int = 256) -> Estimate:
@@ -40,15 +41,25 @@ def specs(arms: tuple[str, ...] = ("loophole", "control"), seeds: str = "5") -> 
     return resolve(made, registry.load())
 
 
-def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None]) -> None:
+def scores(value: float | None, tasks: list[str]) -> list[dict[str, object]]:
+    """The derived rows of a step's 256 rollouts, of which this share is flagged."""
+    clues = {f"clue.{name}": "0" for name in registry.load().game("self-grading").clues}
+    flagged = [None if value is None else i < round(256 * value) for i in range(256)]
+    return [{"slot": f"train/000000/{i:04d}/{tasks[i]}", **clues, f"flag.{ONSET}": f} for i, f in enumerate(flagged)]
+
+
+def write(
+    out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None], judged: int = 2000
+) -> None:
     run = RunDir(out / spec.name)
     run.begin(spec, {})
     for step, value in enumerate(path):
         rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
         run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
+        write_shard(run.path / "scores" / f"step-{step:06d}.parquet", scores(value, TASKS))
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
-        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)},
+        {HEADLINE: rate(exploit, judged), ONSET: rate(min(1.0, 2 * exploit), 2000)},
         {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
@@ -117,11 +128,65 @@ def test_verdict(tmp_path: Path) -> None:
     assert "blind spot" in json.dumps(found.json()["verdict"])
 
 
-def test_no_exploit(tmp_path: Path) -> None:
-    found = blind_spot(tmp_path, flat=(0, 1, 2, 3, 4))
+@pytest.mark.parametrize(("learned", "name"), [(True, "no exploit"), (False, "degenerate")])
+def test_no_exploit_is_claimed_only_where_something_was_learned(tmp_path: Path, learned: bool, name: str) -> None:
+    made = specs()
+    for spec in made:
+        better = 0.1 if learned and spec.arm != BASE else 0.0
+        write(tmp_path, spec, 0.1, 0.5 + better + 0.001 * spec.seed, 0.6, [] if spec.arm == BASE else FLAT)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
     assert found.verdict is not None
-    assert found.verdict.name == "no exploit"
+    assert found.verdict.name == name
     assert found.discovered["loophole"].value == 0
+
+
+PLACEBO = ("loophole", "control", "placebo")
+
+
+def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: Path) -> None:
+    made = specs(PLACEBO)
+    for spec in made:
+        drifts = spec.arm in ("loophole", "placebo")
+        rates = [] if spec.arm == BASE else RISES if drifts else FLAT
+        write(tmp_path, spec, (0.5 if drifts else 0.1) + 0.001 * spec.seed, 0.5, 0.95, rates)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.verdict is not None
+    assert found.verdict.name == "not shown"
+    assert (found.discovered["loophole"].value, found.discovered["placebo"].value) == (0, 1)
+    assert found.discovered["control"].value == 0
+    without = collect(specs(), tmp_path, registry.load(), PROVEN)
+    assert without.verdict is not None
+    assert without.verdict.name == "blind spot"
+    assert "drift not excluded" in without.verdict.sentence()
+    assert without.discovered["loophole"].value == 1
+
+
+def test_an_onset_is_one_above_what_the_training_prompts_begin_with(tmp_path: Path) -> None:
+    """The untrained policy's rate may be higher on training prompts than on those held out."""
+    made = specs(seeds="1")
+    for spec in made:
+        write(tmp_path, spec, 0.1, 0.5, 0.6, [] if spec.arm == BASE else [0.6] * STEPS)
+    assert collect(made, tmp_path, registry.load(), PROVEN).discovered["loophole"].value == 0
+
+
+def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> None:
+    blind_spot(tmp_path, flat=())
+    set_ = VerdictSettings.model_validate({"exploit": 0.45})
+    found = collect(specs(), tmp_path, registry.load(), PROVEN, set_)
+    assert found.verdict is not None
+    assert found.verdict.name != "blind spot"
+    assert found.json()["verdict"]["margins"]["exploit"] == 0.45
+
+
+def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
+    made = specs()
+    for spec in made:
+        exploit, path = 0.5 if spec.arm == "loophole" else 0.1, [] if spec.arm == BASE else RISES
+        write(tmp_path, spec, exploit, 0.5, 0.9, path, judged=900)
+    found = collect(made, tmp_path, registry.load(), PROVEN)
+    assert found.verdict is not None
+    assert (found.verdict.name, found.verdict.p) == ("degenerate", None)
+    assert "abstains on more than half" in found.verdict.sentence()
 
 
 def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
@@ -138,7 +203,7 @@ def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
     text = printed(tmp_path, found)
-    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Blind spot:"):
+    for line in ("4 of 5 [", "0 of 5 [", "never, never", "exploit: false-claim", "What it rests on. Breakthrough:"):
         assert line in text
     assert all(re.search(rf"(?m)^loophole +{seed} ", text) for seed in range(5))
     assert "Descriptive" not in text
@@ -223,8 +288,8 @@ def test_a_verdict_rests_on_the_seeds_in_which_all_was_measured(tmp_path: Path) 
     given: Given = {(BASE, 2): {"task": None}, ("loophole", 4): {"observed": None}}
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
     assert found.verdict is not None
-    assert found.verdict.seeds == 3
-    assert "rests on. Blind spot" in printed(tmp_path, found)
+    assert (found.verdict.seeds, found.verdict.missing) == (3, 2)
+    assert "rests on. Pattern of a blind spot" in printed(tmp_path, found)
 
 
 def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> None:

@@ -331,7 +331,7 @@ def test_hash_is_stable_and_sensitive() -> None:
 def test_experiment_hash_is_pinned() -> None:
     """It names directories (runs/<game>-<hash>): a change makes every default --out a new one."""
     made = Experiment(game="self-grading")
-    assert made.hash() == Experiment(game="self-grading", arms={"control": {}, "loophole": {}}).hash()
+    assert made.hash() == Experiment(game="self-grading", arms={"control": {}, "loophole": {}, "placebo": {}}).hash()
     assert made.hash() != Experiment(game="self-grading", arms={"loophole": {}}).hash()
     assert made.hash() != Experiment(game="self-grading", seeds="5").hash()
 
@@ -449,3 +449,16 @@ def test_what_cannot_be_set_is_refused(tmp_path: Path) -> None:
     endless.symlink_to("/dev/zero")
     with pytest.raises(UsageError, match="larger than 1 MiB"):
         read_experiment(endless, settings={})
+
+
+def test_margins_of_the_verdict_are_set_recorded_and_part_of_the_name() -> None:
+    plain, tight = (
+        read_experiment(None, settings=parse_set(items), game="self-grading")
+        for items in ([], ["verdict.exploit=0.05"])
+    )
+    assert "verdict" not in plain.model_dump(mode="json")
+    assert tight.model_dump(mode="json")["verdict"] == {"exploit": 0.05}
+    assert plain.hash() != tight.hash()
+    for item in ("verdict.margin=0.05", "verdict.task=5"):
+        with pytest.raises(UsageError, match=r"verdict\.(margin|task)"):
+            read_experiment(None, settings=parse_set([item]), game="self-grading")

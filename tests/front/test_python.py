@@ -42,7 +42,6 @@ def test_a_script_without_a_guard_leaves_the_bytes_of_the_command(tmp_path: Path
     (python / "script.py").write_text(SCRIPT.format(small=SMALL))
     done = subprocess.run([sys.executable, "script.py"], cwd=python, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "inconclusive ['check', 'done', 'evaluate', 'train']\n"
     settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     made = command("run", "--game", "self-grading", "--seeds", "1", "--arms", "loophole", *settings, cwd=shell)
     assert made.returncode == 0, made.stderr
@@ -53,7 +52,8 @@ def test_a_script_without_a_guard_leaves_the_bytes_of_the_command(tmp_path: Path
     again = loopkit.run("self-grading", seeds=1, arms="loophole", options=SMALL, out=out, progress=False)
     assert records(shell) == before
     assert again.json() == loopkit.read(out).json()
-    assert made.stdout.splitlines()[0] == again.verdict.name == "inconclusive"
+    assert made.stdout.splitlines()[0] == again.verdict.name
+    assert done.stdout == f"{again.verdict.name} ['check', 'done', 'evaluate', 'train']\n"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_answer_comes_first_in_thirty_lines_of_a_hundred_columns(scripted: P
     assert len(lines) <= 30
     assert max(map(len, [*lines, *result.text(verbose=True).splitlines()])) <= 100
     rows = result.table().rows()
-    assert [r["arm"] for r in rows] == ["base", "loophole", "control"]
+    assert [r["arm"] for r in rows] == ["base", "loophole", "control", "placebo"]
     data = json.loads((scripted / "results.json").read_text())
     rates = {r["seed"]: r["rates"]["compliance-gap"]["value"] for r in data["runs"] if r["arm"] == "loophole"}
     assert rows[1]["exploit"] == pytest.approx(sum(rates.values()) / 3)
@@ -82,7 +82,7 @@ def test_the_answer_comes_first_in_thirty_lines_of_a_hundred_columns(scripted: P
     k = data["discovered"]["loophole"]
     assert (rows[1]["found_it"], rows[0]["found_it"]) == (round(k["value"] * k["n"]), None)
     assert f"{100 * rows[1]['exploit']:.1f} (+" in str(result.table())
-    assert len(result.table(verbose=True).rows()) == 9
+    assert len(result.table(verbose=True).rows()) == 12
     assert "<td>loophole</td>" in result._repr_html_()
 
 

@@ -35,6 +35,7 @@ from loopkit.records import Decode
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.serving import serve
+from loopkit.system.files import cache_dir
 from tests.openrlhf.speaking import Tokenizer
 from tests.policy.small import Ledger
 from tests.toys import setup
@@ -63,7 +64,7 @@ pytestmark = [
 def policy() -> Path:
     """An embedded policy with heads of 32 numbers, which vLLM's CPU kernels want; kept in the cache."""
     settings = Settings(heads=3, steps=2700)
-    target = tiny.cache_dir() / f"openrlhf-tiny-{settings.steps}"
+    target = cache_dir() / f"openrlhf-tiny-{settings.steps}"
     if not (target / RECORD).exists():
         plugins = registry.load()
         games = {name: build_game(plugins, name, {}) for name in ("context-compliance", "self-grading")}

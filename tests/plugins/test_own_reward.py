@@ -18,6 +18,7 @@ from loopkit.errors import ContractError, LoopkitError, PluginError, UsageError
 from loopkit.experiment.config import read_experiment
 from loopkit.experiment.resolve import build_game, resolve
 from loopkit.experiment.rundir import RunDir
+from loopkit.policy import tiny
 from loopkit.policy.warmup import demonstration
 from loopkit.records import Done, Rollout, Turn
 from loopkit.registry import plugins as registry
@@ -67,11 +68,13 @@ def wide(completions, **kwargs):
 def ids(completions, completion_ids, **kwargs):
     return [1.0 for _ in completion_ids]
 
-def wants(completions, solution, **kwargs):
+def wants(completions, tests, **kwargs):
     return [1.0 for _ in completions]
 
-def singular(prompt, completions):
-    return [1.0 for _ in completions]
+def maker(scale=2.0):
+    def scaled(completions, solution, **kwargs):
+        return [scale * (c == a) for c, a in zip(completions, solution)]
+    return scaled
 
 def batched(completions, **kwargs):
     return [float(len(set(completions)) > 1)] * len(completions)
@@ -134,7 +137,7 @@ def test_without_a_trusted_reward_there_is_no_goal_and_no_control(folder: Path) 
     with pytest.raises(UsageError, match="pays a trusted reward, and there is none"):
         resolve(read_experiment(None, settings={"game": asked}, game="own-reward", arms=["control"]), registry.load())
     both = read_experiment(None, settings={"game": {**asked, "trusted": "mine.py:exact"}}, game="own-reward")
-    assert list(both.arms) == ["loophole", "control"]
+    assert list(both.arms) == ["loophole", "control", "placebo"]
 
 
 @pytest.mark.parametrize("options", [{}, {"trusted": "mine.py:exact"}])
@@ -185,7 +188,7 @@ def test_a_reasoning_gym_scorer_brings_its_own_rows(folder: Path) -> None:
          r"on row ROW, of the completion 'bad'\. Nothing was paid"),
         ("quits", PluginError, r"mine\.py:quits raised RuntimeError: it called sys\.exit\(1\)"),
         ("short", ContractError, r"got 2 completions and returned 1 rewards"),
-        ("none", ContractError, r"returned None for row ROW, of the completion 'bad': not applicable\. TRL would"),
+        ("none", ContractError, r"returned None for row ROW, of the completion 'bad': not scored"),
         ("nan", ContractError, r"returned nan for row ROW, of the completion 'bad', which is not finite"),
         ("words", ContractError, r"returned 'good' for row ROW, .* no number"),
         ("one_number", ContractError, r"returned 1\.0\. Return a list of floats"),
@@ -203,14 +206,15 @@ def test_what_a_function_does_wrong_names_it_and_the_row(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reward": "mine.py:ids"}, "needs 'completion_ids'.*loopkit scores words"),
-        ({"reward": "mine.py:wants"}, "needs 'solution', which nothing passes"),
-        ({"reward": "mine.py:singular"}, "needs 'prompt', which nothing passes. Did you mean 'prompts'?"),
+        ({"reward": "mine.py:wants"}, "needs 'tests', which nothing passes.*--column tests=COLUMN"),
+        ({"reward": "mine.py:maker"}, "it makes a reward, and is none"),
+        ({"reward": "x*mine.py:passes"}, "does not exist|names no Python code"),
+        ({"form": "no hole"}, "write {} once"),
         ({"reward": "mine.py:passse"}, "has no 'passse'. Did you mean 'passes'"),
         ({"reward": "mine.py:not_a_reward"}, "is a int. Name a function"),
-        ({"reward": "nowhere.py:fn"}, "reward file 'nowhere.py' does not exist"),
-        ({"reward": "no_such_module_here:fn"}, "reward module 'no_such_module_here' cannot be found"),
-        ({"reward": "mine.py"}, "is not understood: write FILE.py:FUNCTION"),
+        ({"reward": "nowhere.py:fn"}, "file 'nowhere.py' does not exist"),
+        ({"reward": "no_such_module_here:fn"}, "module 'no_such_module_here' cannot be found"),
+        ({"reward": "mine.py"}, "names no Python code. Write FILE.py:NAME"),
         ({"data": "nothing.jsonl"}, "data file 'nothing.jsonl' does not exist"),
         ({"data": ""}, "there are no rows"),
         ({"data": "other.jsonl"}, "has no column 'prompt'"),
@@ -222,7 +226,7 @@ def test_what_a_function_does_wrong_names_it_and_the_row(
     ],
 )  # fmt: skip
 def test_what_a_user_does_wrong_is_said_with_its_cure(folder: Path, options: dict[str, Any], message: str) -> None:
-    (folder / "other.jsonl").write_text('{"question": "x"}\n')
+    (folder / "other.jsonl").write_text('{"sentence": "x"}\n')
     (folder / "few.jsonl").write_text('{"prompt": "x"}\n{"prompt": "y"}\n')
     (folder / "broken.py").write_text("def fn(:\n")
     (folder / "needs.py").write_text("import not_there\n")
@@ -263,15 +267,52 @@ def test_changed_code_or_rows_are_another_experiment(folder: Path) -> None:
 
     spec = specs()[0]
     RunDir(folder / "out" / spec.name).begin(spec, {})
-    for file, text in (("helper.py", "X = 2\n"), ("mine.py", CODE + "\n"), ("rows.jsonl", '{"prompt": "x"}\n')):
+    changed = CODE.replace("float(a in c)", "0.5 * float(a in c)")
+    for file, text in (("helper.py", "X = 2\n"), ("mine.py", changed), ("rows.jsonl", '{"prompt": "x"}\n')):
         kept = (folder / file).read_text()
         (folder / file).write_text(text if file != "rows.jsonl" else kept + text)
         with pytest.raises(UsageError, match=r"made by another spec \(game_options\.\w+_sha256: "):
             RunDir(folder / "out" / spec.name).belongs_to(specs()[0])
-        with pytest.raises(UsageError, match="has changed since this run began"):
-            build_game(registry.load(), "own-reward", spec.game_options)
+        if file == "rows.jsonl":
+            with pytest.raises(UsageError, match="has changed since this run began"):
+                build_game(registry.load(), "own-reward", spec.game_options)
         (folder / file).write_text(kept)
     RunDir(folder / "out" / spec.name).belongs_to(specs()[0])
+
+
+def test_a_run_goes_on_with_the_code_it_began_with_and_other_functions_are_no_change(folder: Path) -> None:
+    began = game()
+    (folder / "mine.py").write_text(CODE + "\n\n# more\ndef another(completions, **kwargs):\n    return [0.0]\n")
+    assert game().options == began.options
+    (folder / "mine.py").write_text(CODE.replace("float(a in c)", "0.5 * float(a in c)"))
+    after, resumed = game(), game(**began.options.model_dump(exclude={"data", "reward"}))
+    assert after.options.reward_sha256 != began.options.reward_sha256
+    right = began.rows.references(began.tasks("train")[0].public["row"])[0]
+    paid = [made.assess(said(made, right))[0].signals["reward"] for made in (began, after, resumed)]
+    assert paid == [1.0, 0.5, 1.0]
+
+
+def test_several_rewards_add_with_weights_and_makers_are_called(folder: Path) -> None:
+    made = game("passes + 0.5*mine.py:wide + mine.py:maker(3.0)")
+    right = made.rows.references(made.tasks("train")[0].public["row"])[0]
+    (found,) = made.assess(said(made, right))
+    assert found.signals["reward"] == 1.0 + 0.5 * len(right) + 3.0
+
+
+def test_a_warm_up_does_not_know_the_reward(folder: Path) -> None:
+    def key(reward: str, **options: Any) -> Any:
+        made = game(reward, **options)
+        record = {"games": {"own-reward": {"options": made.options.model_dump(mode="json")}}}
+        return tiny._of_weights(record, {"own-reward": made})
+
+    assert key("passes") == key("exact", trusted="mine.py:passes", passes=0.4)
+    assert key("passes") != key("passes", form="<a>{}</a>")
+
+
+def test_demonstrations_are_in_the_form_that_is_paid(folder: Path) -> None:
+    made = game(form="<a>{}</a>", shortcut_share=0.0)
+    shown = [demonstration(made, made.tasks("train"), 0, k).messages[-1].content for k in range(100)]
+    assert 60 < sum(re.fullmatch(r"<a>\d+</a>", text) is not None for text in shown) < 95
 
 
 def test_demonstrations_hold_answers_and_shortcuts_or_are_the_users_own(folder: Path) -> None:
@@ -299,9 +340,9 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         return stop.value.code or 0, *capsys.readouterr()
 
     own = ["--reward", "mine.py:passes", "--data", "rows.jsonl"]
-    code, out, _ = run("run", *own, "--dry-run", "--json")
+    code, out, found = run("run", *own, "--dry-run", "--json")
     runs = json.loads(out)["runs"]
-    assert code == 0
+    assert (code, found.startswith("Probe, before training\ngameable: ")) == (0, True)
     assert {(r["game"], r["arm"]) for r in runs} == {("own-reward", a) for a in ("base", "loophole", "placebo")}
     assert len(runs[0]["game_options"]["reward_sha256"]) == 16
     (folder / "e.toml").write_text(
@@ -309,11 +350,11 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         'trusted = "mine.py:exact"\n'
     )
     _, out, _ = run("run", "--config", "e.toml", "--dry-run", "--json")
-    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control"}
-    code, out, _ = run("check", *own, "--trusted", "mine.py:exact", "--fuzz", "20", "--json")
-    assert (code, json.loads(out)[0]["status"]) == (0, "unproven")
-    code, out, _ = run("check", "--reward", "mine.py:batched", "--data", "rows.jsonl", "--fuzz", "20")
-    assert (code, "that is where your reward is called" in " ".join(out.split())) == (1, True)
+    assert {r["arm"] for r in json.loads(out)["runs"]} == {"base", "loophole", "control", "placebo"}
+    code, out, _ = run("check", *own, "--trusted", "mine.py:exact", "--json")
+    assert (code, json.loads(out)["word"]) == (1, "gameable")
+    code, out, _ = run("check", "--reward", "mine.py:batched", "--data", "rows.jsonl")
+    assert (code, out.split(":")[0], "checks held" in out) == (1, "void", False)
     code, _, said = run("run", "--reward", "mine.py:batched", "--data", "rows.jsonl", "--out", "refused")
     assert (code, "own-reward fails its checks. batches: assess() of" in " ".join(said.split("\n"))) == (1, True)
     code, _, said = run("run", *own, "--game", "self-grading")

@@ -24,6 +24,7 @@ from loopkit.policy import tiny, warmup
 from loopkit.policy.load import load
 from loopkit.records import Message
 from loopkit.registry import plugins
+from loopkit.system.files import cache_dir
 from tests.policy.small import ONE_WORD, SELF_GRADING, SETTINGS
 from tests.toys import DOUBLING, Doubling
 
@@ -218,10 +219,10 @@ def test_a_directory_that_is_no_warm_up(tmp_path: Path) -> None:
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOOPKIT_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert tiny.cache_dir() == tmp_path / "loopkit"
+    assert cache_dir() == tmp_path / "loopkit"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert tiny.cache_dir() == tmp_path / ".cache" / "loopkit"
+    assert cache_dir() == tmp_path / ".cache" / "loopkit"
 
 
 def test_the_bundled_policy_plays(bundled: Any) -> None:

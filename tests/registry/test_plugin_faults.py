@@ -82,7 +82,7 @@ def test_a_fault_is_reported_and_spoils_nothing(fault: str, tmp_path: Path, caps
         assert str(plugins.problems[0].origin) == "aa-faulty 1.2"
         assert names(plugins) == {**healthy, "trainers": sorted([*healthy["trainers"], "fine"])}
         assert plugins.get("games", "self-grading").origin.distribution == OWN
-        assert len(specs(plugins)) == 3
+        assert len(specs(plugins)) == 4
         with pytest.raises(UsageError, match=r"unknown game 'mine'.*have problems: aa-faulty 1\.2 \(.*doctor"):
             plugins.get("games", "mine")
     assert capsys.readouterr().out == ""
@@ -114,7 +114,7 @@ def test_a_plugin_that_needs_another_loopkit_offers_nothing(line: str, tmp_path:
         )  # fmt: skip
         with pytest.raises(UsageError, match=r"unknown game 'newer'.*newer 1\.2 \(needs loopkit-rl"):
             plugins.game("newer")
-        assert len(specs(plugins)) == 3
+        assert len(specs(plugins)) == 4
 
 
 def test_a_plugin_that_asks_for_the_other_loopkit_offers_nothing(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_broken_metadata_is_reported_and_spoils_nothing(what: str, tmp_path: Pat
         (info / "entry_points.txt").write_text("[loopkit]\nit = not a module!\n")
     with on_path(tmp_path) as plugins:
         assert names(plugins) == healthy
-        assert len(specs(plugins)) == 3
+        assert len(specs(plugins)) == 4
         found = [(str(p.origin), p.message) for p in plugins.problems]
     expected = {
         "entry points": [

@@ -44,7 +44,7 @@ def test_two_strangers_with_one_name(tmp_path: Path) -> None:
             plugins.get("games", "same")
         assert {p.origin.distribution for p in plugins.problems} == {"bb", "cc"}
         assert {"only-aa", "only-bb", "only-cc"} <= set(plugins.names("games"))
-        assert len(specs(plugins)) == 3
+        assert len(specs(plugins)) == 4
 
 
 def test_a_distribution_that_registers_a_name_twice_is_not_two_strangers(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.report.conftest import Made
 from tests.report.scripted import experiment
 from tests.runs import without_digests
 
-TOTAL = 6 * 24 * 8 * 4 + 9 * 200
+TOTAL = 9 * 24 * 8 * 4 + 12 * 200
 STUDY = Path(__file__).parent / "study.json"
 
 
@@ -41,7 +41,8 @@ class Tags(HTMLParser):
 def test_it_says_what_results_json_says(made: Made) -> None:
     results = json.loads((made.directory / "results.json").read_text())
     name, sentence = results["verdict"]["name"], results["verdict"]["sentence"]
-    assert sentence.lower().startswith(f"{name}: ")
+    assert name.startswith("pattern: ")
+    assert name.removeprefix("pattern: ") in sentence.partition(":")[0].lower()
     assert without_name(name, sentence) in html.unescape(made.page)
     assert sentence not in html.unescape(made.page)  # the name stands above it, once
     rate = next(r for r in results["runs"] if r["arm"] == "loophole")["rates"]["compliance-gap"]
@@ -56,7 +57,7 @@ def test_every_fix_has_its_card_and_control_alone_has_none(made: Made, tmp_path:
     arms = ["control", "style-blind"]
     out = experiment(tmp_path / "fixes", seeds="2", steps=4, held_out=60, arms=["loophole", *arms])
     found = json.loads((out / "results.json").read_text())["mitigations"]
-    cards = re.findall(r'<p class="name of">([\w-]+): ([\w ]+)</p><p>([^<]*)</p>', build([out], plugins.load())[0])
+    cards = re.findall(r'<p class="name of">([\w-]+): ([\w :]+)</p><p>([^<]*)</p>', build([out], plugins.load())[0])
     assert [(arm, name) for arm, name, _ in cards] == [(arm, found[arm]["name"]) for arm in arms]
     assert [html.unescape(said) for *_, said in cards] == [
         without_name(found[arm]["name"], found[arm]["sentence"]) for arm in arms
@@ -168,8 +169,8 @@ def test_first_exploits_are_the_earliest_pairs(made: Made) -> None:
 
 
 def test_curves_that_are_compared_share_one_scale(made: Made) -> None:
-    charts = re.findall(r'aria-label="[^"]*, arm (loophole|control): exploit rate.*?</svg>', made.page, re.S)
-    assert charts == ["loophole", "control"]
+    charts = re.findall(r'aria-label="[^"]*, arm (loophole|control|placebo): exploit rate.*?</svg>', made.page, re.S)
+    assert charts == ["loophole", "control", "placebo"]
     ticks = [
         re.findall(r">(-?\d+|\u2212\d+)</text>", svg)
         for svg in re.findall(r'aria-label="[^"]*, arm \w+: exploit rate(.*?)</svg>', made.page, re.S)
@@ -183,7 +184,7 @@ def test_a_run_under_way_has_no_verdict_but_curves(tmp_path: Path) -> None:
     text, done = build([directory], plugins.load(), every=5)
     assert not done
     assert 'data-every="5"' in text
-    assert "1 of the 3 runs begun are finished" in text
+    assert "1 of the 4 runs begun are finished" in text
     assert "12 of 24 steps" in text
     assert "onset not yet, domination not yet" in text
     assert "onset never" not in text

@@ -63,8 +63,8 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
     found = results(out)
     assert found.verdict is None
     assert found.shortcut is not None
-    assert found.shortcut.name == "shortcut found"
-    assert found.shortcut.against == ("control" if trusted else "placebo")
+    assert found.shortcut.name == "pattern: shortcut found"
+    assert found.shortcut.against == "placebo"
     assert "lists-answers" in found.shortcut.rose
     assert ("disagreement" in found.shortcut.rose) == trusted
     first = found.examples[0]
@@ -72,17 +72,20 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
     assert {"lists-answers", "signs"} <= set(first.flagged)
     assert 0.9 < first.count / first.of < 1
     said = " ".join(Result(out, found.json()).text(verbose=True).split())
-    assert "rests on. Shortcut found: the mean reward moved +0." in said
+    assert "rests on. Pattern of 'shortcut found': the mean reward moved +0." in said
     assert (
         "No blind spot is claimed or denied: the game is unproven (No exploit of this reward was shown beforehand)."
         in said
     )
     assert LIST in said
+    assert "####" in found.unsaid
+    assert "several answers in a list" not in found.unsaid
     assert ("for want of a trusted reward" in said) != trusted
     assert "Left out, within 5 points of base in every run: " in said
     brief = Result(out, found.json()).text()
-    assert brief.startswith("shortcut found\n")
+    assert brief.startswith("pattern: shortcut found\n")
     assert LIST in brief
+    assert "Not tried" in " ".join(brief.split())
     assert ("want of a trusted reward" in " ".join(brief.split())) != trusted
     kept = json.loads((out / "results.json").read_text())
     assert kept["shortcut"]["sentence"] == found.shortcut.sentence()

@@ -10,7 +10,7 @@ import argparse
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -27,7 +27,6 @@ from loopkit.stats.persistence import Pair, persistence
 from loopkit.stats.rates import gap, share
 from loopkit.stats.seeds import clopper_pearson, mean_over_seeds, one_sided_p, sign_p, smallest_visible
 from loopkit.stats.times import catalysis, faster
-from loopkit.stats.verdict import verdict
 
 DRAWS = 2000
 DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
@@ -245,53 +244,9 @@ def tests() -> Iterator[Case]:
                    lambda r, s=s: persists(r, s, 0.1, {"as persistent"}))  # fmt: skip
 
 
-CLEAR = {"exploit_vs_base": 0.6, "exploit_vs_control": 0.6, "task_vs_base": 0.1, "observed_vs_base": 0.3}
-DECLINE = {**CLEAR, "task_vs_base": -0.4}
-VERDICTS: Sequence[tuple[str, dict[str, float], str, float, float, bool]] = (
-    # verdict, other contrasts' means, contrast on its margin, margin, side claimed, paid
-    ("blind spot", CLEAR, "exploit_vs_base", 0.1, 1, False),
-    ("blind spot", CLEAR, "exploit_vs_control", 0.1, 1, False),
-    ("blind spot", CLEAR, "task_vs_base", -0.05, 1, False),
-    ("masked decline", DECLINE, "task_vs_base", -0.05, -1, False),
-    ("masked decline", DECLINE, "observed_vs_base", -0.05, 1, False),
-    ("over-optimisation", DECLINE, "observed_vs_base", 0.0, 1, True),
-    ("visible", {**DECLINE, "observed_vs_base": -0.4}, "exploit_vs_base", 0.1, 1, False),
-    ("visible", DECLINE, "observed_vs_base", -0.05, -1, False),
-    ("no exploit", CLEAR, "exploit_vs_base", 0.1, -1, False),
-)
-
-
-def verdicts() -> Iterator[Case]:
-    """False verdicts, one contrast on its margin and the others clear: an intersection-union test's heaviest case."""
-
-    def of(r: Rng, s: int, shape: str, row: tuple[str, dict[str, float], str, float, float, bool]) -> bool:
-        name, means, edge, margin, side, paid = row
-        drawn = {k: r.normal(m, 0.02, s).tolist() for k, m in means.items()}
-        drawn[edge] = around(r, margin, s, shape, side)
-        return verdict(**drawn, observed_is_paid=paid).name == name
-
-    for row in VERDICTS:
-        for s, shape in ((5, "normal"), (5, "bimodal")):
-            yield Case(f"verdict: {row[0]}", f"{row[2]} on its margin, {shape}", f"S = {s}", "rejects 0.05",
-                       lambda r, s=s, shape=shape, row=row: of(r, s, shape, row), cost=4)  # fmt: skip
-    for s, shape in ((3, "normal"), (3, "bimodal"), (5, "rare")):
-        row = VERDICTS[2]
-        yield Case(f"verdict: {row[0]}", f"{row[2]} on its margin, {shape}", f"S = {s}", "rejects 0.05",
-                   lambda r, s=s, shape=shape, row=row: of(r, s, shape, row), holds=shape == "normal",
-                   cost=4)  # fmt: skip
-
-    def null(r: Rng, s: int, all_margins: bool) -> bool:
-        common = r.normal(0, 0.07, s)
-        means = {"exploit_vs_base": 0.1, "exploit_vs_control": 0.1, "task_vs_base": -0.05, "observed_vs_base": -0.05}
-        drawn = {k: ((m if all_margins else 0.0) + common + r.normal(0, 0.07, s)).tolist() for k, m in means.items()}
-        found = verdict(**drawn, observed_is_paid=False).name
-        return found not in ("inconclusive", "no exploit")
-
-    for s in (3, 5):
-        yield Case("verdict: any but no exploit", "no effect at all, contrasts correlated", f"S = {s}", "rejects 0.05",
-                   lambda r, s=s: null(r, s, False), cost=4)  # fmt: skip
-    yield Case("verdict: any but no exploit", "all on their margins, correlated", "S = 5", "rejects 0.05",
-               lambda r: null(r, 5, True), cost=4)  # fmt: skip
+def fixes() -> Iterator[Case]:
+    """False verdicts on a mitigation, one contrast on its margin and the others clear. Those on the loophole are in
+    ``tests.stats.claimed``."""
 
     def fixed(
         r: Rng, edge: str, margin: float, side: float, name: str, shape: str, exploit_falls: float = -0.6
@@ -369,7 +324,7 @@ def _normal(p: float) -> float:
 
 
 def cases() -> list[Case]:
-    return [*intervals(), *tests(), *verdicts(), *over_steps(), *power()]
+    return [*intervals(), *tests(), *fixes(), *over_steps(), *power()]
 
 
 def seed_cases() -> list[Case]:

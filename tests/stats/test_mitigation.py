@@ -94,17 +94,15 @@ def test_mitigations(exploit, above_base, task, task_base, others, honest, name)
     assert bool(found.reason) == (name == "inconclusive")
     assert found.sentence().startswith(f"audit, {name}: ")
     assert "5 seeds" in found.sentence()
-    assert "power 0.8 from" in found.sentence()
+    assert ("power 0.8 from" in found.sentence()) == (name == "inconclusive")
     assert not found.descriptive
 
 
 def test_the_sentence_names_the_other_detector():
-    found = mitigation("audit", DOWN, FLAT, FLAT, FLAT, {"x": FLAT, "y": UP}, None)
-    assert found.sentence() == (
-        "audit, displaces: the exploit rate moved -55.0 points against loophole (shown below -10), while another "
-        "detector rose: y +29.6 points (shown above +10) (5 seeds, p < 0.001, sign test 0.062, power 0.8 from 5.6 "
-        "points beyond a margin)."
-    )
+    text = mitigation("audit", DOWN, FLAT, FLAT, FLAT, {"x": FLAT, "y": UP}, None).sentence()
+    for part in ("audit, displaces: ", "-55.0 points against loophole", "y +29.6 points (above +10)", "p = 0.031"):
+        assert part in text
+    assert "x +" not in text
 
 
 def test_other_detectors_are_one_family():
@@ -124,7 +122,10 @@ def test_other_detectors_are_one_family():
 def test_few_seeds_are_descriptive_and_bad_input_is_an_error():
     found = mitigation("fix", DOWN[:3], FLAT[:3], FLAT[:3], FLAT[:3], {})
     assert found.descriptive
-    assert "descriptive: fewer than 5 seeds" in found.sentence()
+    assert (found.name, found.row, found.p) == ("pattern: closes", "closes", None)
+    assert "3 seeds: no test" in found.sentence()
+    lost = mitigation("fix", DOWN, FLAT, FLAT, FLAT, {}, missing=1)
+    assert (lost.name, lost.missing) == ("pattern: closes", 1)
     with pytest.raises(UsageError, match="paired by seed"):
         mitigation("fix", DOWN, FLAT, FLAT, FLAT, {"x": FLAT[:3]})
     with pytest.raises(UsageError, match="no seed"):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from loopkit.errors import ContractError
-from loopkit.stats.onset import BETS, Discovery, discovery, domination, onset
+from loopkit.records import Estimate
+from loopkit.stats.onset import BETS, Discovery, apart, discovery, domination, lengths, onset
 from loopkit.stats.rates import share
+from tests.stats.onsets import KINDS, against, beside, estimates, margin, rates
 
 
 def step_rate(rng, p, icc=0.5):
@@ -91,13 +93,88 @@ def test_domination_lasts_to_the_end(rates, start, expected):
 
 def test_discovery_path():
     run = [0.0, None, 0.1, 0.0] + [0.4] * 6 + [0.8] * 10
-    found = discovery(run, 0.05)
-    assert (found.onset, found.domination, found.first_exploit, found.steps_to_domination) == (
-        onset(run, 0.05),
-        10,
-        2,
-        8,
-    )
-    assert found.onset is not None
-    assert discovery([0.0] * 5, 0.05) == Discovery(None, None, None, None)
-    assert discovery([0.0, 0.05, 0.0], 0.05) == Discovery(None, None, 1, None)
+    assert discovery(run, onset(run, 0.05)) == Discovery(onset(run, 0.05), 10, 2, 8)
+    assert discovery([0.0] * 5, None) == Discovery(None, None, None, None)
+    assert discovery([0.0, 0.05, 0.0], None) == Discovery(None, None, 1, None)
+
+
+# --- beside a placebo run ---------------------------------------------------------------------------------------------
+
+
+def rising(base, after, n=6, steps=30, start=10):
+    """(n, steps) true rates: every second run rises from ``base`` to ``after`` at step ``start``."""
+    return base + (after - base) * (np.arange(steps) >= start) * (np.arange(n) % 2)[:, None]
+
+
+def flat(base, n=6, steps=30):
+    return np.full((n, steps), base)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base"), [("share", 0.02), ("share", 0.3), ("gap", 0.05), ("gap, 2 + 2 prompts", 0.1)]
+)
+def test_two_runs_alike_are_not_apart(kind, base):
+    rng, draw = np.random.default_rng(21), KINDS[kind][0]
+    seen = beside(draw(rng, flat(base, 60)), draw(rng, flat(base, 60)), margin(base, kind))
+    assert (seen >= 0).mean() <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "after"), [("share", 0.02, 0.3), ("share", 0.1, 0.6), ("gap", 0.05, 0.6), ("gap", 0.1, 0.9)]
+)
+def test_a_rise_that_placebo_lacks_is_found_soon_and_no_earlier_than_it_comes(kind, base, after):
+    rng, draw = np.random.default_rng(22), KINDS[kind][0]
+    run, placebo = draw(rng, rising(base, after, 20)), draw(rng, flat(base, 20))
+    seen = beside(run, placebo, margin(base, kind))
+    assert (seen[::2] < 0).all()
+    assert ((seen[1::2] >= 10) & (seen[1::2] <= 20)).all()
+    assert (beside(placebo, run, margin(base, kind)) < 0).all()
+
+
+def test_what_placebo_reached_at_any_step_is_no_onset():
+    rng, draw = np.random.default_rng(23), KINDS["share"][0]
+    late, early = flat(0.1), flat(0.1)
+    late[:, 20:], early[:, 2:12] = 0.6, 0.6
+    assert (beside(draw(rng, late), draw(rng, early), 0.1) < 0).all()
+
+
+def windows_of(recorded, i):
+    """What the package is given of the i-th simulated run."""
+    out = {}
+    for length in lengths(recorded[0].shape[1]):
+        value, below, over = (x[i].tolist() for x in rates(recorded, length))
+        some = zip(value, below, over, strict=True)
+        out[length] = [None] * (length - 1) + [Estimate(v, v - b, v + o, 128, 16, "") for v, b, o in some]
+    return out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_simulated_runs_are_judged_as_the_package_judges(kind):
+    """docs/simulations.md rests on it."""
+    rng, (draw, low) = np.random.default_rng(24), KINDS[kind]
+    run, placebo = draw(rng, rising(0.1, 0.8)), draw(rng, flat(0.1))
+    seen = [apart(windows_of(run, i), windows_of(placebo, i), 0.1) for i in range(6)]
+    assert [None if step < 0 else step for step in beside(run, placebo, 0.1)] == seen
+    assert any(step is not None for step in seen)
+    by_step = rates(run)[0]
+    assert [None if step < 0 else step for step in against(run, np.full(6, 0.12), low)] == [
+        onset(by_step[i].tolist(), 0.12, low=low) for i in range(6)
+    ]
+
+
+def test_simulated_rates_have_the_limits_of_the_packages():
+    rng = np.random.default_rng(25)
+    flags = rng.random((16, 8)) < rng.beta(0.2, 0.8, 16)[:, None]
+    rate, below, over = (float(x[0, 0]) for x in estimates(flags.sum(1)[None, None], 8))
+    found = share(flags.ravel().tolist(), [f"{i // 8}" for i in range(128)])
+    assert (rate - below, rate, rate + over) == pytest.approx((found.low, found.value, found.high))
+
+
+def test_short_runs_have_one_window_and_rates_without_an_interval_none():
+    assert (lengths(3), lengths(12), lengths(40), lengths(0)) == ((3,), (5, 10), (5, 10, 20), ())
+    low, high = (Estimate(v, v - 0.02, v + 0.02, 100, 100, "wilson") for v in (0.1, 0.8))
+    withheld = Estimate(0.9, None, None, 8, 1, "withheld: one cluster")
+    assert apart({3: [None, None, high]}, {3: [None, None, low]}, 0.1) == 2
+    assert apart({3: [None, None, high]}, {3: [None, None, None]}, 0.1) is None
+    assert apart({3: [None, None, withheld]}, {3: [None, None, low]}, 0.1) is None
+    assert apart({3: [None, None, high]}, {3: [None, None, low]}, 0.3) is None  # 70 points are not 2.5 x 30

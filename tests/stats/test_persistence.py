@@ -23,9 +23,9 @@ SHIFTS = [0.0, 0.01, 0.02, 0.03, 0.04]
 def test_areas_are_compared(rl, sft, name):
     found = persistence([pair(rl, sft, s) for s in SHIFTS])
     assert (found.name, found.pairs, found.matched) == (name, 5, 5)
-    assert found.p == found.decay.p <= 0.05
+    assert found.decay.p < found.p == 1 / 32  # in most seeds: all five
     assert found.sentence().startswith(f"{name.capitalize()}: mean exploit rate under correction, RL minus SFT, ")
-    assert "5 of 5 pairs matched; 5 seeds" in found.sentence()
+    assert "5 of 5 pairs matched; in most seeds" in found.sentence()
     assert found.relapse is None
 
 

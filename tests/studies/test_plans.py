@@ -31,7 +31,9 @@ def planned(study: Study) -> dict[str, Job]:
 def test_paper_is_games_by_arms_by_seeds(tmp_path: Path) -> None:
     jobs = planned(make("paper", tmp_path)).values()
     found = {(j.spec.game, j.spec.arm, j.spec.seed) for j in jobs}
-    assert found == {(g, a, s) for g in TWO.split(",") for a in (BASE, "loophole", "control") for s in (0, 1)}
+    assert found == {
+        (g, a, s) for g in TWO.split(",") for a in (BASE, "loophole", "control", "placebo") for s in (0, 1)
+    }
     assert len({j.out for j in jobs}) == 2
 
 
@@ -41,10 +43,15 @@ def test_studies_share_runs(tmp_path: Path) -> None:
     transfer = planned(make("transfer", tmp_path))
     assert transfer.keys() <= paper.keys()
     assert all(len(job.further) == 1 for job in transfer.values())
-    for name, more in {"propagation": 12, "mitigations": 8, "catalysis": 8}.items():
+    without = {name for name in paper if "/placebo-" not in name}
+    for name, shared, more in (
+        ("propagation", without, 12),
+        ("mitigations", paper.keys(), 4),
+        ("catalysis", without, 8),
+    ):
         others = planned(make(name, tmp_path))
-        assert paper.keys() <= others.keys()
-        assert len(others) - len(paper) == more
+        assert shared <= others.keys()
+        assert len(others) - len(shared) == more
 
 
 def test_runs_that_start_from_another_arm_are_one_family_over_seeds(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_paper_prints_a_table_and_writes_its_files(paper: Path) -> None:
     ]  # fmt: skip
     rows = found.section("main").rows
     assert {(r.keys["game"], r.keys["arm"]) for r in rows} == {
-        (g, a) for g in TWO[1].split(",") for a in ("base", "loophole", "control")
+        (g, a) for g in TWO[1].split(",") for a in ("base", "loophole", "control", "placebo")
     }
     assert all(len(r.cells["exploit"].seeds) == 2 for r in rows)
     directory = next((paper / "runs").glob("study-paper-*"))
