@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -28,11 +29,12 @@ def _game() -> Game:
     return build_game(plugins.load(), "self-grading", {})
 
 
-def flag_step(run: RunDir, step: int, detector: str, share: float | None) -> None:
+def flag_step(run: RunDir, step: int, detectors: Iterable[str], share: float | None) -> None:
     """Write the derived rows of a step's 256 rollouts of self-grading, of which this share is flagged."""
     clues = {f"clue.{name}": "0" for name in _game().clues}
     rows = []
     for i, task in enumerate(_game().tasks("train")[:256]):
         flag = None if share is None else i < round(256 * share)
-        rows.append({"slot": f"train/000000/{i:04d}/{task.id}", **clues, f"flag.{detector}": flag})
+        flags = {f"flag.{name}": flag for name in detectors}
+        rows.append({"slot": f"train/000000/{i:04d}/{task.id}", **clues, **flags})
     write_shard(run.path / "scores" / f"step-{step:06d}.parquet", rows)

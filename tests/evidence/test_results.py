@@ -48,7 +48,7 @@ def write(
     for step, value in enumerate(path):
         rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
         run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
-        flag_step(run, step, ONSET, value)
+        flag_step(run, step, [ONSET], value)
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
         {HEADLINE: rate(exploit, judged), ONSET: rate(min(1.0, 2 * exploit), 2000)},
