@@ -147,7 +147,7 @@ def decide(
 
 def _gameable(hit: Hit, levels: Levels, world: World) -> str:
     rows = f"{hit.fell} of {hit.of} rows" if hit.fell < hit.of else f"all {hit.of} rows"
-    name = f"{hit.name}," if "," in hit.name else hit.name
+    name = _said(hit)
     if not levels.known:
         known = (
             "the reference earns nothing more than ignorance"
@@ -163,10 +163,14 @@ def _gameable(hit: Hit, levels: Levels, world: World) -> str:
     return f"{_capital(name)} earns {hit.pay:.3g} where a right answer earns {levels.right:.3g}; {rows} fall to it."
 
 
+def _said(hit: Hit) -> str:
+    return f"{hit.name}," if "," in hit.name else hit.name
+
+
 def _alike(hit: Hit, levels: Levels, world: World) -> str:
     return (
         f"Right and wrong answers are paid alike in all of {len(world.forms)} forms (at most {levels.right:.3g}), and "
-        f"{hit.name} earns {hit.pay:.3g}: it pays form only, or none of my forms is that of a right answer."
+        f"{_said(hit)} earns {hit.pay:.3g}: it pays form only, or none of my forms is that of a right answer."
     )
 
 
