@@ -175,9 +175,11 @@ def _probe(session: Session, asker: Asker, known: Table, fresh_runner: Callable[
         except Spent:
             session.left.setdefault(attack.kind)
     session.paid += _for_form(session)
-    session.faults += verdict.of_values(
-        asker, levels, session.seen, [c for c in known.columns if c not in (known.prompt, known.reference)]
-    )
+    others = [c for c in known.columns if c not in (known.prompt, known.reference)]
+    if session.left and not session.seen and levels.right is None:
+        session.faults.append(verdict.SPENT)
+    else:
+        session.faults += verdict.of_values(asker, levels, session.seen, others)
     if session.settings.search and not session.hits and not any(f.word for f in session.faults):
         session.found = search(asker, levels, trusted, session.settings.search)
         session.kinds.setdefault("search")

@@ -23,6 +23,10 @@ ALIKE = (
     "If it is meant to pay form only, add the reward that pays the answer (--reward twice); else give replies that "
     "should be paid, --good COLUMN."
 )
+SPENT = Fault(
+    "never scored", "the replies or seconds that were allowed ended before it was learned what is paid",
+    "Give more, --seconds and --budget, or a quicker reward.", "could not tell",
+)  # fmt: skip
 UNREAD = "Pay nothing where the reference cannot be read, and drop those rows."
 
 
