@@ -19,6 +19,7 @@ from loopkit.system.processes import HOW_TO_RESUME, INTERRUPTED, interruptible
 COMMANDS = {
     "run": ("loopkit.cli.run:run", "Train every arm and seed of an experiment, and print table and verdict."),
     "plan": ("loopkit.cli.plan:plan", "Say how many seeds and prompts show a difference."),
+    "correct": ("loopkit.cli.correct:correct", "Correct exploit rates for their detector's mistakes, by labels."),
     "register": ("loopkit.cli.register:register", "Write down an experiment's plan before its first run."),
     "probe": ("loopkit.cli.probe:probe", "Attack a reward, without training: can it be earned without the goal?"),
     "study": ("loopkit.cli.study:study", "Make a designed set of experiments, such as the paper's main table."),

@@ -14,21 +14,20 @@ from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
-from loopkit.experiment.resolve import build_game, resolve
-from loopkit.experiment.rundir import RunDir, write_shard
+from loopkit.experiment.resolve import resolve
+from loopkit.experiment.rundir import RunDir
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.runner import checkpoint_of, finished
 from loopkit.system.files import to_json
-from tests.runs import without_digests
+from tests.runs import flag_step, without_digests
 
 STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
 
 PROVEN = Report("a game", "proven", ())
-TASKS = [task.id for task in build_game(registry.load(), "self-grading", {}).tasks("train")[:256]]
 
 
 def rate(value: float, n: int = 256) -> Estimate:
@@ -41,23 +40,18 @@ def specs(arms: tuple[str, ...] = ("loophole", "control"), seeds: str = "5") -> 
     return resolve(made, registry.load())
 
 
-def scores(value: float | None, tasks: list[str]) -> list[dict[str, object]]:
-    """The derived rows of a step's 256 rollouts, of which this share is flagged."""
-    clues = {f"clue.{name}": "0" for name in registry.load().game("self-grading").clues}
-    flagged = [None if value is None else i < round(256 * value) for i in range(256)]
-    return [{"slot": f"train/000000/{i:04d}/{tasks[i]}", **clues, f"flag.{ONSET}": f} for i, f in enumerate(flagged)]
-
-
-def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None]) -> None:
+def write(
+    out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None], judged: int = 2000
+) -> None:
     run = RunDir(out / spec.name)
     run.begin(spec, {})
     for step, value in enumerate(path):
         rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
         run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
-        write_shard(run.path / "scores" / f"step-{step:06d}.parquet", scores(value, TASKS))
+        flag_step(run, step, [ONSET], value)
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
-        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)},
+        {HEADLINE: rate(exploit, judged), ONSET: rate(min(1.0, 2 * exploit), 2000)},
         {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
@@ -179,11 +173,8 @@ def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> No
 def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
     made = specs()
     for spec in made:
-        write(tmp_path, spec, 0.5 if spec.arm == "loophole" else 0.1, 0.5, 0.9, [] if spec.arm == BASE else RISES)
-        file = RunDir(tmp_path / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
-        data = json.loads((file / "metrics.json").read_text())
-        data["rates"][HEADLINE]["n"] = 900
-        (file / "metrics.json").write_text(json.dumps(data))
+        exploit, path = 0.5 if spec.arm == "loophole" else 0.1, [] if spec.arm == BASE else RISES
+        write(tmp_path, spec, exploit, 0.5, 0.9, path, judged=900)
     found = collect(made, tmp_path, registry.load(), PROVEN)
     assert found.verdict is not None
     assert (found.verdict.name, found.verdict.p) == ("degenerate", None)

@@ -14,6 +14,7 @@ from loopkit.front.designed import STUDIES, build
 from loopkit.registry import plugins as registry
 from loopkit.running.parallel import Job
 from loopkit.studies.grid import merged
+from loopkit.studies.sensitivity import DEFAULT, turns_on
 from loopkit.studies.study import Study
 
 TWO = "context-compliance,self-grading"
@@ -189,3 +190,51 @@ def test_root_model_follows_runs_to_what_they_began_from(tmp_path: Path) -> None
     RunDir(first.directory).begin(first.spec, {})
     RunDir(second.directory).begin(second.spec, {})
     assert root_model(f"run:{second.directory}/checkpoints/step-000002") == "tiny"
+
+
+def test_sensitivity_is_one_factor_at_a_time_and_a_square(tmp_path: Path) -> None:
+    study = make("sensitivity", tmp_path, games="context-compliance")
+    jobs = planned(study).values()
+    assert {j.spec.arm for j in jobs} == {BASE, "loophole", "control", "placebo"}
+    cells = {
+        (
+            j.spec.trainer, j.spec.trainer_options.get("learning_rate"), j.spec.trainer_options.get("beta"),
+            j.spec.run.group_size,
+        )
+        for j in jobs if j.spec.arm == "loophole"
+    }  # fmt: skip
+    default = planned(make("paper", tmp_path, games="context-compliance"))
+    assert default.keys() <= {j.name for j in jobs}  # the default's runs are those of the paper's study
+    rates = {rate for trainer, rate, *_ in cells if trainer == "grpo"}
+    weights = {beta for trainer, _, beta, _ in cells if trainer == "grpo"}
+    assert (len(rates), len(weights)) == (3, 3)
+    assert max(rates) == pytest.approx(9 * min(rates))
+    square = {(rate, beta) for trainer, rate, beta, size in cells if (trainer, size) == ("grpo", 8)}
+    assert len(square) == 9
+    assert {size for *_, size in cells} == {4, 8, 16}
+    assert {trainer for trainer, *_ in cells} == {"grpo", "rloo", "reinforce++"}
+
+
+def test_sensitivity_varies_what_is_asked_and_refuses_what_is_fixed(tmp_path: Path) -> None:
+    jobs = planned(make("sensitivity", tmp_path, "study.factors=kl", games="context-compliance")).values()
+    assert len({j.spec.trainer_options["beta"] for j in jobs if j.spec.arm == "loophole"}) == 3
+    assert len({j.out for j in jobs}) == 3
+    with pytest.raises(UsageError, match="learning-rate"):
+        planned(make("sensitivity", tmp_path, "trainer.learning_rate=1e-4", games="context-compliance"))
+    with pytest.raises(UsageError, match="weather"):
+        planned(make("sensitivity", tmp_path, "study.factors=weather", games="context-compliance"))
+
+
+def test_margins_of_a_study_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    make("paper", tmp_path, "verdict.exploit=0.05")
+    with pytest.raises(UsageError, match=r"verdict\.exploit"):
+        make("paper", tmp_path, "verdict.exploit=7")
+
+
+def test_what_a_verdict_turns_on_is_said_of_the_cells_that_were_run() -> None:
+    names = {(DEFAULT, DEFAULT): "blind spot", ("kl", "0"): "masked decline", ("kl", "1"): "blind spot", ("x", "y"): ""}
+    said = turns_on(names)
+    assert "kl 0: masked decline" in said
+    assert "1 give the same" in said
+    assert "1 were not run" in said
+    assert "nothing can be said" in turns_on({**names, (DEFAULT, DEFAULT): ""})
