@@ -12,6 +12,8 @@ from loopkit.experiment.rundir import RunDir, read_summary
 from loopkit.experiment.shards import read_shard
 
 NOT_VERIFIABLE = "not verifiable"
+FEW = 3
+"""Damaged runs whose files are named."""
 
 
 def verify(runs: Iterable[Path]) -> None:
@@ -26,7 +28,8 @@ def verify(runs: Iterable[Path]) -> None:
             except RunError as error:
                 errors.append(str(error))
     if errors:
-        raise RunError(" ".join(errors))
+        more = f" And {len(errors) - FEW} more runs." if len(errors) > FEW else ""
+        raise RunError(" ".join(errors[:FEW]) + more)
 
 
 def damage(run: Path, *, whole: bool = False) -> list[str]:
