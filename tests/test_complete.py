@@ -87,7 +87,7 @@ def test_a_path_that_is_there_goes_before_the_name_of_a_scheme(tmp_path: Path, m
     assert offered("eval", "ru") == ["run"]
     (tmp_path / "runs").mkdir()
     assert offered("eval", "ru") == ["ru"]  # a path, for the shell to complete
-    assert set(offered("eval", "")) == {"openai", "run", "tiny"}
+    assert set(offered("eval", "")) == {"gguf", "openai", "run", "tiny"}
 
 
 def test_a_command_is_offered_with_the_line_that_help_has() -> None:

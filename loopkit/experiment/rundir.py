@@ -102,6 +102,13 @@ class RunDir:
             raise RunError(damaged)
         return whole
 
+    def lines_as_they_are(self) -> dict[int, str]:
+        """The same, whatever they were known by; raises RunError naming one that cannot be read."""
+        lines, damaged = self._whole_lines({})
+        if damaged:
+            raise RunError(f"{self.path}/steps.jsonl{damaged}.")
+        return lines
+
     def seal(self, *, finished: bool = False) -> None:
         """Know every file by its digest, and bring it to the disk. ``finished``: nothing is to come."""
         digests.add(self.path, finished=finished)

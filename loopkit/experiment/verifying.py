@@ -65,10 +65,9 @@ def unverifiable(runs: Iterable[Path]) -> list[Path]:
 
 def seal(run: Path) -> int:
     """Take digests of a run as it is now; returns of how many files. Raises RunError where it has holes."""
-    (run / digests.FILE).unlink(missing_ok=True)
     digests.refuse(run, _holes(run))
-    directory = RunDir(run)
-    return len(digests.take(run, directory.lines(), _evaluation(run).joinpath("metrics.json").exists()).files)
+    lines, ended = RunDir(run).lines_as_they_are(), (_evaluation(run) / "metrics.json").exists()
+    return len(digests.take(run, lines, ended).files)
 
 
 def _evaluation(run: Path) -> Path:
@@ -92,7 +91,7 @@ def _holes(run: Path) -> list[str]:
             found.append(f"{name} has {rows} rows for {n}")
     spec = directory.spec()
     try:
-        steps = len(directory.lines())
+        steps = len(directory.lines_as_they_are())
         if spec.arm != BASE and steps != spec.run.steps:
             found.append(f"steps.jsonl has {steps} of {spec.run.steps} steps")
     except RunError as error:

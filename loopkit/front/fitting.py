@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,23 +117,16 @@ class Fit:
         return self.table()._repr_html_()
 
 
-def _clock() -> float:
-    """Processor seconds of this process; seconds by the clock where an accelerator works."""
-    import torch
-
-    return time.perf_counter() if torch.cuda.is_available() else time.process_time()
-
-
 class _Timed:
     """A policy, and the seconds it has spoken."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy, self.seconds = policy, 0.0
+    def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
+        self.policy, self.clock, self.seconds = policy, clock, 0.0
 
     def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
-        began = _clock()
+        began = self.clock()
         turns = self.policy.speak(dialogues)
-        self.seconds += _clock() - began
+        self.seconds += self.clock() - began
         return turns
 
 
@@ -165,6 +157,7 @@ def fit(
     preflight(spec, plugins)
     from loopkit.policy.load import load
     from loopkit.policy.precision import choose
+    from loopkit.policy.process import work_clock
     from loopkit.rollouts.playing import evaluate
 
     with listening(progress) as listen:
@@ -173,7 +166,7 @@ def fit(
             raise UsageError(f"--model {model} can be evaluated only, and not trained. Name one that is here.")
         ref = choose(spec, start)
         policy = load(ref, seed=seed)
-        setup, timed = set_up(plugins, spec), _Timed(policy)
+        setup, timed = set_up(plugins, spec), _Timed(policy, work_clock)
         scored = evaluate(
             setup, timed, seed=seed, split=split, prompts=prompts, batch=max(1, spec.run.eval_batch // group),
             max_tokens=spec.run.max_tokens, temperature=spec.run.temperature, group=group,
@@ -186,6 +179,7 @@ def fit(
 def _learning(policy: CausalPolicy, scored: Sequence[Scored], spec: RunSpec) -> float:
     """Seconds that a rollout's part of a gradient takes, measured on a few."""
     from loopkit.policy.load import add_lora
+    from loopkit.policy.process import work_clock
     from loopkit.policy.score import Segment
     from loopkit.policy.supervised import backward
 
@@ -196,9 +190,9 @@ def _learning(policy: CausalPolicy, scored: Sequence[Scored], spec: RunSpec) -> 
     segments = [Segment(t.prompt_ids, t.ids, t.temperature) for t in turns if t.prompt_ids is not None and t.ids]
     if not segments:
         return 0.0
-    began = _clock()
+    began = work_clock()
     backward(policy, segments, token_budget=options.get("token_budget", 2048))
-    return (_clock() - began) / min(LEARNED, len(scored))
+    return (work_clock() - began) / min(LEARNED, len(scored))
 
 
 def _said(

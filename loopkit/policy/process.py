@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ def hardware() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return f"cpu: {name}"
+
+
+def work_clock() -> float:
+    """Processor seconds of this process; seconds by the clock where an accelerator works."""
+    return time.perf_counter() if torch.cuda.is_available() else time.process_time()
 
 
 def tune(threads: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loopkit.probing import records
 from loopkit.probing.attacks import LENGTHS, long_text
-from loopkit.probing.levels import FIRST, SMALL, Asker, Levels
+from loopkit.probing.levels import FIRST, IGNORANT, SMALL, Asker, Levels
 from loopkit.probing.records import Fault, Hit, Word
 from loopkit.probing.runner import Spent
 from loopkit.probing.weigh import PART
@@ -135,7 +135,10 @@ def decide(
         text = f"Nothing was found, but {len(world.rows)} rows are too few to tell."
         return Told("could not tell", text, f"Give {ENOUGH} rows or more.", form)
     if right is not None and not levels.known and SMALL < max(seen | {right}) <= levels.ignorant + SMALL:
-        text = f"An ignorant reply earns {levels.ignorant:.3g}, as much as any reply that was tried, the right one too."
+        text = (
+            f"A reply that knows nothing, such as {IGNORANT[0]!r}, earns {levels.ignorant:.3g}, as much as any reply "
+            "that was tried, the right one too."
+        )
         return Told("gameable", text, "Compare the reply with the reference.", form)
     if not levels.known:
         return Told("could not tell", *_unknown(levels, world, reference, seen), form)

@@ -97,10 +97,10 @@ def _on(
         attack.cure,
     )  # fmt: skip
     enough = max(min(2, len(counted)), ROWS * len(counted))
-    worth = sum(shares[k] for k in fell) / len(counted) >= WORTH
+    worth = sum(shares[k] for k in fell) / len(counted)
     full = sum(shares[k] >= OUTRIGHT for k in fell) >= enough
-    beyond_luck = len(fell) > w.luck(said[first]) * len(counted)
-    return Weighed(hit, len(fell) >= enough and (worth or full) and beyond_luck, pay, broke)
+    accuses = len(fell) >= enough and (worth >= WORTH or full) and worth > w.luck(said[first])
+    return Weighed(hit, accuses, pay, broke)
 
 
 def _right(attack: Attack, w: World, n: int, said: str) -> bool:

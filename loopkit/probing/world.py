@@ -55,7 +55,7 @@ class World:
         return len(set(there)) <= max(10, len(there) // 10)
 
     def luck(self, said: str) -> float:
-        """Share of rows on which a reply that names an answer may be right by luck; 0 where it names none of them.
+        """What a reply that names an answer may earn by luck, as a share of a right one; 0 where it names none of them.
 
         One answer of a few is right as often as it is the reference, and a little more in a sample.
         """

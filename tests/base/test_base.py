@@ -92,11 +92,10 @@ def test_doctor_finds_no_problem_and_says_how_to_get_torch(call: Call) -> None:
     assert said.rstrip().endswith("No problems found.")
 
 
-def test_a_reward_is_checked(call: Call, files: Path) -> None:
-    done = call("check", "--reward", "mine.py:found", "--data", "rows.jsonl", "--fuzz", "40", "--json")
-    (report,) = json.loads(done.stdout)
-    assert report["status"] == "unproven"
-    assert len(report["findings"]) == 14
+def test_a_reward_is_probed(call: Call, files: Path) -> None:
+    found = json.loads(call("check", "--reward", "mine.py:found", "--data", "rows.jsonl", "--json", code=1).stdout)
+    assert (found["word"], found["reward"]) == ("gameable", "mine.py:found")
+    assert found["hits"][0]["fell"] == 60
 
 
 def test_logs_are_audited(call: Call, files: Path) -> None:
@@ -162,7 +161,7 @@ def test_all_that_can_be_checked_is_checked_and_the_rest_is_named(call: Call) ->
 
 @pytest.mark.parametrize(
     "words",
-    ["--help", "list", "check --reward mine.py:found --data rows.jsonl --fuzz 10", "audit log.jsonl",
+    ["--help", "list", "probe --help", "audit log.jsonl",
      "check context-compliance --fuzz 10", "list trainers openrlhf:grpo"],
 )  # fmt: skip
 def test_the_base_imports_no_module_that_only_linux_has(words: str, files: Path) -> None:

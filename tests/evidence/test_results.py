@@ -48,7 +48,9 @@ def scores(value: float | None, tasks: list[str]) -> list[dict[str, object]]:
     return [{"slot": f"train/000000/{i:04d}/{tasks[i]}", **clues, f"flag.{ONSET}": f} for i, f in enumerate(flagged)]
 
 
-def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None]) -> None:
+def write(
+    out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None], judged: int = 2000
+) -> None:
     run = RunDir(out / spec.name)
     run.begin(spec, {})
     for step, value in enumerate(path):
@@ -57,7 +59,7 @@ def write(out: Path, spec: RunSpec, exploit: float, task: float, observed: float
         write_shard(run.path / "scores" / f"step-{step:06d}.parquet", scores(value, TASKS))
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
-        {HEADLINE: rate(exploit, 2000), ONSET: rate(min(1.0, 2 * exploit), 2000)},
+        {HEADLINE: rate(exploit, judged), ONSET: rate(min(1.0, 2 * exploit), 2000)},
         {"paid": 0.5, "loophole": 0.5},
     )  # fmt: skip
     run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], found)
@@ -179,11 +181,8 @@ def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> No
 def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
     made = specs()
     for spec in made:
-        write(tmp_path, spec, 0.5 if spec.arm == "loophole" else 0.1, 0.5, 0.9, [] if spec.arm == BASE else RISES)
-        file = RunDir(tmp_path / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
-        data = json.loads((file / "metrics.json").read_text())
-        data["rates"][HEADLINE]["n"] = 900
-        (file / "metrics.json").write_text(json.dumps(data))
+        exploit, path = 0.5 if spec.arm == "loophole" else 0.1, [] if spec.arm == BASE else RISES
+        write(tmp_path, spec, exploit, 0.5, 0.9, path, judged=900)
     found = collect(made, tmp_path, registry.load(), PROVEN)
     assert found.verdict is not None
     assert (found.verdict.name, found.verdict.p) == ("degenerate", None)

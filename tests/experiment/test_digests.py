@@ -117,6 +117,20 @@ def test_every_damaged_file_is_named_by_all_who_read_it(out: Path, how: str) -> 
     assert missed == []
 
 
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("scores/step-000001.parquet", "loopkit rescore {run}"),
+        ("eval/context-compliance/test-step-000003/rollouts.parquet", "remove {run}/eval and .* it evaluates again"),
+        ("rollouts/step-000001.parquet", "remove {run} and .* it is made anew"),
+    ],
+)
+def test_the_cure_is_the_least_that_mends_it(out: Path, name: str, cure: str) -> None:
+    (out / RUN / name).unlink()
+    with pytest.raises(RunError, match=cure.format(run=out / RUN)):
+        verifying.verify([out / RUN])
+
+
 def test_a_file_too_many_is_named(out: Path) -> None:
     shutil.copyfile(out / "control-s0/scores/step-000002.parquet", out / RUN / "scores/step-000003.parquet")
     with pytest.raises(RunError, match=r"scores/step-000003\.parquet is no file of this run"):
@@ -195,13 +209,17 @@ def test_the_command_seals_checks_and_takes_anew(old: Path, capsys: pytest.Captu
     rows = json.loads(capsys.readouterr().out.rpartition("\n[")[2].join(["[", ""]))
     assert {r["state"] for r in rows} == {"whole"}
     assert read(old).unverifiable() == []
-    weights = old / RUN / "checkpoints/step-000003/model.safetensors"
+    weights, steps = old / RUN / "checkpoints/step-000003/model.safetensors", old / RUN / "steps.jsonl"
     edit(weights, weights)
+    steps.write_text(steps.read_text().replace('"n": 32', '"n": 31'))
     assert seal(str(old / RUN)) == 1
     assert "model.safetensors is not what was written" in " ".join(capsys.readouterr().out.split())
     assert seal(str(old / RUN), "--anew", "--check") == 2
     assert seal(str(old / RUN), "--anew") == 0
     assert seal(str(old), "--check") == 0
+    steps.write_text("")
+    assert seal(str(old / RUN), "--anew") == 3
+    assert seal(str(old / RUN), "--check") == 1  # what it was known by is kept
     known = digests.read(old / RUN)
     assert known is not None
     assert known.taken == digests.AFTERWARDS
@@ -349,6 +367,13 @@ def test_a_run_does_not_go_on_over_a_damaged_record(out: Path) -> None:
 def test_what_is_sealed_is_on_the_disk_before_its_digests(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    run = RunDir(out / "going-on")
+    run.begin(SPEC, {})
+    played(run)
+    known = digests.read(run.path)
+    assert known is not None
+    assert not known.finished
+    assert synced == []  # a step costs no wait for the disk
     RunDir(out / RUN).seal()
     last = next(k for k, path in enumerate(synced) if path.endswith(f".tmp-{digests.FILE}"))
     before = set(synced[:last])

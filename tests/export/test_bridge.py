@@ -7,10 +7,12 @@ from loopkit.export.bridge import Exported
 from loopkit.records import Message
 from loopkit.registry import plugins
 
+VERSION = plugins.load().game("self-grading").version
+
 
 @pytest.fixture(scope="module")
 def game() -> Exported:
-    return Exported("self-grading", 1, {}, "control")
+    return Exported("self-grading", VERSION, {}, "control")
 
 
 def test_it_plays_and_scores_as_the_game_does(game: Exported) -> None:
@@ -29,7 +31,7 @@ def test_it_plays_and_scores_as_the_game_does(game: Exported) -> None:
 
 
 def test_draws_differ_by_name_and_are_the_same_again() -> None:
-    game = Exported("self-grading", 1, {}, "audit", {"rate": 0.5})
+    game = Exported("self-grading", VERSION, {}, "audit", {"rate": 0.5})
     task = game.tasks("train")[0].id
     paid = [game.score("train", task, f"r{k}", ["1", "Yes"]).rewards["paid"] for k in range(40)]
     assert {*paid} == {1.0, -6.0}
@@ -51,7 +53,7 @@ def test_what_is_unfinished_or_unknown_is_an_error_and_no_reward(game: Exported)
 
 
 def test_another_version_of_the_game_is_refused() -> None:
-    with pytest.raises(UsageError, match="exported from version 0 of self-grading, and 1 is installed"):
+    with pytest.raises(UsageError, match=f"exported from version 0 of self-grading, and {VERSION} is installed"):
         Exported("self-grading", 0, {}).tasks("test")
 
 

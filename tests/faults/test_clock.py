@@ -45,10 +45,12 @@ AGES = {
     "loopkit/checks/trainers.py": ["p.stat().st_mtime_ns"],  # whether a trainer touched its start: equal, or not
     "loopkit/front/outcome.py": ["page.stat().st_mtime_ns", "results.stat().st_mtime_ns"],  # which sentence is printed
     "loopkit/system/notices.py": ["datetime.now"],  # the time that a line of the log shows
+    "loopkit/cli/register.py": ["datetime.now"],  # the time that a registration says it was made
+    "loopkit/rewards/child.py": ["time.time", "time.time"],  # whether a reward asks for the time
     "loopkit/report/rollouts.py": ["at.st_mtime_ns"],  # whether a shard is the one that was read before
     "loopkit/sandbox/store.py": ["stat.st_mtime"],  # whether Python's own bytecode is of this source, as Python asks
 }
-"""Ages of files that are compared for being the same, never for being later."""
+"""Ages of files that are compared for being the same, never for being later; and times that are only told."""
 
 
 def test_no_wall_clock_decides_anything() -> None:

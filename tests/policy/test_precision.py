@@ -115,6 +115,7 @@ def test_all_but_the_newest_checkpoints_are_removed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_keeps_one_checkpoint_is_whole_and_reads_again(tmp_path: Path) -> None:
     def run() -> bytes:
         options = {
