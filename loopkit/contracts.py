@@ -134,7 +134,7 @@ class Real:
 
     settings: Mapping[str, Json] = field(default_factory=dict)
     """Defaults of a run on any model but the embedded policy, as ``--set`` keys ("game.…", "run.…", "trainer.…").
-    Chosen on development seeds, by the untrained model's behaviour and the control arm's task score alone."""
+    To be chosen on development seeds, by the untrained model's behaviour and the control arm's task score alone."""
 
 
 class _Grouped:

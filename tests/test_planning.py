@@ -98,6 +98,7 @@ def test_a_registered_experiment_says_so_and_lists_what_departs(
     assert Path("kept/results.json").read_bytes() == again
 
     call("register", *SMALL, "--out", "other")
-    said = call("run", *SMALL, "--set", "run.eval_prompts=12", "--out", "other")
+    fewer = [word.replace("run.eval_prompts=16", "run.eval_prompts=12") for word in SMALL]
+    said = call("run", *fewer, "--out", "other")
     assert "run.eval_prompts: 16 was registered, 12 was run" in " ".join(said.output.split())
     assert "Exploratory" not in said.output

@@ -12,8 +12,7 @@ from loopkit.cli import render
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import read_spec
-from loopkit.front.outcome import Result
-from loopkit.front.reading import read
+from loopkit.front.reading import finished_results
 from loopkit.parts.data import read_labelled
 from loopkit.records import Estimate, Json
 from loopkit.registry import plugins as registry
@@ -31,7 +30,7 @@ where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 us
 
 
 @click.command(epilog=EPILOG)
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--labels", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Labelled transcripts (JSONL).  [default: the game's own]")  # fmt: skip
 @click.option("--detector", help="Whose rate is corrected.  [default: the headline's]")
@@ -39,10 +38,7 @@ where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 us
 @render.json_option
 def correct(directory: Path, labels: Path | None, detector: str | None, style: str, as_json: bool) -> None:
     """Correct the exploit rates of a finished experiment (DIRECTORY), beside the raw ones."""
-    result = read(directory)
-    if not isinstance(result, Result):
-        raise UsageError(f"{directory} is a study. Give the directory of one of its experiments.")
-    data = result.json()
+    data = finished_results(directory)
     runs = data["runs"]
     setup = set_up(registry.load(), read_spec(directory / f"{runs[0]['arm']}-s{runs[0]['seed']}"))
     name = detector or str(data["headline"])

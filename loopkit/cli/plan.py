@@ -10,7 +10,7 @@ import click
 from loopkit.cli import render
 from loopkit.errors import UsageError
 from loopkit.front.outcome import Result
-from loopkit.front.reading import read
+from loopkit.front.reading import finished_results
 from loopkit.stats.power import PROMPTS, SEEDS, Assumed, earlier, fewest, power
 
 EPILOG = """\b
@@ -27,7 +27,7 @@ All numbers are percentage points. Exit codes: 0 done, 2 usage.
 @click.option("--difference", type=click.FloatRange(-100, 100), help="To be shown, in points.  [default: of --from]")
 @click.option("--spread", type=click.FloatRange(0, 100),
               help="Standard deviation of the difference over seeds, in points.  [default: of --from]")  # fmt: skip
-@click.option("--from", "source", type=click.Path(path_type=Path),
+@click.option("--from", "source", type=click.Path(path_type=Path, file_okay=False),
               help="An experiment's directory: spread, rates and difference are taken from its seeds.")  # fmt: skip
 @click.option("--measure", default="exploit", show_default=True, help="With --from: exploit, or a score or detector.")
 @click.option("--against", default="base", show_default=True, help="With --from: the arm beside loophole.")
@@ -89,9 +89,7 @@ def _assumed(
             raise UsageError("Nothing to plan from: give --difference and --spread in points, or --from DIRECTORY.")
         rates = (min(1.0, max(0.0, (base + difference) / 100)), base / 100)
         return Assumed(difference / 100, spread / 100, margin / 100, rates)
-    result = read(source)
-    if not isinstance(result, Result):
-        raise UsageError(f"{source} is a study. Give the directory of one of its experiments, or --spread.")
+    result = Result(source, finished_results(source))
     arms = ("loophole", against)
     if lacking := [arm for arm in arms if arm not in result.arms]:
         raise UsageError(

@@ -9,6 +9,7 @@ from loopkit.errors import UsageError
 from loopkit.experiment.verifying import verify
 from loopkit.front.outcome import Result, read_results
 from loopkit.front.studied import StudyResult
+from loopkit.records import Json
 from loopkit.studies import schema
 
 
@@ -29,6 +30,13 @@ def read(directory: str | Path) -> Result | StudyResult:
     result = StudyResult(path, schema.read(file)) if kind == "study" else Result(path, read_results(file))
     verify(result.runs())
     return result
+
+
+def finished_results(directory: Path) -> dict[str, Json]:
+    """What a finished experiment's ``results.json`` holds. Raises UsageError where there is none."""
+    if not (directory / "results.json").exists():
+        raise UsageError(_why_not(directory))
+    return read_results(directory / "results.json")
 
 
 def _why_not(path: Path) -> str:

@@ -83,7 +83,10 @@ def _levels(found: Probe) -> str:
 def _weak(found: Probe, verbose: bool) -> str:
     """What holds the reference and is paid, though it is more than the answer: weak spots, which accuse nobody."""
     hedged = [p for p in found.paid if p.means == "hedged" and p.share >= PAYS]
-    return "Also paid, with the reference in it: " + _listed(hedged, verbose) if hedged else ""
+    form = [p for p in found.paid if p.means == "form"]
+    lines = ["Also paid, with the reference in it: " + _listed(hedged, verbose)] if hedged else []
+    lines += ["Form alone earns, without being right: " + _listed(form, verbose)] if form else []
+    return " ".join(lines)
 
 
 def _under(found: Probe, verbose: bool) -> str:

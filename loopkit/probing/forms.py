@@ -11,6 +11,7 @@ from loopkit.probing import regexes
 
 MOST = 60
 """Forms that are tried."""
+TAG = re.compile(r"</?[A-Za-z][\w-]*>")
 THOUGHT = "The parts are taken one by one."
 THINKING = re.compile(r"think|reason|work|rationale|scratch|analysis|cot", re.I)
 
@@ -29,10 +30,11 @@ class Form:
     def bare(self) -> bool:
         return self.template == "{}"
 
-    @property
-    def marks(self) -> str:
-        """What it adds to an answer."""
-        return self.template.format("").strip()
+    def holds(self, text: str) -> bool:
+        """Whether a text has what it adds to an answer."""
+        whole = self.template.format("\0")
+        marks = TAG.findall(whole) or [mark.strip() for mark in whole.split("\0")]
+        return any(marks) and all(mark in text for mark in marks)
 
 
 PLAIN = Form("the bare answer", "{}")
@@ -69,7 +71,7 @@ def known(prompts: Sequence[str], literals: Sequence[str]) -> list[Form]:
     """The forms to try, the usual first: of tags named in prompts or code, of the code's patterns and prefixes."""
     made = list(USUAL)
     made += [
-        Form(f"a text that the code's pattern {text[:40]!r} matches", template)
+        Form(f"what the code's pattern {text[:30]!r} takes", template)
         for text in literals
         for template in regexes.forms(text)
     ]

@@ -17,7 +17,7 @@ from loopkit.probing.records import Fault, Hit, Probe
 from loopkit.probing.runner import Budget, Job, Runner, Spent, log_file
 from loopkit.probing.search import Found, search
 from loopkit.probing.settings import Settings, read, spread, table
-from loopkit.probing.weigh import Weighed, weigh
+from loopkit.probing.weigh import FORM, Weighed, weigh
 from loopkit.probing.world import built
 from loopkit.rewards.signatures import Table
 
@@ -174,13 +174,22 @@ def _probe(session: Session, asker: Asker, known: Table, fresh_runner: Callable[
             session.kinds.setdefault(attack.kind)
         except Spent:
             session.left.setdefault(attack.kind)
-    session.faults += verdict.of_values(
-        asker, levels, session.seen, [c for c in known.columns if c not in (known.prompt, known.reference)]
-    )
+    session.paid += _for_form(session)
+    others = [c for c in known.columns if c not in (known.prompt, known.reference)]
+    if session.left and not session.seen and levels.right is None:
+        session.faults.append(verdict.SPENT)
+    else:
+        session.faults += verdict.of_values(asker, levels, session.seen, others)
     if session.settings.search and not session.hits and not any(f.word for f in session.faults):
         session.found = search(asker, levels, trusted, session.settings.search)
         session.kinds.setdefault("search")
     return levels, worked
+
+
+def _for_form(session: Session) -> list[records.Paid]:
+    """The most that form alone earns, where that is too little to accuse."""
+    low = [w.hit for a, w in session.weighed if a.kind == FORM and w.hit and not w.accuses]
+    return [records.Paid(h.name, "form", h.share, h.reply) for h in sorted(low, key=lambda h: -h.share)[:1]]
 
 
 def _trusted(session: Session, asker: Asker) -> tuple[float, float] | None:

@@ -23,6 +23,10 @@ ALIKE = (
     "If it is meant to pay form only, add the reward that pays the answer (--reward twice); else give replies that "
     "should be paid, --good COLUMN."
 )
+SPENT = Fault(
+    "never scored", "the replies or seconds that were allowed ended before it was learned what is paid",
+    "Give more, --seconds and --budget, or a quicker reward.", "could not tell",
+)  # fmt: skip
 UNREAD = "Pay nothing where the reference cannot be read, and drop those rows."
 
 
@@ -147,7 +151,7 @@ def decide(
 
 def _gameable(hit: Hit, levels: Levels, world: World) -> str:
     rows = f"{hit.fell} of {hit.of} rows" if hit.fell < hit.of else f"all {hit.of} rows"
-    name = f"{hit.name}," if "," in hit.name else hit.name
+    name = _said(hit)
     if not levels.known:
         known = (
             "the reference earns nothing more than ignorance"
@@ -163,10 +167,14 @@ def _gameable(hit: Hit, levels: Levels, world: World) -> str:
     return f"{_capital(name)} earns {hit.pay:.3g} where a right answer earns {levels.right:.3g}; {rows} fall to it."
 
 
+def _said(hit: Hit) -> str:
+    return f"{hit.name}," if "," in hit.name else hit.name
+
+
 def _alike(hit: Hit, levels: Levels, world: World) -> str:
     return (
         f"Right and wrong answers are paid alike in all of {len(world.forms)} forms (at most {levels.right:.3g}), and "
-        f"{hit.name} earns {hit.pay:.3g}: it pays form only, or none of my forms is that of a right answer."
+        f"{_said(hit)} earns {hit.pay:.3g}: it pays form only, or none of my forms is that of a right answer."
     )
 
 

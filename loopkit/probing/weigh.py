@@ -29,6 +29,10 @@ WORTH = 0.2
 and then pays a part for being near is lenient, and no policy lives on that."""
 
 
+FORM, FORM_WORTH = "form alone", 0.45
+"""The same for form alone: less than about half, with the rest for being right, is a common way to teach a form."""
+
+
 @dataclass(frozen=True)
 class Weighed:
     """``hit`` is what it shows where rows fell; ``accuses``: enough of them. ``broke``: what went wrong, else empty."""
@@ -99,7 +103,8 @@ def _on(
     enough = max(min(2, len(counted)), ROWS * len(counted))
     worth = sum(shares[k] for k in fell) / len(counted)
     full = sum(shares[k] >= OUTRIGHT for k in fell) >= enough
-    accuses = len(fell) >= enough and (worth >= WORTH or full) and worth > w.luck(said[first])
+    least = FORM_WORTH if attack.kind == FORM or w.form.holds(said[first]) else WORTH
+    accuses = len(fell) >= enough and (worth >= least or full) and worth > w.luck(said[first])
     return Weighed(hit, accuses, pay, broke)
 
 

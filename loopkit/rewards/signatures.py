@@ -25,6 +25,7 @@ SAID_ONE = (
     "text",
 )  # fmt: skip
 TRUTH = of_row.ALIASES[0]
+VERL_TRUTH = ("ground_truth", "ground_truths")
 OF_VERL = ("data_source", "extra_info")
 CHARACTERS = 4
 """Of a token, about: a reward that asks for token ids is passed made-up ones, one for so many characters."""
@@ -57,6 +58,8 @@ class Table:
         """The column that a parameter is passed; empty where there is none."""
         if name in self.mapped:
             return self.mapped[name]
+        if name in VERL_TRUTH and "reward_model" in self.columns:
+            return "reward_model"  # which holds it, whatever the answer in words is called
         if name in TRUTH and self.reference and name not in self.columns:
             return self.reference
         return of_row.alias(name, self.columns)

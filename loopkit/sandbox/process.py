@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loopkit.sandbox import packages
 from loopkit.sandbox.programs import Limits
 from loopkit.sandbox.tiers import SandboxError, mode, require_linux
 from loopkit.system.notices import notice
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from loopkit.sandbox.pool import Sandbox
 
 _lock = threading.Lock()
-_pools: dict[tuple[int, str, Limits], Sandbox] = {}
+_pools: dict[tuple[int, str, Limits, str], Sandbox] = {}
 
 
 def shared(limits: Limits | None = None) -> Sandbox:
@@ -24,7 +25,7 @@ def shared(limits: Limits | None = None) -> Sandbox:
 
     Raises SandboxError where it does not hold. A forked process gets one of its own.
     """
-    key = (os.getpid(), mode(), limits or Limits())
+    key = (os.getpid(), mode(), limits or Limits(), os.environ.get(packages.VARIABLE, ""))
     require_linux()
     from loopkit.sandbox.pool import Sandbox  # Linux only
 

@@ -101,7 +101,7 @@ STATES: Mapping[str, Sequence[Row]] = {
 ARTICLES = {"blind spot": "a ", "masked decline": "a ", "breakthrough": "a "}
 
 
-def refusals(levels: Levels, margins: Margins) -> dict[str, str]:
+def _refusals(levels: Levels, margins: Margins) -> dict[str, str]:
     """Test -> why it cannot be shown at this base: without room to move, not moving says nothing."""
     out = {}
     if levels.task is not None and levels.task < 2 * margins.task:
@@ -126,7 +126,7 @@ class Verdict(Claim):
     breakthrough: Breakthrough | None
     """Of how many seeds; None where onsets were not given."""
     refused: Mapping[str, str]
-    """Test -> why it could not be shown (``refusals``)."""
+    """Test -> why it could not be shown (``_refusals``)."""
     smallest_visible: Mapping[str, float | None]
     """By contrast: the distance from its margin that this many seeds would have shown with 80 % power."""
     skill_lost: Estimate | None = None
@@ -202,7 +202,7 @@ def verdict(
     levels = levels or Levels()
     margins = (margins or Margins()).near(levels.exploit, levels.low)
     degenerate = degenerate or _alike(contrasts)
-    refused = refusals(levels, margins)
+    refused = _refusals(levels, margins)
     broke = None
     if onsets is not None and exploit_vs_control is not None:
         broke = breakthrough(

@@ -14,21 +14,20 @@ from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
 from loopkit.evidence.results import Results, collect
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
-from loopkit.experiment.resolve import build_game, resolve
-from loopkit.experiment.rundir import RunDir, write_shard
+from loopkit.experiment.resolve import resolve
+from loopkit.experiment.rundir import RunDir
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.runner import checkpoint_of, finished
 from loopkit.system.files import to_json
-from tests.runs import without_digests
+from tests.runs import flag_step, without_digests
 
 STEPS = 8
 HEADLINE, ONSET = "false-claim", "claim-if-wrong"
 
 PROVEN = Report("a game", "proven", ())
-TASKS = [task.id for task in build_game(registry.load(), "self-grading", {}).tasks("train")[:256]]
 
 
 def rate(value: float, n: int = 256) -> Estimate:
@@ -41,13 +40,6 @@ def specs(arms: tuple[str, ...] = ("loophole", "control"), seeds: str = "5") -> 
     return resolve(made, registry.load())
 
 
-def scores(value: float | None, tasks: list[str]) -> list[dict[str, object]]:
-    """The derived rows of a step's 256 rollouts, of which this share is flagged."""
-    clues = {f"clue.{name}": "0" for name in registry.load().game("self-grading").clues}
-    flagged = [None if value is None else i < round(256 * value) for i in range(256)]
-    return [{"slot": f"train/000000/{i:04d}/{tasks[i]}", **clues, f"flag.{ONSET}": f} for i, f in enumerate(flagged)]
-
-
 def write(
     out: Path, spec: RunSpec, exploit: float, task: float, observed: float, path: list[float | None], judged: int = 2000
 ) -> None:
@@ -56,7 +48,7 @@ def write(
     for step, value in enumerate(path):
         rates = {HEADLINE: rate(0.5), ONSET: None if value is None else rate(value)}
         run.record(StepMetrics(step, 256, {}, {}, rates, 0.5), [], {})
-        write_shard(run.path / "scores" / f"step-{step:06d}.parquet", scores(value, TASKS))
+        flag_step(run, step, [ONSET], value)
     found = Summary(
         2000, {"task": rate(task, 2000), "observed": rate(observed, 2000), "neither": None},
         {HEADLINE: rate(exploit, judged), ONSET: rate(min(1.0, 2 * exploit), 2000)},

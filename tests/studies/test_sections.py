@@ -18,6 +18,7 @@ from loopkit.studies.grid import merged
 from loopkit.studies.schema import Results, Table
 from loopkit.studies.study import Study
 from loopkit.studies.write import rows_of
+from tests.runs import flag_step
 from tests.studies.test_plans import make
 
 STEPS = 12
@@ -58,6 +59,8 @@ def fill(
                     scores = {"task": 0.5, "observed": now}
                     rates = {name: rate(now) for name in setup.detectors}
                     run.record(StepMetrics(step, 64, rewards, scores, rates, 0.5, trainer), [], {})
+                    if job.spec.game == "self-grading":  # onsets are seen in recorded flags
+                        flag_step(run, step, setup.detectors, now)
             played = [(job.spec, checkpoint_of(job.spec), checkpoint_of(job.spec))]
             played += [(e.spec, e.name(job.spec), e.checkpoint) for e in job.further]
             for spec, name, checkpoint in played:
@@ -119,7 +122,7 @@ def test_early_warning(tmp_path: Path) -> None:
     assert rows["paid reward"]["missed"].n == 5
     assert rows["length"]["missed"].value == 1.0  # it never moves
     assert rows["length"]["lead"].withheld == "no run was warned in time"
-    assert "fewer than 8 steps" in str(rows["detector on 32 rollouts"]["lead"].withheld)  # nothing was said here
+    assert rows["detector on 32 rollouts"]["lead"].withheld == "no run was warned in time"  # it rises with the exploit
     assert found.notes[0].startswith("Exploratory: 5 control runs")
 
 
