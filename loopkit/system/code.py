@@ -181,11 +181,16 @@ def _execute(name: str, file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(made)
     sys.modules[name] = module  # dataclasses and pickle look it up
     try:
-        exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
+        _fill(module, file)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _fill(module: ModuleType, file: Path) -> None:
+    """Run a file's code as the module, never Python's copy of its bytecode, which may be of an earlier edit."""
+    exec(compile(file.read_bytes(), str(file), "exec"), vars(module))
 
 
 def _guarded(file: Path, run: Callable[[], T]) -> T:
@@ -230,7 +235,7 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         module.__file__ = str(self.file)
         with _first_on_path(root(self.file)):
-            _guarded(self.file, lambda: exec(compile(self.file.read_bytes(), str(self.file), "exec"), vars(module)))
+            _guarded(self.file, lambda: _fill(module, self.file))
 
 
 def restore(imported: Mapping[str, str]) -> None:
