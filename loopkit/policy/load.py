@@ -71,12 +71,14 @@ class CausalPolicy:
             Sampling(prompt, decode.max_tokens, decode.temperature, (self.seed, d.key, d.turn, "sample"))
             for prompt, decode, d in zip(prompts, decodes, dialogues, strict=True)
         ]
+        # a group shares its prompt
+        closes = {prompt: opened(self.tokenizer.decode(prompt[-OPENING:])) for prompt in set(prompts)}
         out = []
         with autocast():  # as in scoring
             sampled = sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id)
         for row, (ids, logprobs, finish) in zip(rows, sampled, strict=True):
             said = ids[:-1] if finish == "stop" else ids
-            thoughts, answer = part(self._text(said), opened(self.tokenizer.decode(row.prompt[-OPENING:])))
+            thoughts, answer = part(self._text(said), closes[row.prompt])
             turn = Turn(answer, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0, thoughts)
             out.append(turn)
         return out
