@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopkit.contracts import Game
-from loopkit.evidence.schema import Reply
+from loopkit.evidence.claims import Reply
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard

@@ -13,12 +13,13 @@ from pathlib import Path
 from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence import verdicts
+from loopkit.evidence.claims import OnFix, OnLoophole, OnReward
 from loopkit.evidence.examples import examples
 from loopkit.evidence.exploit import exploit
 from loopkit.evidence.idle import idle
 from loopkit.evidence.onsets import Beside, path_beside, rates_of
 from loopkit.evidence.reach import unsaid
-from loopkit.evidence.schema import Checked, ExperimentResults, OnFix, OnLoophole, OnReward, Run
+from loopkit.evidence.schema import Checked, ExperimentResults, Run
 from loopkit.evidence.verdicts import PLACEBO, margins_of, record
 from loopkit.evidence.windows import recorded
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings

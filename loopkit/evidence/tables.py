@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from loopkit.evidence.schema import STILL, Claim, ExperimentResults, StudyResults
+from loopkit.evidence.claims import Claim
+from loopkit.evidence.schema import STILL, ExperimentResults, StudyResults
 from loopkit.evidence.sections import Cell, Column, Row, Section, SeedValue, Table, Verdict, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
-from loopkit.evidence import schema
+from loopkit.evidence.claims import Claim
 from loopkit.evidence.idle import WHY
 from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
@@ -22,7 +22,7 @@ from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Levels, Margins, Verdict, verdict
 
-C = TypeVar("C", bound=schema.Claim)
+C = TypeVar("C", bound=Claim)
 PLACEBO = "placebo"
 ONE_ANSWER = 0.9
 """Share of an arm's held-out replies that are word for word the same."""

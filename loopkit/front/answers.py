@@ -6,7 +6,8 @@ import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from loopkit.evidence.schema import Claim, ExperimentResults, OnLoophole, OnReward
+from loopkit.evidence.claims import Claim, OnLoophole, OnReward
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.front.tables import harmless
 from loopkit.report.numbers import p_value, percent, plain, without_name
 from loopkit.stats.claims import PATTERN

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loopkit.evidence.schema import ExperimentResults, Said, StudyResults
+from loopkit.evidence.claims import Said
+from loopkit.evidence.schema import ExperimentResults, StudyResults
 from loopkit.front.tables import width
 from loopkit.registry.contain import excerpt
 from loopkit.report.numbers import plain

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loopkit.evidence.schema import ExperimentResults, OnReward
+from loopkit.evidence.claims import OnReward
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.report.numbers import p_value, percent, plain, without_name
 
 HEAD = ["said", "so often", "for example to", "reward", "trusted, %", "flagged by"]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import loopkit
 from loopkit.contracts import Options, PolicyRef
 from loopkit.evidence import schema, write
+from loopkit.evidence.claims import Exploit
 from loopkit.evidence.exploit import exploit
 from loopkit.evidence.sections import Section
 from loopkit.experiment.config import BASE, TRAINED, on_tiny
@@ -153,7 +154,7 @@ def _mixed(found: Sequence[str]) -> list[str]:
     return [f"Runs were made on different hardware: {'; '.join(found)}."] if len(found) > 1 else []
 
 
-def _exploit(grid: Grid, jobs: Sequence[Job]) -> schema.Exploit | None:
+def _exploit(grid: Grid, jobs: Sequence[Job]) -> Exploit | None:
     """The first exploit of the first game's runs on the loophole; None where there are none, or they said none."""
     trained = [job for job in jobs if job.spec.arm == "loophole" and job.spec.channel == "loophole"]
     own = [job for job in trained if job.out == trained[0].out]

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from loopkit.errors import RunError
-from loopkit.evidence import schema, sections
+from loopkit.evidence import claims, schema, sections
 from loopkit.evidence.sections import Cell
 from loopkit.records import Estimate
 from loopkit.system.files import to_json
@@ -55,8 +55,8 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
 
 
 MODELS = [
-    schema.StudyResults, schema.ExperimentResults, schema.Made, schema.RunEntry, schema.Run, schema.Exploit,
-    schema.Said, schema.Reply, schema.OnLoophole, schema.OnFix, schema.OnReward, schema.Test,
+    schema.StudyResults, schema.ExperimentResults, schema.Made, schema.RunEntry, schema.Run, claims.Exploit,
+    claims.Said, claims.Reply, claims.OnLoophole, claims.OnFix, claims.OnReward, claims.Test,
     sections.Cell, sections.SeedValue, sections.Column, sections.Row, sections.Table, sections.Matrix,
     sections.Curve, sections.Onsets, sections.Group,
     sections.Verdict,
