@@ -13,7 +13,7 @@ import click
 
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
-from loopkit.cli import complete, own, quality, render
+from loopkit.cli import asking, complete, quality, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
 from loopkit.errors import MissingExtra, PluginError, UsageError, nearest, needing
@@ -44,8 +44,8 @@ What each check proves, and what it says of broken plugins, is in docs/checks.md
 
 @click.command(epilog=EPILOG)
 @click.argument("names", nargs=-1, shell_complete=complete.checked)
-@own.reward_option
-@own.trusted_option
+@asking.reward_option
+@asking.trusted_option
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
