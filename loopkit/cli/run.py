@@ -124,8 +124,9 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
     render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
     if not on_tiny(first.model):
-        if "lora_rank" in first.trainer_options and not first.trainer_options["lora_rank"]:
-            render.say("Every weight is trained: 16 bytes each. trainer.lora_rank=16 trains an adapter instead.")
-        render.say(f"Hours, and whether it can play: loopkit fit --game {first.game} --model {first.model}")
+        estimate = planned.cost()
+        for line in [*([estimate.text()] if estimate else []), *planned.doubts(estimate)]:
+            render.say(line)
+        render.say(f"Whether it can play, and seconds measured: loopkit fit --game {first.game} --model {first.model}")
     for title, text in shown:  # a file's contents, as they would be written
         click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")
