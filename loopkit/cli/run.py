@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from loopkit.cli import complete, own, render
+from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.experiment.config import BASE, on_tiny
 from loopkit.front.asked import experiment_of
@@ -62,7 +63,7 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),
               help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
+@click.option("--deadline", type=Finite(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @render.verbose_option

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loopkit.errors import UsageError
+from loopkit.evidence import write
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import Experiment, RunSpec, on_tiny
 from loopkit.experiment.registration import stamp
@@ -17,7 +18,7 @@ from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
 from loopkit.front.costs import Cost, cost, doubts
 from loopkit.front.directories import claim, make
-from loopkit.front.outcome import Result, read_results
+from loopkit.front.outcome import Result
 from loopkit.front.probed import RECORD, Before, before
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
@@ -25,7 +26,7 @@ from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.running.parallel import DEADLINE, require, require_deadline, run_all, start_server
 from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
-from loopkit.system.files import locked, to_json, write_whole
+from loopkit.system.files import locked, write_whole
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,11 @@ class Plan:
 
             choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
-        results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
-        found = to_json(results)
-        file = self.out / "results.json"
-        if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
-            write_whole(file, found)
-        return Result(self.out, read_results(file))
+        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict)
+        stamped = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
+        results = results.model_copy(update={"registration": stamped})
+        write.all_of(results, self.out)
+        return Result(self.out, results)
 
 
 def plan(
