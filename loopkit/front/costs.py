@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean
 
 from loopkit.experiment.config import BASE, RunSpec, on_tiny
-from loopkit.experiment.resolve import build_game, scheme_of
-from loopkit.policy import fits, here
+from loopkit.experiment.resolve import GGUF, build_game, scheme_of
 from loopkit.records import Decode, Task
 from loopkit.registry.plugins import Plugins
 
+GIB = 1 << 30
 CHARACTERS = 4
 """Of English, a token, about."""
 LOOKED_AT = 64
@@ -43,12 +43,13 @@ class Cost:
             f"About {self.hours:.1f} hours at most: {self.step_s:.0f} s a step, {self.evaluation_s / 60:.0f} min an "
             f"evaluation, where every answer takes all its tokens ({self.parameters / 1e6:.0f} M parameters, "
             f"{self.rate / 1e9:.0f} billion products and sums a second, measured). Memory: about "
-            f"{self.memory / fits.GIB:.1f} GiB; {self.free / fits.GIB:.1f} are free."
+            f"{self.memory / GIB:.1f} GiB; {self.free / GIB:.1f} are free."
         )
 
 
 def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
     """What these runs take; None on the embedded policy, and where the model's size is not known here."""
+    from loopkit.policy import fits
     from loopkit.policy.precision import in_format, rates
 
     first = specs[0]
@@ -61,10 +62,11 @@ def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
     game = build_game(plugins, first.game, first.game_options)
     asked, answered = tokens(list(islice(game.tasks("train"), LOOKED_AT)), first)
     rollouts, lora = first.run.prompts_per_step * first.run.group_size, bool(first.trainer_options.get("lora_rank"))
-    forward = 2.0 * parameters * (asked + answered)  # a multiplication and an addition a weight and token
-    learned = (2 if lora else 3) * forward  # forward and backward; frozen weights have no gradient of their own
-    step_s = rollouts * (forward + learned) / rate
-    evaluation_s = first.run.eval_prompts * forward / rate
+    token = 2.0 * parameters / rate  # a multiplication and an addition a weight
+    played = (asked / first.run.group_size + answered) * token  # a group runs its prompt once
+    learned = (2 if lora else 3) * played  # forward and backward; frozen weights have no gradient of their own
+    step_s = rollouts * (played + learned)
+    evaluation_s = first.run.eval_prompts * (asked + answered) * token
     trained = [s for s in specs if s.arm != BASE]
     seconds = len(trained) * first.run.steps * step_s + len(specs) * evaluation_s
     total, free = fits.memory()
@@ -85,17 +87,18 @@ def tokens(tasks: Sequence[Task], spec: RunSpec) -> tuple[float, float]:
 
 def parameters_of(model: str) -> int | None:
     """The size of a model that lies here, or is known by its hub id; None of one that is neither."""
-    scheme, path = scheme_of(model)
-    if scheme == "gguf" or path.endswith(".gguf"):
-        one = here.gguf(Path(path))
-    else:
-        one = here.directory(Path(path), "directory") if Path(path).is_dir() else None
-        if one is None:
-            name = path.partition("@")[0]
-            known = [k.parameters for k in here.KNOWN if k.id == name]
-            cached = [f.parameters for f in here.everywhere([]) if f.name.partition("@")[0] == name]
-            return next((n for n in [*known, *cached] if n), None)
-    return one.parameters if one is not None else None
+    from loopkit.policy import here
+
+    scheme, argument = scheme_of(model)
+    if scheme == GGUF:
+        one = here.gguf(Path(argument))
+        return one.parameters if one is not None else None
+    if Path(model).is_dir():
+        one = here.directory(Path(model), "directory")
+        return one.parameters if one is not None else None
+    known = [k.parameters for k in here.KNOWN if k.id == model]
+    cached = [f.parameters for f in here.everywhere([]) if f.name.partition("@")[0] == model]
+    return next((n for n in [*known, *cached] if n), None)
 
 
 def doubts(specs: Sequence[RunSpec], plugins: Plugins, estimate: Cost | None) -> list[str]:
