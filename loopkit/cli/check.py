@@ -14,6 +14,7 @@ import click
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
 from loopkit.cli import asking, complete, quality, render
+from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
 from loopkit.errors import MissingExtra, PluginError, UsageError, nearest, needing
@@ -50,7 +51,7 @@ What each check proves, and what it says of broken plugins, is in docs/checks.md
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
 @click.option("--detectors", is_flag=True, help="Measure the games' detectors on labelled transcripts, instead.")
-@click.option("--least", type=click.FloatRange(0, 1), help="With --detectors: fail where precision or recall is lower.")
+@click.option("--least", type=Finite(0, 1), help="With --detectors: fail where precision or recall is lower.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what held, too; with --detectors, every mistake.")
 @sandbox_option
 @render.format_option

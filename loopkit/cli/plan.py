@@ -9,6 +9,7 @@ from statistics import fmean
 import click
 
 from loopkit.cli import render
+from loopkit.cli.numbers import Finite
 from loopkit.errors import UsageError
 from loopkit.front.outcome import Result
 from loopkit.front.reading import finished_results
@@ -25,18 +26,18 @@ All numbers are percentage points. Exit codes: 0 done, 2 usage.
 
 
 @click.command(epilog=EPILOG)
-@click.option("--difference", type=click.FloatRange(-100, 100), help="To be shown, in points.  [default: of --from]")
-@click.option("--spread", type=click.FloatRange(0, 100),
+@click.option("--difference", type=Finite(-100, 100), help="To be shown, in points.  [default: of --from]")
+@click.option("--spread", type=Finite(0, 100),
               help="Standard deviation of the difference over seeds, in points.  [default: of --from]")  # fmt: skip
 @click.option("--from", "source", type=click.Path(path_type=Path, file_okay=False),
               help="An experiment's directory: spread, rates and difference are taken from its seeds.")  # fmt: skip
 @click.option("--measure", default="exploit", show_default=True, help="With --from: exploit, or a score or detector.")
 @click.option("--against", default="base", show_default=True, help="With --from: the arm beside loophole.")
-@click.option("--margin", type=click.FloatRange(0, 100), default=10.0, show_default=True,
+@click.option("--margin", type=Finite(0, 100), default=10.0, show_default=True,
               help="The difference must be shown to lie above it, in points.")  # fmt: skip
-@click.option("--base", type=click.FloatRange(0, 100), default=10.0, show_default=True,
+@click.option("--base", type=Finite(0, 100), default=10.0, show_default=True,
               help="Without --from: rate of the other arm, in percent.")  # fmt: skip
-@click.option("--power", "least", type=click.FloatRange(0.5, 0.99), default=0.8, show_default=True,
+@click.option("--power", "least", type=Finite(0.5, 0.99), default=0.8, show_default=True,
               help="Chance with which the claim is to be made.")  # fmt: skip
 @render.format_option
 @render.json_option

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from loopkit.cli.numbers import Finite
 from loopkit.errors import UsageError
 
 EPILOG = """\b
@@ -42,8 +43,8 @@ Exit codes: 0 nothing found, 1 gameable, mis-signed or void, 2 usage, 4 could no
 )
 @click.option("--rows", type=click.IntRange(2), default=100, show_default=True, help="Rows that are asked about.")
 @click.option("--budget", type=click.IntRange(100), default=30_000, show_default=True, help="Replies, at most.")
-@click.option("--seconds", type=click.FloatRange(1), default=120, show_default=True, help="Seconds, at most.")
-@click.option("--deadline", type=click.FloatRange(0.1), default=10, show_default=True, help="Seconds a call may take.")
+@click.option("--seconds", type=Finite(1), default=120, show_default=True, help="Seconds, at most.")
+@click.option("--deadline", type=Finite(0.1), default=10, show_default=True, help="Seconds a call may take.")
 @click.option(
     "--search", type=click.IntRange(0), default=4000, show_default=True, help="Replies of the search; 0: none."
 )

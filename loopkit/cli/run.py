@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 
 from loopkit.cli import asking, render
+from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.experiment.config import BASE, Experiment, on_tiny
 from loopkit.front.experiments import Plan, plan
@@ -16,7 +18,7 @@ from loopkit.running.parallel import DEADLINE
 EPILOG = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
-  loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --game self-grading --arms loophole,audit --seeds 5 --set arms.audit.rate=0.3
   loopkit run --game my_game.py:Compare
   loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
@@ -34,7 +36,7 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),
               help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
+@click.option("--deadline", type=Finite(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @render.verbose_option
@@ -68,10 +70,12 @@ def run(
 
 
 def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
-    specs, shown = planned.specs, planned.preview()
+    specs, shown, estimate = planned.specs, planned.preview(), planned.cost()
+    doubts = planned.doubts(estimate)
     if as_json:
         runs = [s.model_dump(mode="json") for s in specs]
-        render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, "preview": dict(shown)})
+        about = {"cost": estimate and dataclasses.asdict(estimate), "doubts": doubts, "preview": dict(shown)}
+        render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, **about})
         return
     rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
     click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
@@ -81,8 +85,8 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
     render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
     if not on_tiny(first.model):
-        if "lora_rank" in first.trainer_options and not first.trainer_options["lora_rank"]:
-            render.say("Every weight is trained: 16 bytes each. trainer.lora_rank=16 trains an adapter instead.")
-        render.say(f"Hours, and whether it can play: loopkit fit --game {first.game} --model {first.model}")
+        for line in [*([estimate.text()] if estimate else []), *doubts]:
+            render.say(line)
+        render.say(f"Whether it can play, and seconds measured: loopkit fit --game {first.game} --model {first.model}")
     for title, text in shown:  # a file's contents, as they would be written
         click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")

@@ -16,6 +16,7 @@ from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
+from loopkit.front.costs import Cost, cost, doubts
 from loopkit.front.directories import claim, make
 from loopkit.front.outcome import Result
 from loopkit.front.probed import RECORD, Before, before
@@ -47,6 +48,14 @@ class Plan:
         """(title, text) of what the trainer would write and start elsewhere for the last run."""
         return preview(self.specs[-1], self.out, self.plugins, self.setup)
 
+    def cost(self) -> Cost | None:
+        """Hours and memory, of a pretrained model whose size is known."""
+        return cost(self.specs, self.jobs, self.plugins)
+
+    def doubts(self, estimate: Cost | None = None) -> list[str]:
+        """Settings that make no sense for a pretrained model, with what to set instead."""
+        return doubts(self.specs, self.plugins, estimate)
+
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
         """Make what is missing, and write ``results.json``. The same call again resumes."""
         require_deadline(deadline)
@@ -68,7 +77,11 @@ class Plan:
         checked = check(first, self.setup, self.out)
         if new:
             listen(Event(game, "done", 1, 1))
-        start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
+        start = start_policy(
+            first,
+            self.plugins,
+            counted(listen, self.experiment.model, "warm-up" if on_tiny(first.model) else "loading"),
+        )
         if not on_tiny(first.model):  # measured here, once, and not by every run beside the others
             from loopkit.policy.precision import choose
 
