@@ -31,11 +31,11 @@ Examples:
   loopkit check                       # every installed game and trainer
   loopkit check self-grading -v       # and show what was proven, over how much
   loopkit check my_game.py:Compare    # a game in a file of yours; it runs with your rights
-  loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
+  loopkit check grpo  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
-  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward: the same as loopkit probe
-  loopkit check --detectors           # how often each game's detectors are right, on labelled transcripts
-  loopkit check proxy-metric --detectors -v --least 0.9   # with every mistake; exit code 1 below 0.9
+  loopkit check --reward my_rewards.py:fn --data rows.jsonl  # your own reward, as loopkit probe
+  loopkit check --detectors  # how often each game's detectors are right, on labelled transcripts
+  loopkit check proxy-metric --detectors -v --least 0.9  # every mistake; exit code 1 below 0.9
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
 of a reward 1 where it is gameable, 4 where that could not be told.

@@ -14,7 +14,7 @@ from loopkit.front import evaluations
 EPILOG = """\b
 Examples:
   loopkit eval --game self-grading                              # the embedded policy
-  loopkit eval runs/…/loophole-s0                               # a run's final checkpoint, on its own game
+  loopkit eval runs/…/loophole-s0  # a run's final checkpoint, on its own game
   loopkit eval runs/…/loophole-s0 --game self-grading           # the same policy on another game
   loopkit eval runs/…/loophole-s0/checkpoints/step-000020       # an earlier checkpoint
   loopkit eval path/to/model --game context-compliance --data requests.parquet --prompts 200

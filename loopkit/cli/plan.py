@@ -18,7 +18,7 @@ from loopkit.stats.power import PROMPTS, SEEDS, Assumed, earlier, fewest, power
 EPILOG = """\b
 Examples:
   loopkit plan --difference 20 --spread 10
-  loopkit plan --from runs/context-compliance-1a2b3c                  # what those runs showed, and their spread
+  loopkit plan --from runs/context-compliance-1a2b3c  # what those runs showed and their spread
   loopkit plan --from runs/context-compliance-1a2b3c --difference 15 --against control
 
 All numbers are percentage points. Exit codes: 0 done, 2 usage.

@@ -16,7 +16,8 @@ from loopkit.front.experiments import plan as planned_of
 
 EPILOG = """\b
 Examples:
-  loopkit register --game context-compliance --seeds 500-509 --out runs/paper --note "blind spot in most seeds"
+  loopkit register --game context-compliance --seeds 500-509 --out runs/paper \\
+      --note "blind spot in most seeds"
   loopkit run --game context-compliance --seeds 500-509 --out runs/paper
 
 The options are those of `loopkit run`, which then says "registered", and lists what departed from the plan.

@@ -23,8 +23,9 @@ Examples:
   loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
   loopkit run --game context-compliance --judge refusal=openai:my-model@http://localhost:8000/v1
-  loopkit run --game self-grading --trainer sft --arms student --set arms.student.channel=loophole \\
-      --set rollouts.run=runs/…/loophole-s0 --set 'rollouts.where=false-claim=false'
+  loopkit run --game self-grading --trainer sft --arms student \\
+      --set arms.student.channel=loophole --set rollouts.run=runs/…/loophole-s0 \\
+      --set 'rollouts.where=false-claim=false'
 
 The same command again resumes; a finished experiment is only printed: the answer first, --verbose for every seed.
 Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
