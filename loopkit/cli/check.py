@@ -78,7 +78,7 @@ def check(
     if trusted:
         raise UsageError("--trusted is held against a reward. Add --reward FILE.py:NAME, or leave it out.")
     options = tables.get("game", {}) | ({"data": data} if data else {})
-    names = [plugins.game_name(name) for name in names]
+    names = list(dict.fromkeys(plugins.game_name(game_of(plugins, name)) for name in names))
     for name in filter(files.is_file, names):
         plugins.game(name)  # a file that is not there, or cannot be imported, is no failed check
     games = [*plugins.names("games"), *filter(files.is_file, names)]
@@ -114,6 +114,8 @@ def check(
         reports.append((report, time.perf_counter() - start))
         if not as_json:
             _print(*reports[-1], verbose, style, _blamed(plugins, name) if name in games else "")
+            if name in games and (beside := checked_beside(plugins, name)):
+                render.say(beside)
     if left:
         click.echo(f"Not checked unless named, since each takes the whole machine: {', '.join(left)}.", err=True)
     if as_json:
@@ -138,6 +140,28 @@ def _reward(
     probe = probed(options, data or options.get("data"))
     click.echo(probe.card(markdown=False) if as_json else printed(probe, verbose))
     return probe.code
+
+
+def game_of(plugins: registry.Plugins, name: str) -> str:
+    """The game that another distribution's channel or detector GAME/NAME is checked with; any other name as it is."""
+    if not any((kind, name) in plugins.entries for kind in ("channels", "detectors")):
+        return name
+    game = name.partition("/")[0]
+    if game == "*":
+        raise UsageError(f"{name} is checked with a game that it serves: loopkit check GAME.")
+    return game
+
+
+def checked_beside(plugins: registry.Plugins, name: str) -> str:
+    """The channels and detectors of other distributions that a game was checked with, in a line."""
+    own = plugins.get("games", name).origin.distribution
+    parts = [
+        f"{kind[:-1]} {entry.name} ({entry.origin})"
+        for kind, entries in (("channels", plugins.channels(name)), ("detectors", plugins.detectors(name)))
+        for entry in entries.values()
+        if entry.origin.distribution != own
+    ]
+    return f"Checked with it: {', '.join(parts)}." if parts else ""
 
 
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
