@@ -99,7 +99,7 @@ def _assumed(
     pairs = [(a, b) for a, b in zip(*(result.values(arm, measure) for arm in arms), strict=True) if None not in (a, b)]
     if not pairs:
         raise UsageError(f"{source} has no measure {measure!r} in both arms: name a score or detector of its table.")
-    prompts = min(int(r["n"]) for r in result.json()["runs"])
+    prompts = min(run.n for run in result.results.runs)
     own, other = ([float(pair[i] or 0.0) for pair in pairs] for i in (0, 1))
     if spread is not None:
         wished = sum(own) / len(own) - sum(other) / len(other) if difference is None else difference / 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,10 +113,12 @@ def run(
 
 
 def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
-    specs, shown = planned.specs, planned.preview()
+    specs, shown, estimate = planned.specs, planned.preview(), planned.cost()
+    doubts = planned.doubts(estimate)
     if as_json:
         runs = [s.model_dump(mode="json") for s in specs]
-        render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, "preview": dict(shown)})
+        about = {"cost": estimate and dataclasses.asdict(estimate), "doubts": doubts, "preview": dict(shown)}
+        render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, **about})
         return
     rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
     click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
@@ -125,8 +128,8 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
     render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
     if not on_tiny(first.model):
-        if "lora_rank" in first.trainer_options and not first.trainer_options["lora_rank"]:
-            render.say("Every weight is trained: 16 bytes each. trainer.lora_rank=16 trains an adapter instead.")
-        render.say(f"Hours, and whether it can play: loopkit fit --game {first.game} --model {first.model}")
+        for line in [*([estimate.text()] if estimate else []), *doubts]:
+            render.say(line)
+        render.say(f"Whether it can play, and seconds measured: loopkit fit --game {first.game} --model {first.model}")
     for title, text in shown:  # a file's contents, as they would be written
         click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from loopkit.errors import UsageError
+from loopkit.evidence import write
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import Experiment, RunSpec, on_tiny
 from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
+from loopkit.front.costs import Cost, cost, doubts
 from loopkit.front.directories import claim, make
-from loopkit.front.outcome import Result, read_results
+from loopkit.front.outcome import Result
 from loopkit.front.probed import RECORD, Before, before
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
@@ -24,7 +26,7 @@ from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.running.parallel import DEADLINE, require, require_deadline, run_all, start_server
 from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
-from loopkit.system.files import locked, to_json, write_whole
+from loopkit.system.files import locked, write_whole
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ class Plan:
     def preview(self) -> list[tuple[str, str]]:
         """(title, text) of what the trainer would write and start elsewhere for the last run."""
         return preview(self.specs[-1], self.out, self.plugins)
+
+    def cost(self) -> Cost | None:
+        """Hours and memory, of a pretrained model whose size is known."""
+        return cost(self.specs, self.jobs, self.plugins)
+
+    def doubts(self, estimate: Cost | None = None) -> list[str]:
+        """Settings that make no sense for a pretrained model, with what to set instead."""
+        return doubts(self.specs, self.plugins, estimate)
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
         """Make what is missing, and write ``results.json``. The same call again resumes."""
@@ -64,19 +74,21 @@ class Plan:
         checked = check(first, self.plugins, self.out)
         if new:
             listen(Event(game, "done", 1, 1))
-        start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
+        start = start_policy(
+            first,
+            self.plugins,
+            counted(listen, self.experiment.model, "warm-up" if on_tiny(first.model) else "loading"),
+        )
         if not on_tiny(first.model):  # measured here, once, and not by every run beside the others
             from loopkit.policy.precision import choose
 
             choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
-        results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
-        found = to_json(results)
-        file = self.out / "results.json"
-        if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
-            write_whole(file, found)
-        return Result(self.out, read_results(file))
+        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict)
+        stamped = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
+        results = results.model_copy(update={"registration": stamped})
+        write.all_of(results, self.out)
+        return Result(self.out, results)
 
 
 def plan(

@@ -205,8 +205,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
             prompts_per_step=settings.prompts_per_step,
             group_size=settings.group_size,
             recorder=run,
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
+            overrides=settings.overrides(),
         )
     return trainer, source
 
@@ -228,8 +227,7 @@ def evaluate_run(
         split=settings.eval_split,
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
+        overrides=settings.overrides(),
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))

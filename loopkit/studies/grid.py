@@ -11,7 +11,9 @@ from typing import Any
 from loopkit.checks import Report
 from loopkit.contracts import PolicyRef, Split
 from loopkit.errors import RunError
-from loopkit.evidence.results import Results, collect
+from loopkit.evidence.onsets import path, rates_of
+from loopkit.evidence.results import collect
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec, VerdictSettings, validate
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up
@@ -23,7 +25,7 @@ from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
-from loopkit.stats.onset import Discovery, discovery, onset
+from loopkit.stats.onset import Discovery
 
 Settings = Mapping[str, Mapping[str, Json]]
 """Section -> option -> value, as ``--set`` gives them."""
@@ -141,14 +143,9 @@ class Grid:
     def discovery(self, job: Job, base: Estimate | None) -> Discovery | None:
         """A run's discovery path by its game's onset detector, against a base rate; None where none can be had."""
         setup = self.setup(job)
-        rates = [s["rates"].get(setup.onset) for s in self.steps(job)]
-        if base is None or base.high is None or not any(rates):
-            return None
-        low, _ = setup.detectors[setup.onset].bounds
-        values = [r["value"] if r else None for r in rates]
-        return discovery(values, onset(values, base.high, low=low))
+        return path(rates_of(self.steps(job), setup.onset), base, setup.detectors[setup.onset].bounds[0])
 
-    def collect(self, jobs: Sequence[Job]) -> Results:
+    def collect(self, jobs: Sequence[Job]) -> ExperimentResults:
         """The results of jobs that are one experiment (base first, one directory)."""
         margins = validate(VerdictSettings, self.settings.get("verdict", {}), "verdict")
         return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game], margins)

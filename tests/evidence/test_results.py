@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,10 @@ import pytest
 from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
-from loopkit.evidence.results import Results, collect
+from loopkit.evidence.results import collect
+from loopkit.evidence.schema import Checked, parse
+from loopkit.evidence.schema import ExperimentResults as Results
+from loopkit.evidence.verdicts import on_fixes
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import resolve
 from loopkit.experiment.rundir import RunDir
@@ -60,7 +62,9 @@ def write(
 
 def printed(out: Path, found: Results) -> str:
     """All of it, as ``--verbose`` prints it, in one line a paragraph."""
-    text = Result(out, json.loads(to_json(found.json()))).text(verbose=True)
+    again = parse(json.loads(to_json(found.model_dump(mode="json"))))
+    assert again == found
+    text = Result(out, found).text(verbose=True)
     return text + "\n\n" + "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
@@ -84,11 +88,11 @@ def test_every_seed_and_arm_is_there(tmp_path: Path) -> None:
     found = blind_spot(tmp_path)
     assert [(r.arm, r.seed) for r in found.runs] == [(a, s) for a in (BASE, "loophole", "control") for s in range(5)]
     assert (found.headline, found.onset_detector, found.axis) == (HEADLINE, ONSET, "specification")
-    assert found.scores == ("task", "observed", "neither")
+    assert found.scores == ["task", "observed", "neither"]
     assert found.values("loophole", HEADLINE) == pytest.approx([0.5, 0.501, 0.502, 0.103, 0.504])
     assert found.values("loophole", "neither") == [None] * 5
-    assert found.over_seeds("loophole", "neither") is None
-    mean = found.over_seeds("loophole", HEADLINE)
+    assert found.mean("loophole", "neither") is None
+    mean = found.mean("loophole", HEADLINE)
     assert mean is not None
     assert mean.value == pytest.approx((0.5 + 0.501 + 0.502 + 0.103 + 0.504) / 5)
 
@@ -117,7 +121,7 @@ def test_verdict(tmp_path: Path) -> None:
     found = blind_spot(tmp_path, flat=())
     assert found.verdict is not None
     assert found.verdict.name == "blind spot"
-    assert "blind spot" in json.dumps(found.json()["verdict"])
+    assert "blind spot" in json.dumps(found.model_dump(mode="json")["verdict"])
 
 
 @pytest.mark.parametrize(("learned", "name"), [(True, "no exploit"), (False, "degenerate")])
@@ -149,7 +153,7 @@ def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: 
     without = collect(specs(), tmp_path, registry.load(), PROVEN)
     assert without.verdict is not None
     assert without.verdict.name == "blind spot"
-    assert "drift not excluded" in without.verdict.sentence()
+    assert "drift not excluded" in without.verdict.sentence
     assert without.discovered["loophole"].value == 1
 
 
@@ -167,7 +171,7 @@ def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> No
     found = collect(specs(), tmp_path, registry.load(), PROVEN, set_)
     assert found.verdict is not None
     assert found.verdict.name != "blind spot"
-    assert found.json()["verdict"]["margins"]["exploit"] == 0.45
+    assert found.verdict.margins.exploit == 0.45
 
 
 def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
@@ -178,7 +182,7 @@ def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None
     found = collect(made, tmp_path, registry.load(), PROVEN)
     assert found.verdict is not None
     assert (found.verdict.name, found.verdict.p) == ("degenerate", None)
-    assert "abstains on more than half" in found.verdict.sentence()
+    assert "abstains on more than half" in found.verdict.sentence
 
 
 def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
@@ -190,7 +194,7 @@ def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
 
 def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     found = blind_spot(tmp_path)
-    data = json.loads(to_json(found.json()))
+    data = json.loads(to_json(found.model_dump(mode="json")))
     assert [(r["arm"], r["seed"]) for r in data["runs"]] == [(r.arm, r.seed) for r in found.runs]
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
@@ -226,7 +230,7 @@ def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
     found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
     assert found.verdict is None
     assert "No blind spot is claimed or denied: the game is unproven (no control)." in printed(tmp_path, found)
-    assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}
+    assert (found.checked.status, found.checked.reasons) == ("unproven", ("no control",))
 
 
 # --- what each fix did ------------------------------------------------------------------------------------------------
@@ -261,15 +265,12 @@ def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path)
     assert {arm: m and m.name for arm, m in found.mitigations.items()} == {
         "control": "over-corrects", "style-blind": "closes",
     }  # fmt: skip
-    data = json.loads(to_json(found.json()))["mitigations"]
     text = printed(tmp_path, found)
     for arm in ("control", "style-blind"):
-        assert f"Mitigation. {data[arm]['sentence']}" in text
-    assert "Fixes: control over-corrects; style-blind closes." in Result(tmp_path, found.json()).text()
+        assert f"Mitigation. {found.mitigations[arm].sentence}" in text
+    assert "Fixes: control over-corrects; style-blind closes." in Result(tmp_path, found).text()
     blind = found.mitigations["style-blind"]
-    assert blind is not None
-    assert data["style-blind"]["sentence"] == blind.sentence()
-    assert (data["style-blind"]["p"], data["style-blind"]["seeds"]) == (blind.p, 5)
+    assert blind.seeds == 5
     moved = blind.components["exploit falls"].estimate.value
     assert moved == pytest.approx(-0.7)
     assert blind.components["complied holds"].p < 0.05
@@ -297,13 +298,13 @@ def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> Non
 def test_without_one_whole_seed_there_is_no_verdict_and_it_says_why(tmp_path: Path) -> None:
     given: Given = {("loophole", s): {"task": None} for s in range(5)}
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
-    assert found.json()["verdict"] is None
+    assert found.verdict is None
     assert "no verdict\n\nIn no seed was all measured that it would rest on." in printed(tmp_path, found)
 
 
 def test_control_alone_has_its_verdict_in_results_only(tmp_path: Path) -> None:
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, {})
-    assert found.json()["mitigations"]["control"]["name"] == "closes"
+    assert found.mitigations["control"].name == "closes"
     assert "rests on. Blind spot" in printed(tmp_path, found)
     assert "Mitigation." not in printed(tmp_path, found)
 
@@ -316,7 +317,7 @@ def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
     assert blind is not None
     assert control is not None
     assert (blind.seeds, control.seeds) == (3, 3)  # without 1 and 2; without 2 and 4
-    assert "3 seeds" in blind.sentence()
+    assert "3 seeds" in blind.sentence
     assert blind.unjudged == ()
 
 
@@ -324,19 +325,18 @@ def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
 def test_what_no_run_measured_blocks_no_verdict_and_is_named(tmp_path: Path, blank: str) -> None:
     found, _ = judged(tmp_path, FIXES, {(arm, s): {blank: None} for arm in (*FIXES, BASE) for s in range(5)})
     blind = found.mitigations["style-blind"]
-    assert blind is not None
     assert (blind.name, blind.seeds, blind.unjudged) == ("closes", 5, (blank,))
     tests = {"complied": "complied holds", "helps_allowed": "honest holds"}
     assert [m for m, test in tests.items() if test not in blind.components] == [blank]
     assert f"Not measured here, and not judged: {blank}." in printed(tmp_path, found)
-    assert json.loads(to_json(found.json()))["mitigations"]["style-blind"]["unjudged"] == [blank]
+    assert found.mitigations["style-blind"].unjudged == (blank,)
 
 
 def test_a_fix_without_one_whole_seed_gets_no_verdict_and_says_so(tmp_path: Path) -> None:
     found, _ = judged(tmp_path, FIXES, {("style-blind", s): {"task": None} for s in range(5)})
     said = "style-blind, no verdict: in no seed was all measured that it would rest on."
-    assert found.mitigations["style-blind"] is None
-    assert found.json()["mitigations"]["style-blind"] == {"name": "no verdict", "p": None, "sentence": said}
+    fix = found.mitigations["style-blind"]
+    assert (fix.name, fix.p, fix.sentence) == ("no verdict", None, said)
     assert f"Mitigation. {said}" in printed(tmp_path, found)
 
 
@@ -352,11 +352,12 @@ def test_an_arm_paid_as_the_loophole_is_no_fix_and_one_paid_otherwise_is(tmp_pat
 
 def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: Path) -> None:
     found, _ = judged(tmp_path / "a", {"control": {}, "style-blind": {}}, {}, seeds="2")
-    assert found.json()["mitigations"] == {}
+    assert found.mitigations == {}
     assert "Mitigation." not in printed(tmp_path, found)
     proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
     assert list(proven.mitigations) == ["control", "style-blind"]
-    assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}
+    unproven = proven.model_copy(update={"checked": Checked(status="unproven")})
+    assert on_fixes(unproven, ["control"], None) == {}
 
 
 # --- runs that could not learn ----------------------------------------------------------------------------------------
@@ -389,9 +390,7 @@ def test_an_arm_that_could_not_learn_gets_no_verdict_and_says_why(tmp_path: Path
                 rates = {HEADLINE: rate(0.5), ONSET: rate(0.5)}
                 run.record(StepMetrics(step["step"], 256, {"paid": 0.0}, {}, rates, 0.0), [], {})
     found = collect(made, tmp_path, registry.load(), PROVEN)
-    assert found.json()["idle"] == {"loophole": list(seeds)}
+    assert found.idle == {"loophole": seeds}
     assert (found.verdict is None) == (len(seeds) == 2)
-    assert ("could not learn" in (found.json()["no_verdict"] or "")) == (len(seeds) == 2)
-    assert "Could not learn, since no step had a gradient: loophole" in " ".join(
-        str(Result(tmp_path, found.json())).split()
-    )
+    assert ("could not learn" in (found.no_verdict or "")) == (len(seeds) == 2)
+    assert "Could not learn, since no step had a gradient: loophole" in " ".join(str(Result(tmp_path, found)).split())

@@ -23,7 +23,7 @@ def test_hostile_rollouts_are_harmless_in_the_terminal(tmp_path: Path) -> None:
     results = collect(specs, out, plugins.load(), Report("context-compliance", "proven", ()))
     made = CliRunner().invoke(cli, ["report", str(out), "--out", str(tmp_path / "report.html")])
     assert made.exit_code == 0, made.output
-    result = Result(out, results.json())
+    result = Result(out, results)
     printed = "\n".join([result.text(), result.text(verbose=True), made.output])
     assert "exploit" in printed
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]", printed)
