@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.contracts import PAYS_ONLY, Draw, ExploitDetector, Game, Policy, Range, Reporting, RewardChannel, Split
+from loopkit.contracts import (
+    PAYS_ONLY,
+    Draw,
+    ExploitDetector,
+    Game,
+    Policy,
+    Range,
+    Reporting,
+    RewardChannel,
+    Split,
+    Tiny,
+)
 from loopkit.errors import UsageError
 from loopkit.parts.channels import pay
 from loopkit.parts.data import DataOptions
@@ -121,6 +132,7 @@ class OwnReward(Game):
     axis = "specification"
     Options = GameOptions
     options: GameOptions
+    tiny = Tiny(settings={"run.steps": 20, "trainer.learning_rate": 3e-4})  # to try again takes a minute
     reporting = Reporting(
         observed_is_paid=True,
         unproven="No exploit of this reward was shown beforehand. It runs, and gets no blind-spot verdict.",
