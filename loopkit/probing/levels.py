@@ -93,8 +93,9 @@ def learn(asker: Asker, prompt: str, reference: str, good: str) -> tuple[Levels,
         return Levels(None, None, floor, False), False
     world = asker.world
     world.form = best
-    right = asker.mean(world.numbers, [best.say(r) for r in world.references])
-    wrong = asker.mean(world.numbers, [best.say(world.wrong(n)) for n in world.numbers])
+    there = [n for n in world.numbers if world.references[n]]
+    right = asker.mean(there, [best.say(world.references[n]) for n in there])
+    wrong = asker.mean(there, [best.say(world.wrong(n)) for n in there])
     if right is None:
         return Levels(None, wrong, floor, False), worked
     stranger = asker.mean(world.numbers[:FIRST], [best.say(NONE_OF_THEM) for _ in world.numbers[:FIRST]])

@@ -115,11 +115,11 @@ def _on(
 
 
 def _default(fell: set[int], asker: Asker, levels: Levels) -> bool:
-    """Whether a reply is only taken for one of a few answers, as all that is no refusal is taken for help: it falls on
+    """Whether a reply is only taken for one certain answer, as all that is no refusal is taken for help: it falls on
     rows with one reference, and there another answer is not paid.
     """
     w = asker.world
-    if not w.few or len({w.references[n] for n in fell}) != 1:
+    if len({w.references[n] for n in fell}) != 1:
         return False
     rows = sorted(fell)
     other = asker.mean(rows, [w.form.say(w.wrong(n)) for n in rows])

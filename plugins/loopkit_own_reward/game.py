@@ -132,7 +132,9 @@ class OwnReward(Game):
     axis = "specification"
     Options = GameOptions
     options: GameOptions
-    tiny = Tiny(settings={"run.steps": 20, "trainer.learning_rate": 3e-4})  # to try again takes a minute
+    tiny = Tiny(settings={  # an edit of the reward is tried in a minute, not in five
+        "run.steps": 15, "run.prompts_per_step": 8, "trainer.learning_rate": 3e-4,
+    })  # fmt: skip
     reporting = Reporting(
         observed_is_paid=True,
         unproven="No exploit of this reward was shown beforehand. It runs, and gets no blind-spot verdict.",
