@@ -22,10 +22,27 @@ Transcript = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """How the answer to a message is decoded. ``temperature`` 0 is greedy; ``max_tokens`` counts policy tokens."""
+    """How the answer to a message is decoded. ``temperature`` 0 is greedy; ``max_tokens`` counts policy tokens.
+
+    ``top_k`` likeliest tokens are left to draw from (0: all), then the likeliest that together reach ``top_p``.
+    """
 
     temperature: float = 1.0
     max_tokens: int = 64
+    top_p: float = 1.0
+    top_k: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether some tokens are never drawn."""
+        return self.top_p < 1 or self.top_k > 0
+
+    def wire(self) -> dict[str, Json]:
+        """As JSON; what truncates only where something does, as before there was any."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k in ALWAYS or self.truncated}
+
+
+ALWAYS = ("temperature", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +58,48 @@ class Message:
         """The part a policy or trainer may see: everything but ``state``."""
         out: dict[str, Json] = {"role": self.role, "content": self.content}
         if self.decode is not None:
-            out["decode"] = dataclasses.asdict(self.decode)
+            out["decode"] = self.decode.wire()
         return out
 
     @staticmethod
     def read(data: Mapping[str, Json]) -> Message:
         decode = data.get("decode")
         return Message(data["role"], data["content"], Decode(**decode) if decode else None, data.get("state"))
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a run asks for in place of its game, in every prompt; None: as the game asks. ``system`` is put first."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    system: str | None = None
+
+    def shown(self, message: Message) -> Message:
+        """A message as the policy sees it: without state, and decoded as the run says."""
+        changed: dict[str, Any] = {
+            name: value
+            for name in ("max_tokens", "temperature", "top_p", "top_k")
+            if (value := getattr(self, name)) is not None
+        }
+        decode = dataclasses.replace(message.decode or Decode(), **changed) if changed else message.decode
+        return dataclasses.replace(message, state=None, decode=decode)
+
+    def opening(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The first messages of a dialogue, after the run's system message, which goes before the game's own."""
+        first, *rest = messages
+        if self.system is None:
+            return tuple(map(self.shown, messages))
+        if first.role == "system":
+            first = dataclasses.replace(first, content=f"{self.system}\n\n{first.content}")
+            return tuple(map(self.shown, (first, *rest)))
+        return (Message("system", self.system), *map(self.shown, messages))
+
+
+AS_ASKED = Overrides()
+"""Nothing in place of what the game asks for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from pydantic import (
 
 from loopkit.contracts import Options, Split
 from loopkit.errors import UsageError, nearest
-from loopkit.records import Json
+from loopkit.records import Json, Overrides
 from loopkit.registry import files
 from loopkit.registry import plugins as registry
 
@@ -52,8 +52,18 @@ class RunSettings(Options):
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
     temperature: float | None = Field(None, ge=0, le=5, description="of sampling, everywhere; default: the game's")
+    top_p: float | None = Field(None, gt=0, le=1, description="draw from the likeliest tokens that reach this together")
+    top_k: int | None = Field(None, ge=0, description="draw from this many likeliest tokens; 0: from all")
+    system_prompt: str | None = Field(None, description="system message before every dialogue, training and evaluation")
+    chat_template_kwargs: dict[str, Json] | None = Field(
+        None, description="given to the model's chat template, such as {enable_thinking=false}"
+    )
     precision: Precision = Field("auto", description="of weights; auto: bf16 if LoRA and measured faster, else fp32")
     condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
+
+    def overrides(self) -> Overrides:
+        """What this run asks for in place of its game."""
+        return Overrides(self.max_tokens, self.temperature, self.top_p, self.top_k, self.system_prompt)
 
 
 class RolloutQuery(Options):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loopkit.contracts import Policy, Referee, Split
-from loopkit.records import Dialogue, Message, Scored, StepMetrics, Turn
+from loopkit.records import AS_ASKED, Dialogue, Message, Overrides, Scored, StepMetrics, Turn
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup
 from loopkit.rollouts.thoughts import parted
@@ -66,8 +66,7 @@ def evaluate(
     split: Split,
     prompts: int,
     batch: int,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
+    overrides: Overrides = AS_ASKED,
     group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
@@ -82,8 +81,7 @@ def evaluate(
         group_size=group,
         recorder=kept,
         listed=prompts,
-        max_tokens=max_tokens,
-        temperature=temperature,
+        overrides=overrides,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

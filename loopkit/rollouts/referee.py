@@ -11,7 +11,7 @@ from typing import Protocol
 from loopkit import seeding
 from loopkit.contracts import Split
 from loopkit.errors import RefereeError, UsageError
-from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
+from loopkit.records import AS_ASKED, Done, Message, Overrides, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import step_metrics
 from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
 from loopkit.rollouts.thoughts import parted
@@ -51,11 +51,10 @@ class LocalReferee:
         group_size: int,
         recorder: Recorder,
         listed: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
+        overrides: Overrides = AS_ASKED,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
-        self.max_tokens, self.temperature = max_tokens, temperature
+        self.overrides = overrides
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = list(setup.game.tasks(split))
         if not tasks:
@@ -82,16 +81,7 @@ class LocalReferee:
 
     def slots(self, step: int) -> list[Slot]:
         """(P,) slots; in evaluation the last step may be shorter."""
-        return [Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()]
-
-    def _shown(self, message: Message) -> Message:
-        """What leaves the referee: without state, and with the run's own limit of tokens and temperature, if any."""
-        decode = message.decode
-        if self.max_tokens is not None:
-            decode = replace(decode or Decode(), max_tokens=self.max_tokens)
-        if self.temperature is not None:
-            decode = replace(decode or Decode(), temperature=self.temperature)
-        return replace(message, state=None, decode=decode)
+        return [Slot(key, self.overrides.opening(task.messages)) for key, task in self._slots(step).items()]
 
     def _slots(self, step: int) -> dict[str, Task]:
         if not 0 <= step < self.n_steps:
@@ -133,7 +123,7 @@ class LocalReferee:
         out: list[Message | Done] = []
         for id_, k in zip(ids, n, strict=True):
             answer = self._rollout(id_).steps[k][1]
-            out.append(self._shown(answer) if isinstance(answer, Message) else Done())
+            out.append(self.overrides.shown(answer) if isinstance(answer, Message) else Done())
         return out
 
     def settle(self, ids: Sequence[str]) -> list[float]:
