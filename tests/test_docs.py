@@ -22,9 +22,9 @@ from loopkit.checks import Report
 from loopkit.cli import cli
 from loopkit.contracts import Game
 from loopkit.experiment.config import parse_set, read_experiment
-from loopkit.experiment.resolve import resolve
+from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.shards import read_shard
-from loopkit.front.designed import build
+from loopkit.front.designed import plan
 from loopkit.registry import hookspecs, plugins
 from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, name
 
@@ -123,7 +123,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     specs = resolve(made, plugins.load())
     for spec in specs:
         run_one(spec, out, PolicyRef(str(BUNDLED)), lambda event: None)
-    write.all_of(collect(specs, out, plugins.load(), Report("a game", "proven", ())), out)
+    write.all_of(collect(specs, out, set_up(plugins.load(), specs[0]), Report("a game", "proven", ())), out)
     return out
 
 
@@ -300,7 +300,7 @@ def test_commands_parse(where: str, line: str) -> None:
         return
     if words[0] == "study":
         asked = {k: given[k] for k in ("name", "games", "seeds", "model", "trainer", "out")}
-        assert build(**asked, options=given["settings"], plugins=plugins.load()).plan()
+        assert plan(**asked, options=given["settings"]).study.plan()
         return
     if words[0] == "export":
         parse_set(given["settings"], ("game", "channel"))

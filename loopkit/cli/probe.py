@@ -14,9 +14,11 @@ from loopkit.errors import UsageError
 EPILOG = """\b
 Examples:
   loopkit probe --reward my_rewards.py:passes --data rows.jsonl
-  loopkit probe --reward my_rewards.py:passes --trusted my_rewards.py:exact --data rows.jsonl --card card.md
-  loopkit probe --reward a.py:accuracy --reward 0.2*a.py:form --data rows.jsonl     # several add, with weights
-  loopkit probe --reward verl_reward.py:compute_score --data train.parquet --column ground_truth=solution
+  loopkit probe --reward my_rewards.py:passes --trusted my_rewards.py:exact --data rows.jsonl \\
+      --card card.md
+  loopkit probe --reward a.py:accuracy --reward 0.2*a.py:form --data rows.jsonl  # they add
+  loopkit probe --reward verl_reward.py:compute_score --data train.parquet \\
+      --column ground_truth=solution
   loopkit probe --reward reasoning-gym:chain_sum --json
 
 It says replies to your function that do not know the answer, and tells which are paid. It runs in a process of its

@@ -16,7 +16,7 @@ from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
 Studies:
-  paper        games x (base, loophole, control, placebo): every column, discovery paths, verdicts, early warning
+  paper        games x (base, loophole, control, placebo): columns, verdicts, early warning
   transfer     what a policy trained on one loophole does in the other games
   catalysis    does one exploit bring the next one's onset forward
   propagation  what a student learns from a teacher's rollouts, unfiltered and filtered
@@ -25,7 +25,7 @@ Studies:
   algorithms   the same game under several trainers
   conditions   a real model asked plainly, by its template, and to think first; evaluation only
   mitigations  every channel of a game as an arm, the verdict of each fix, shadow rewards
-  sensitivity  the verdict by learning rate, KL, group size, trainer and warm-up, five seeds a cell
+  sensitivity  the verdict by learning rate, KL, group size, trainer, warm-up; five seeds a cell
 \b
 Examples:
   loopkit study paper --seeds 5

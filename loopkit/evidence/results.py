@@ -23,11 +23,9 @@ from loopkit.evidence.schema import Checked, ExperimentResults, Run
 from loopkit.evidence.verdicts import PLACEBO, margins_of, record
 from loopkit.evidence.windows import recorded
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
-from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
-from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
@@ -43,16 +41,15 @@ Steps = Mapping[str, Sequence[Mapping[str, Json]]]
 def collect(
     specs: Sequence[RunSpec],
     out: Path,
-    plugins: Plugins,
+    setup: Setup,
     checked: Report,
     margins: VerdictSettings | None = None,
 ) -> ExperimentResults:
     """Read an experiment's finished runs. Raises RunError naming any that is not, and each file that is damaged.
 
-    ``checked``: what ``check_game`` answered; ``margins``: the user's, in place of the game's.
+    ``setup``: what the first run names; ``checked``: what ``check_game`` answered; ``margins``: the user's.
     """
     verify(out / spec.name for spec in specs)
-    setup = set_up(plugins, specs[0])
     results = _measured(specs, out, setup, checked, margins)
     loophole = [s for s in specs if s.arm == "loophole"]
     verdict = verdicts.on_loophole(results, specs, out, setup, margins)

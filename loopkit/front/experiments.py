@@ -24,6 +24,7 @@ from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
 from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import DEADLINE, require, require_deadline, run_all, start_server
 from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
 from loopkit.system.files import locked, write_whole
@@ -38,12 +39,14 @@ class Plan:
     out: Path
     jobs: int
     plugins: Plugins
+    setup: Setup
+    """What the first run names: the game, its channels and detectors."""
     found: Before | None = None
     """What a probe of the reward found, if the game takes one."""
 
     def preview(self) -> list[tuple[str, str]]:
         """(title, text) of what the trainer would write and start elsewhere for the last run."""
-        return preview(self.specs[-1], self.out, self.plugins)
+        return preview(self.specs[-1], self.out, self.plugins, self.setup)
 
     def cost(self) -> Cost | None:
         """Hours and memory, of a pretrained model whose size is known."""
@@ -66,12 +69,12 @@ class Plan:
             write_whole(self.out / RECORD, self.found.probe.card(markdown=False).encode())
         for spec in self.specs:  # finished runs too: changed data or another game version is no resume
             RunDir(self.out / spec.name).belongs_to(spec)
-        ready(self.specs, self.out, self.plugins)
+        ready(self.specs, self.out, self.plugins, self.setup)
         first, game = self.specs[0], self.experiment.game
         new = not (self.out / CHECK).exists()
         if new:
             listen(Event(game, "check"))  # a slow machine takes a minute for it
-        checked = check(first, self.plugins, self.out)
+        checked = check(first, self.setup, self.out)
         if new:
             listen(Event(game, "done", 1, 1))
         start = start_policy(
@@ -84,7 +87,7 @@ class Plan:
 
             choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict)
+        results = collect(self.specs, self.out, self.setup, checked, self.experiment.verdict)
         stamped = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
         results = results.model_copy(update={"registration": stamped})
         write.all_of(results, self.out)
@@ -110,11 +113,12 @@ def plan(
         start_server()
     plugins = registry.load()
     specs = resolve(experiment, plugins)
-    preflight(specs[0], plugins)
+    setup = preflight(specs[0], plugins, directory)
     side_by_side = 1 if plugins.trainer(specs[0].trainer).alone else os.cpu_count() or 1
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs={jobs}: at least one run is made at a time.")
-    return Plan(experiment, tuple(specs), directory, jobs or min(side_by_side, len(specs)), plugins, found)
+    at_once = jobs or min(side_by_side, len(specs))
+    return Plan(experiment, tuple(specs), directory, at_once, plugins, setup, found)
 
 
 def run(

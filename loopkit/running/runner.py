@@ -21,7 +21,7 @@ from loopkit.experiment import digests, registration
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
-from loopkit.experiment.resolve import GGUF, require_there, roles_of, scheme_of, set_up, start_policy
+from loopkit.experiment.resolve import GGUF, paying, require_there, roles_of, scheme_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
 from loopkit.experiment.verifying import verify
 from loopkit.parts.judges import JUDGES, Judge
@@ -31,7 +31,7 @@ from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate
 from loopkit.rollouts.referee import LocalReferee, plan
-from loopkit.rollouts.scoring import PAID
+from loopkit.rollouts.scoring import PAID, Setup
 from loopkit.sandbox import shared
 from loopkit.seeding import digest
 from loopkit.system.files import to_json, write_whole
@@ -123,12 +123,21 @@ def run_one(
         (directory / ERROR).unlink(missing_ok=True)
         if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
             plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
-            ref = start if spec.arm == BASE else train(spec, run, plugins, start)
-            evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
+            setup = opened(spec, plugins, directory)
+            ref = start if spec.arm == BASE else train(spec, run, plugins, start, setup)
+            evaluate_run(spec, run, setup, ref, checkpoint_of(spec), tell)
             plugins.tell("run_finished", directory=str(directory))
         for e in further:
             if run.read_eval(e.spec.game, e.spec.run.eval_split, e.name(spec)) is None:
-                evaluate_run(e.spec, run, plugins, _at(run, e.checkpoint, start), e.name(spec), tell, spec.name)
+                evaluate_run(
+                    e.spec,
+                    run,
+                    opened(e.spec, plugins, directory),
+                    _at(run, e.checkpoint, start),
+                    e.name(spec),
+                    tell,
+                    spec.name,
+                )
         run.seal(finished=True)
         run.note({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu})
 
@@ -157,31 +166,37 @@ def _at(run: RunDir, checkpoint: str, start: PolicyRef) -> PolicyRef:
     return reference(run.checkpoints / checkpoint, start)
 
 
-def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
-    """Build the source a trainer learns from, and let it learn."""
-    trainer, source = _parts(spec, run, plugins, start)
+def opened(spec: RunSpec, plugins: Plugins, directory: Path | None = None) -> Setup:
+    """What a spec names, made once and handed on. Its judges record in ``directory``; without, none answers."""
+    judges = None if directory is None else judges_of(spec, plugins, directory / JUDGES)
+    return set_up(plugins, spec, judges)
+
+
+def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup: Setup) -> PolicyRef:
+    """Let a run's trainer learn."""
+    trainer, source = _parts(spec, run, plugins, start, setup)
     trained = trainer.train(source, run.checkpoints)
     run.seal()
     return trained
 
 
-def preview(spec: RunSpec, out: Path, plugins: Plugins) -> list[tuple[str, str]]:
+def preview(spec: RunSpec, out: Path, plugins: Plugins, setup: Setup) -> list[tuple[str, str]]:
     """What the trainer says it would write and start for a run, (title, text) each; makes nothing."""
     run = RunDir(out / spec.name)
-    trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+    trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model), paying(setup, plugins, spec))
     return list(trainer.preview(source, run.checkpoints))
 
 
-def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> None:
+def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins, setup: Setup) -> None:
     """Ask the trainer of the last of these runs, if that is still to be trained, whether something would stop it."""
     spec = next((s for s in reversed(specs) if s.arm != BASE and s.rollouts is None), None)
     if spec is not None and not finished(spec, out):
         run = RunDir(out / spec.name)
-        trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+        trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model), paying(setup, plugins, spec))
         trainer.preflight(source, run.checkpoints)
 
 
-def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tuple[Trainer, Any]:
+def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup: Setup) -> tuple[Trainer, Any]:
     """A run's trainer, and the source it learns from."""
     settings = spec.run
     cls = plugins.trainer(spec.trainer)
@@ -198,7 +213,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
         )
     else:
         source = LocalReferee(
-            set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES)),
+            setup,
             seed=spec.seed,
             split="train",
             n_steps=settings.steps,
@@ -211,7 +226,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
 
 
 def evaluate_run(
-    spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
+    spec: RunSpec, run: RunDir, setup: Setup, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
 ) -> None:
     """Play a policy on the spec's game and held-out split, and keep it under ``eval/``."""
     from loopkit.policy.conditions import under
@@ -219,7 +234,6 @@ def evaluate_run(
 
     settings = spec.run
     name = run_name or spec.name
-    setup = set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES))
     scored = evaluate(
         setup,
         under(load(ref, seed=spec.seed), settings.condition),
@@ -273,7 +287,7 @@ def judges_of(spec: RunSpec, plugins: Plugins, directory: Path | None) -> dict[s
     return out
 
 
-def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
+def check(spec: RunSpec, setup: Setup, out: Path) -> Report:
     """``check_game`` before any gradient, once an experiment: its answer is kept in ``check.json``.
 
     Raises CheckFailed where the game's own honest and exploiting transcripts are not told apart.
@@ -286,7 +300,6 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
             raise RunError(
                 f"{file} cannot be read ({type(error).__name__}). Remove it and run the same command: it checks again."
             ) from error
-    setup = set_up(plugins, spec, judges_of(spec, plugins, out / JUDGES))
     game = setup.game
     channels = {**setup.shadow, spec.channel: setup.paid}
     report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60,
@@ -296,8 +309,11 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
     return report
 
 
-def preflight(spec: RunSpec, plugins: Plugins) -> None:
-    """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
+def preflight(spec: RunSpec, plugins: Plugins, out: Path | None = None) -> Setup:
+    """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there.
+
+    Returns what the spec names; see ``opened`` for ``out``.
+    """
     if reason := _evaluation_only(spec.model, plugins):
         raise UsageError(f"--model {spec.model} {reason}")
     for model in (spec.model, *spec.judges.values()):
@@ -306,7 +322,8 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     for model in spec.judges.values():
         if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing
             start_policy(spec.model_copy(update={"model": model}), plugins, lambda done, total: None)
-    game = set_up(plugins, spec).game
+    setup = opened(spec, plugins, out)
+    game = setup.game
     if game.programs:
         shared()  # refused now, if this machine has none that holds
     if not game.tasks(spec.run.eval_split):
@@ -315,3 +332,4 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
         select(spec.rollouts, plugins)
     else:
         plan(game.tasks("train"), 1, spec.run.prompts_per_step, spec.seed, "train")
+    return setup

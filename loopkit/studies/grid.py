@@ -46,6 +46,7 @@ class Grid:
     checked: dict[str, Report] = field(default_factory=dict)
     """Game -> what ``check_game`` answered."""
     _resolved: dict[str, RunSpec] = field(default_factory=dict)
+    _setups: dict[str, Setup] = field(default_factory=dict)
 
     def run(
         self,
@@ -120,7 +121,11 @@ class Grid:
     # --- what was recorded ------------------------------------------------------------------------------------
 
     def setup(self, job: Job) -> Setup:
-        return set_up(self.plugins, job.spec)
+        """What a run names, made once for all runs that differ in their seed only."""
+        key = job.spec.model_copy(update={"seed": 0}).hash()
+        if key not in self._setups:
+            self._setups[key] = set_up(self.plugins, job.spec)
+        return self._setups[key]
 
     def summary(self, job: Job, evaluation: Evaluation | None = None) -> Summary | None:
         """A run's own evaluation, or a further one; None if it is not there yet."""
@@ -148,7 +153,9 @@ class Grid:
     def collect(self, jobs: Sequence[Job]) -> ExperimentResults:
         """The results of jobs that are one experiment (base first, one directory)."""
         margins = validate(VerdictSettings, self.settings.get("verdict", {}), "verdict")
-        return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game], margins)
+        return collect(
+            [j.spec for j in jobs], jobs[0].out, self.setup(jobs[0]), self.checked[jobs[0].spec.game], margins
+        )
 
     def device(self, job: Job) -> str:
         return str(read_manifest(job.directory).get("device", ""))

@@ -110,14 +110,14 @@ def perform(
 def prepare(grid: Grid, todo: Sequence[Job], starts: dict[str, PolicyRef], bar: Bar) -> None:
     """Before anything runs: no directory is another spec's, each game is proven, start policies are there."""
     for job in {j.spec.trainer: j for j in todo if j.spec.arm != BASE}.values():
-        ready([job.spec], job.out, grid.plugins)
+        ready([job.spec], job.out, grid.plugins, grid.setup(job))
     for job in todo:
         RunDir(job.directory).belongs_to(job.spec)
         key = start_key(job.spec)
         if key and key not in starts:
-            preflight(job.spec, grid.plugins)
+            setup = preflight(job.spec, grid.plugins, job.out)
             if job.spec.game not in grid.checked:
-                grid.checked[job.spec.game] = check(job.spec, grid.plugins, job.out)
+                grid.checked[job.spec.game] = check(job.spec, setup, job.out)
             starts[key] = start_policy(job.spec, grid.plugins, bar(job.spec.model, "warm-up"))
 
 

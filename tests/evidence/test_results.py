@@ -16,7 +16,7 @@ from loopkit.evidence.schema import Checked, parse
 from loopkit.evidence.schema import ExperimentResults as Results
 from loopkit.evidence.verdicts import on_fixes
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
-from loopkit.experiment.resolve import resolve
+from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
@@ -68,6 +68,12 @@ def printed(out: Path, found: Results) -> str:
     return text + "\n\n" + "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
+def collected(
+    made: list[RunSpec], out: Path, report: Report = PROVEN, margins: VerdictSettings | None = None
+) -> Results:
+    return collect(made, out, set_up(registry.load(), made[0]), report, margins)
+
+
 RISES: list[float | None] = [0.2, 0.3, 0.6, 0.8, 0.9, 0.9, 0.95, 0.95]
 FLAT: list[float | None] = [0.2, 0.21, None, 0.2, 0.19, 0.2, 0.2, 0.2]
 
@@ -81,7 +87,7 @@ def blind_spot(out: Path, seeds: str = "5", flat: tuple[int, ...] = (3,)) -> Res
             write(out, spec, 0.5 + drift, 0.5, 0.95, RISES)
         else:
             write(out, spec, 0.1 + drift, 0.5, 0.6, [] if spec.arm == BASE else FLAT)
-    return collect(made, out, registry.load(), PROVEN)
+    return collected(made, out, PROVEN)
 
 
 def test_every_seed_and_arm_is_there(tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_no_exploit_is_claimed_only_where_something_was_learned(tmp_path: Path, 
     for spec in made:
         better = 0.1 if learned and spec.arm != BASE else 0.0
         write(tmp_path, spec, 0.1, 0.5 + better + 0.001 * spec.seed, 0.6, [] if spec.arm == BASE else FLAT)
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.verdict is not None
     assert found.verdict.name == name
     assert found.discovered["loophole"].value == 0
@@ -145,12 +151,12 @@ def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: 
         drifts = spec.arm in ("loophole", "placebo")
         rates = [] if spec.arm == BASE else RISES if drifts else FLAT
         write(tmp_path, spec, (0.5 if drifts else 0.1) + 0.001 * spec.seed, 0.5, 0.95, rates)
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.verdict is not None
     assert found.verdict.name == "not shown"
     assert (found.discovered["loophole"].value, found.discovered["placebo"].value) == (0, 1)
     assert found.discovered["control"].value == 0
-    without = collect(specs(), tmp_path, registry.load(), PROVEN)
+    without = collected(specs(), tmp_path, PROVEN)
     assert without.verdict is not None
     assert without.verdict.name == "blind spot"
     assert "drift not excluded" in without.verdict.sentence
@@ -162,13 +168,13 @@ def test_an_onset_is_one_above_what_the_training_prompts_begin_with(tmp_path: Pa
     made = specs(seeds="1")
     for spec in made:
         write(tmp_path, spec, 0.1, 0.5, 0.6, [] if spec.arm == BASE else [0.6] * STEPS)
-    assert collect(made, tmp_path, registry.load(), PROVEN).discovered["loophole"].value == 0
+    assert collected(made, tmp_path, PROVEN).discovered["loophole"].value == 0
 
 
 def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> None:
     blind_spot(tmp_path, flat=())
     set_ = VerdictSettings.model_validate({"exploit": 0.45})
-    found = collect(specs(), tmp_path, registry.load(), PROVEN, set_)
+    found = collected(specs(), tmp_path, PROVEN, set_)
     assert found.verdict is not None
     assert found.verdict.name != "blind spot"
     assert found.verdict.margins.exploit == 0.45
@@ -179,7 +185,7 @@ def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None
     for spec in made:
         exploit, path = 0.5 if spec.arm == "loophole" else 0.1, [] if spec.arm == BASE else RISES
         write(tmp_path, spec, exploit, 0.5, 0.9, path, judged=900)
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.verdict is not None
     assert (found.verdict.name, found.verdict.p) == ("degenerate", None)
     assert "abstains on more than half" in found.verdict.sentence
@@ -189,7 +195,7 @@ def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
     made = specs(("audit",), "2")
     for spec in made:
         write(tmp_path, spec, 0.1, 0.5, 0.5, [] if spec.arm == BASE else FLAT)
-    assert collect(made, tmp_path, registry.load(), PROVEN).verdict is None
+    assert collected(made, tmp_path, PROVEN).verdict is None
 
 
 def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
@@ -218,16 +224,16 @@ def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
      / "metrics.json").unlink()  # fmt: skip
     assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
     with pytest.raises(RunError, match=rf"{missing} is damaged: eval/.*metrics\.json is missing.*it evaluates again"):
-        collect(made, tmp_path, registry.load(), PROVEN)
+        collected(made, tmp_path, PROVEN)
     without_digests(tmp_path / missing)
     with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
-        collect(made, tmp_path, registry.load(), PROVEN)
+        collected(made, tmp_path, PROVEN)
 
 
 def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
     blind_spot(tmp_path, flat=())
     made = specs()
-    found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
+    found = collected(made, tmp_path, Report("a game", "unproven", (), ("no control",)))
     assert found.verdict is None
     assert "No blind spot is claimed or denied: the game is unproven (no control)." in printed(tmp_path, found)
     assert (found.checked.status, found.checked.reasons) == ("unproven", ("no control",))
@@ -253,7 +259,7 @@ def judged(out: Path, arms: dict[str, dict[str, object]], given: Given, seeds: s
         run.begin(spec, {})
         run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], Summary(2000, kept, rates, {}))
         run.seal(finished=True)
-    return collect(made, out, registry.load(), PROVEN), made[0]
+    return collected(made, out, PROVEN), made[0]
 
 
 FIXES: dict[str, dict[str, object]] = {"loophole": {}, "control": {}, "style-blind": {}, "placebo": {}}
@@ -389,7 +395,7 @@ def test_an_arm_that_could_not_learn_gets_no_verdict_and_says_why(tmp_path: Path
             for step in run.steps():
                 rates = {HEADLINE: rate(0.5), ONSET: rate(0.5)}
                 run.record(StepMetrics(step["step"], 256, {"paid": 0.0}, {}, rates, 0.0), [], {})
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.idle == {"loophole": seeds}
     assert (found.verdict is None) == (len(seeds) == 2)
     assert ("could not learn" in (found.no_verdict or "")) == (len(seeds) == 2)

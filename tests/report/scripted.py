@@ -90,7 +90,7 @@ def experiment(
     for spec in specs:
         _run(spec, out, says, finish, times)
     if finish:
-        found = collect(specs, out, plugins.load(), Report(game, status, ()))
+        found = collect(specs, out, set_up(plugins.load(), specs[0]), Report(game, status, ()))
         write.all_of(found, out)
     return out
 

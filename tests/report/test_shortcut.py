@@ -13,6 +13,7 @@ from loopkit.checks import Report
 from loopkit.evidence.results import collect
 from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, RunSpec
+from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import read_spec
 from loopkit.front.outcome import Result
 from loopkit.records import Dialogue
@@ -51,7 +52,7 @@ def results(out: Path) -> ExperimentResults:
     return collect(
         specs,
         out,
-        plugins.load(),
+        set_up(plugins.load(), specs[0]),
         Report("own-reward", "unproven", (), ("No exploit of this reward was shown beforehand. It gets no verdict.",)),
     )
 
