@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
