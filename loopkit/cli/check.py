@@ -122,8 +122,8 @@ def check(
         render.echo_json([{**r.json(), "seconds": round(seconds, 3)} for r, seconds in reports])
     elif len(reports) > 1:
         counts = {status: sum(r.status == status for r, _ in reports) for status in ("proven", "unproven", "fails")}
-        told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-        click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {told}.")
+        summary = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+        click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {summary}.")
     failed = any(r.status == "fails" for r, _ in reports)
     sys.exit(1 if failed else missing.exit_code if missing else 0)
 
@@ -154,12 +154,12 @@ def game_of(plugins: registry.Plugins, name: str) -> str:
 
 def checked_beside(plugins: registry.Plugins, name: str) -> str:
     """The channels and detectors of other distributions that a game was checked with, in a line."""
-    own = plugins.get("games", name).origin.distribution
+    distribution = plugins.get("games", name).origin.distribution
     parts = [
         f"{kind[:-1]} {entry.name} ({entry.origin})"
         for kind, entries in (("channels", plugins.channels(name)), ("detectors", plugins.detectors(name)))
         for entry in entries.values()
-        if entry.origin.distribution != own
+        if entry.origin.distribution != distribution
     ]
     return f"Checked with it: {', '.join(parts)}." if parts else ""
 
@@ -236,9 +236,9 @@ def _not_made(name: str, error: Exception) -> Report:
 
 
 def _print(report: Report, seconds: float, verbose: bool, style: str, blamed: str = "") -> None:
-    made = [f for f in report.findings if not f.left_out]
-    held, left = sum(f.ok for f in made), len(report.findings) - len(made)
-    counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
+    done = [f for f in report.findings if not f.left_out]
+    held, left = sum(f.ok for f in done), len(report.findings) - len(done)
+    counts = f"{held} of {len({f.check for f in done})} checks held" + (f", {left} left out" if left else "")
     render.say(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
         for reason in report.reasons:

@@ -48,8 +48,8 @@ def seal(runs: Sequence[Path], check: bool, anew: bool, as_json: bool) -> None:
 def _sealed(run: Path, check: bool, anew: bool) -> dict[str, Json]:
     known = None if anew else digests.read(run)
     if known is not None:
-        found = verifying.damage(run, whole=True)
-        return {"run": str(run), "files": len(known.files), "state": "damaged" if found else "whole", "damage": found}
+        damage = verifying.damage(run, whole=True)
+        return {"run": str(run), "files": len(known.files), "state": "damaged" if damage else "whole", "damage": damage}
     if check:
         return {"run": str(run), "files": 0, "state": verifying.NOT_VERIFIABLE, "damage": []}
     return {"run": str(run), "files": verifying.seal(run), "state": "sealed as it is", "damage": []}

@@ -95,13 +95,13 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
             raise UsageError(f"--column {role}: a column is one of {', '.join(ROLES)}. {nearest(role, ROLES)}")
     for path in files:
         before = len(out)
-        made, kind = _read(path, format, dict(columns or {}), skipped)
-        out += made
+        rows, kind = _read(path, format, dict(columns or {}), skipped)
+        out += rows
         formats.append(kind)
         if len(out) == before:
             why = [s for s in skipped if s.where.startswith(f"{path}, ")]
-            told = f" The first fault: {why[0].where}: {why[0].why}." if why else ""
-            raise UsageError(f"{path} ({kind}) has no completion that can be read.{told} {_needed({})}")
+            fault = f" The first fault: {why[0].where}: {why[0].why}." if why else ""
+            raise UsageError(f"{path} ({kind}) has no completion that can be read.{fault} {_needed({})}")
     return Log(tuple(files), tuple(dict.fromkeys(formats)), tuple(out), tuple(skipped))
 
 
@@ -151,18 +151,18 @@ def told(row: Mapping[str, Json]) -> str:
     return "rows"
 
 
-def mapped(row: Mapping[str, Json], given: Columns, path: str) -> dict[str, str]:
+def mapped(row: Mapping[str, Json], columns: Columns, path: str) -> dict[str, str]:
     """Role -> column of this file. Raises UsageError where a named column, or one of completions, is not there."""
-    for role, column in given.items():
+    for role, column in columns.items():
         if column not in row:
             raise UsageError(f"{path} has no column {column!r} for {role}. {_needed(row)}")
-    taken = set(given.values())
-    out = dict(given)
+    taken = set(columns.values())
+    out = dict(columns)
     for role, names in ROLES.items():
         if role not in out and (name := next((n for n in names if n in row and n not in taken), None)):
             out[role] = name
             taken.add(name)
-    if "query" in row and out.get("prompt") in ("prompt", "prompts") and "completion" not in given:
+    if "query" in row and out.get("prompt") in ("prompt", "prompts") and "completion" not in columns:
         out["completion"] = "query"  # OpenRLHF's: prompt and reply in one
     if "completion" not in out:
         raise UsageError(f"{path} has no column of completions. {_needed(row)}")
@@ -183,21 +183,21 @@ def _needed(row: Mapping[str, Json]) -> str:
 
 def _table(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
     """TRL's rows, OpenRLHF's, and others of one completion each."""
-    asked, answered = row.get(columns.get("prompt", "")), row.get(columns["completion"])
+    prompt_cell, answered = row.get(columns.get("prompt", "")), row.get(columns["completion"])
     if columns["completion"] == "query" and isinstance(answered, list):  # a batch, as a reward server gets it
         for k in range(len(answered)):
             yield from _table(f"{where}, item {k}", {c: v[k] if isinstance(v, list) else v for c, v in row.items()},
                               columns)  # fmt: skip
         return
-    if columns["completion"] == "query" and isinstance(answered, str) and isinstance(asked, str):
-        if not answered.startswith(asked):
+    if columns["completion"] == "query" and isinstance(answered, str) and isinstance(prompt_cell, str):
+        if not answered.startswith(prompt_cell):
             raise Unusable("query does not begin with prompt, so the reply cannot be told from it")
-        answered = CLOSING.sub("", answered.removeprefix(asked))
-    prompt, (said, between) = prompt_of(asked), turns_of(answered)
+        answered = CLOSING.sub("", answered.removeprefix(prompt_cell))
+    prompt, (replies, between) = prompt_of(prompt_cell), turns_of(answered)
     step = row.get(columns.get("step", ""))
     known = {*columns.values(), *NO_NUMBERS}
     yield Logged(
-        where, prompt, said, between,
+        where, prompt, replies, between,
         int(step) if isinstance(step, (int, float)) and math.isfinite(step) else None,
         references_of(row.get(columns.get("reference", ""), ground_truth(row))),
         {c: number_of(v) for c, v in row.items() if c not in known and (numeric(v) or reads_as_number(v))},
@@ -228,7 +228,7 @@ def _trace(where: str, trace: Mapping[str, Json]) -> Iterator[Logged]:
     first = next((k for k, (_, sampled) in enumerate(messages) if sampled), None)
     if first is None:
         raise Unusable("the trace holds no reply of a model")
-    said, between = split_turns([(text_of(m.get("content")), s) for m, s in messages[first:]])
+    replies, between = split_turns([(text_of(m.get("content")), s) for m, s in messages[first:]])
     data = trace["task"]["data"]
     rewards = {n: r for n, r in (trace.get("rewards") or {}).items() if isinstance(r, dict)}
     numbers: dict[str, float | None] = {}
@@ -237,18 +237,20 @@ def _trace(where: str, trace: Mapping[str, Json]) -> Iterator[Logged]:
     numbers |= {f"rewards.{n}": number_of(r["score"]) for n, r in rewards.items()}
     numbers |= {f"metrics.{n}": number_of(v) for n, v in (trace.get("metrics") or {}).items()}
     prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m, _ in messages[:first])
-    yield Logged(where, prompt or None, said, between, None, references_of(data.get("answer")), numbers)
+    yield Logged(where, prompt or None, replies, between, None, references_of(data.get("answer")), numbers)
 
 
 def _inspect(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
     """A sample: the dialogue after its input."""
-    asked = row.get("input")
+    sample_input = row.get("input")
     messages = row.get("messages") or []
     first = next((k for k, m in enumerate(messages) if m["role"] == "assistant" and m.get("source") != "input"), None)
     if first is None:
         raise Unusable("the sample holds no reply of a model")
-    said, between = split_turns([(text_of(m.get("content")), m["role"] == "assistant") for m in messages[first:]])
-    prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m in messages[:first]) or prompt_of(asked)
+    replies, between = split_turns([(text_of(m.get("content")), m["role"] == "assistant") for m in messages[first:]])
+    prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m in messages[:first]) or prompt_of(
+        sample_input
+    )
     numbers: dict[str, float | None] = {}
     for scorer, score in (row.get("scores") or {}).items():
         value = score.get("value")
@@ -256,7 +258,7 @@ def _inspect(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[
             numbers |= {f"{scorer}.{n}": number_of(v) for n, v in value.items()}
         else:
             numbers[scorer] = GRADES.get(value) if isinstance(value, str) else number_of(value)
-    yield Logged(where, prompt, said, between, None, references_of(row.get("target")), numbers)
+    yield Logged(where, prompt, replies, between, None, references_of(row.get("target")), numbers)
 
 
 FORMATS: Mapping[str, Callable[[str, Mapping[str, Json], Columns], Iterable[Logged]]] = {

@@ -53,26 +53,26 @@ def turns_of(value: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def split_turns(messages: Sequence[tuple[str, bool]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(text, whether the policy said it) of each message -> what it said, and what was answered between."""
-    said: list[str] = []
+    replies: list[str] = []
     between: list[str] = []
     waiting: list[str] = []
-    for text, own in messages:
-        if own:
-            if said:
+    for text, of_policy in messages:
+        if of_policy:
+            if replies:
                 between.append("\n".join(waiting))
-            said.append(text)
+            replies.append(text)
             waiting = []
         else:
             waiting.append(text)
-    if not said:
+    if not replies:
         raise Unusable("the completion holds no reply of a model")
-    return tuple(said), tuple(between)
+    return tuple(replies), tuple(between)
 
 
 def references_of(value: Json) -> tuple[str, ...] | None:
     if isinstance(value, list):
-        found = [str(v) for v in value if isinstance(v, (str, int, float))]
-        return tuple(found) or None
+        texts = [str(v) for v in value if isinstance(v, (str, int, float))]
+        return tuple(texts) or None
     return (str(value),) if isinstance(value, (str, int, float)) and value != "" else None
 
 
@@ -101,10 +101,10 @@ def number_of(value: Json) -> float | None:
     if not numeric(value):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def kind_of(value: Json) -> str:

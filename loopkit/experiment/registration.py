@@ -49,13 +49,13 @@ def register(out: Path, experiment: Experiment, specs: Sequence[RunSpec], note: 
 
     The same plan again changes nothing. Raises UsageError where another is registered, or a run was begun.
     """
-    asked = {
+    registered = {
         "experiment": experiment.model_dump(mode="json"),
         "runs": {spec.name: spec.hash() for spec in specs},
         "note": note,
     }
     if known := read(out):
-        if {key: known.plan[key] for key in asked} == asked:
+        if {key: known.plan[key] for key in registered} == registered:
             return known
         raise UsageError(
             f"{out / FILE} holds another plan, registered at {known.at}. A plan is registered once: choose another "
@@ -71,7 +71,7 @@ def register(out: Path, experiment: Experiment, specs: Sequence[RunSpec], note: 
         "loopkit": loopkit.__version__,
         "git": git_revision(Path(loopkit.__file__).parent),
         "code": code(),
-        **asked,
+        **registered,
     }
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / FILE, to_json({"schema_version": SCHEMA, "hash": digest(plan), "plan": plan}))
@@ -142,9 +142,9 @@ def deviations(out: Path, known: Registration, experiment: Mapping[str, Json], s
     further = [name for name in hashes if name not in known.plan["runs"]]
     changed = [name for name, value in hashes.items() if known.plan["runs"].get(name, value) != value]
     marks = {spec.name: read_manifest(out / spec.name).get("registration") or {} for spec in specs}
-    unaware = [name for name, found in marks.items() if found.get("plan") != known.hash]
-    other = [name for name, found in marks.items() if found.get("code", known.plan["code"]) != known.plan["code"]]
-    for names, what in (
+    unaware = [name for name, mark in marks.items() if mark.get("plan") != known.hash]
+    other = [name for name, mark in marks.items() if mark.get("code", known.plan["code"]) != known.plan["code"]]
+    for names, deviation in (
         (lacking, "registered and not run"),
         (further, "run and not registered"),
         (changed, "run with other settings than were registered, by defaults of another version"),
@@ -152,7 +152,9 @@ def deviations(out: Path, known: Registration, experiment: Mapping[str, Json], s
         (other, "made with other code of loopkit than when the plan was registered"),
     ):
         if names:
-            out_.append(f"{what}: {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else ""))
+            out_.append(
+                f"{deviation}: {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            )
     return out_
 
 

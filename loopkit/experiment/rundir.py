@@ -67,11 +67,11 @@ class RunDir:
         if (self.path / "manifest.json").exists() or (self.path / "steps.jsonl").exists():
             self._refuse_identity()
         else:
-            made, known = to_json({**manifest, "spec_hash": spec.hash(), digests.KEPT: 1}), Digests(spec.hash())
+            written, known = to_json({**manifest, "spec_hash": spec.hash(), digests.KEPT: 1}), Digests(spec.hash())
             known.put("run.toml", (self.path / "run.toml").read_bytes())
-            known.put("manifest.json", made)
+            known.put("manifest.json", written)
             known.write(self.path)  # before the manifest, which says that it is there
-            write_whole(self.path / "manifest.json", made)
+            write_whole(self.path / "manifest.json", written)
 
     def _refuse_identity(self) -> None:
         """Raise RunError where the spec or the manifest is not what was written."""
@@ -171,10 +171,10 @@ class RunDir:
 
     def _refuse_before(self, step: int, known: Digests) -> None:
         """Raise RunError where a record or a checkpoint is damaged from which a run goes on at ``step``."""
-        found = digests.damage(self.path, known, lambda name: (at := digests.step_of(name)) is not None and at < step)
-        if found:
-            first = min(at for name in found if (at := digests.step_of(name)) is not None)
-            digests.refuse(self.path, found, (
+        damage = digests.damage(self.path, known, lambda name: (at := digests.step_of(name)) is not None and at < step)
+        if damage:
+            first = min(at for name in damage if (at := digests.step_of(name)) is not None)
+            digests.refuse(self.path, damage, (
                 f"Restore it from a copy; or remove every checkpoint after {self.checkpoints / f'step-{first:06d}'} "
                 "and run the same command: it plays again from there."
             ))  # fmt: skip
@@ -219,8 +219,8 @@ class RunDir:
     def evaluations(self, game: str) -> list[Path]:
         """The folders of the evaluations on a game that are whole."""
         known = digests.read(self.path)
-        found = sorted(self.evals(game).glob("*/metrics.json"))
-        return [p.parent for p in found if known is None or p.relative_to(self.path).as_posix() in known.files]
+        files = sorted(self.evals(game).glob("*/metrics.json"))
+        return [p.parent for p in files if known is None or p.relative_to(self.path).as_posix() in known.files]
 
     def eval_dir(self, game: str, split: Split, checkpoint: str) -> Path:
         return self.evals(game) / f"{split}-{checkpoint}"
@@ -246,8 +246,8 @@ class RunDir:
             here = f"{path.parent.relative_to(self.path).as_posix()}/"
             if f"{here}metrics.json" not in known.files:
                 return None  # killed before it was known
-            found = digests.damage(self.path, known, lambda name: name.startswith(here))
-            digests.refuse(self.path, found, (
+            damage = digests.damage(self.path, known, lambda name: name.startswith(here))
+            digests.refuse(self.path, damage, (
                 f"Restore it from a copy, or remove {path.parent} and run the same command: it evaluates again."
             ))  # fmt: skip
         return read_summary(path)

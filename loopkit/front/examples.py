@@ -45,8 +45,8 @@ class Example:
         """What is shown, in a line."""
         if self.often:
             return f"The most common reply where a sign rose ({self.often}; {self.detector}):"
-        what = "as a pair" if len(self.said) == 2 else "as it was said"
-        return f"The exploit, {what} (arm {self.arm}, seed {self.seed}, held out, {self.detector}):"
+        shape = "as a pair" if len(self.said) == 2 else "as it was said"
+        return f"The exploit, {shape} (arm {self.arm}, seed {self.seed}, held out, {self.detector}):"
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(who, text) line by line, with "paid" after each rollout."""

@@ -29,15 +29,15 @@ def game_files(name: str) -> dict[str, str]:
     if cls in loopkit.__all__ or keyword.iskeyword(cls):  # Task(Game) would hide loopkit's Task, and None is no name
         cls += "Game"
     # What is rendered are our own files, not a page: no HTML to escape.
-    made = Environment(loader=FileSystemLoader(TEMPLATE), undefined=StrictUndefined, keep_trailing_newline=True)
-    found = {}
+    environment = Environment(loader=FileSystemLoader(TEMPLATE), undefined=StrictUndefined, keep_trailing_newline=True)
+    files = {}
     for file in sorted(TEMPLATE.rglob("*.jinja")):
         source = file.relative_to(TEMPLATE).as_posix()
         path = source.removesuffix(".jinja").replace("dot-", ".").replace("module.py", f"{module}.py")
-        found[path] = made.get_template(source).render(
+        files[path] = environment.get_template(source).render(
             name=name, module=module, cls=cls, distribution=f"loopkit-{name}", requirement=requirement()
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def check_name(name: str, plugins: Plugins) -> None:
@@ -66,16 +66,16 @@ def write(files: dict[str, str], into: Path) -> None:
         raise UsageError(f"{into} exists, and nothing is overwritten. Choose another --out, or move it away.")
     if not into.parent.is_dir():
         raise UsageError(f"{into.parent} is no directory. Make it, or choose another --out.")
-    made = into.parent / f".{into.name}-{os.getpid()}"
+    unfinished = into.parent / f".{into.name}-{os.getpid()}"
     try:
-        made.mkdir()
+        unfinished.mkdir()
     except OSError as error:
         raise UsageError(f"{into} cannot be written: {error.strerror}. Choose another --out.") from error
     try:
         for path, text in files.items():
-            (made / path).parent.mkdir(parents=True, exist_ok=True)
-            (made / path).write_text(text, encoding="utf-8")
-        made.rename(into)
+            (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / path).write_text(text, encoding="utf-8")
+        unfinished.rename(into)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise

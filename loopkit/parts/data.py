@@ -29,10 +29,10 @@ class DataOptions(Options):
             path = Path(self.data)
             if not path.is_file():
                 raise ValueError(f"data file {self.data!r} does not exist")
-            found = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            if self.data_sha256 not in ("", found):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            if self.data_sha256 not in ("", digest):
                 raise ValueError(f"data file {self.data!r} has changed since this run began (start a new --out)")
-            object.__setattr__(self, "data_sha256", found)
+            object.__setattr__(self, "data_sha256", digest)
         return self
 
 
@@ -104,18 +104,18 @@ def messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     prompt = row["prompt"]
     if isinstance(prompt, str):
         try:
-            found = json.loads(prompt)
+            parsed = json.loads(prompt)
         except json.JSONDecodeError:
-            found = None
-        chat = isinstance(found, list) and all(isinstance(m, dict) for m in found)
-        prompt = found if chat else [{"role": "user", "content": prompt}]  # "42" is a question, too
+            parsed = None
+        chat = isinstance(parsed, list) and all(isinstance(m, dict) for m in parsed)
+        prompt = parsed if chat else [{"role": "user", "content": prompt}]  # "42" is a question, too
     try:
-        made = tuple(Message(str(m["role"]), str(m["content"])) for m in prompt)
+        opening = tuple(Message(str(m["role"]), str(m["content"])) for m in prompt)
     except (TypeError, KeyError) as error:
         raise UsageError(f"{where}: prompt is no list of {{role, content}}. Mend the row.") from error
-    if not made:
+    if not opening:
         raise UsageError(f"{where}: prompt is empty. Drop the row.")
-    return made
+    return opening
 
 
 def split_of(*keys: Any, train: float = 0.6) -> Split:

@@ -156,5 +156,5 @@ def _said(file: Path) -> dict[str, str | None]:
 def read_source(directory: Path) -> dict[str, Any]:
     """The record of a converted copy, {} for any other directory."""
     file = directory / SOURCE
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
+    source: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return source

@@ -109,7 +109,7 @@ def train(
         losses = warmup.warm_up(policy, games, settings, replay=replay, curriculum=start == RANDOM, progress=progress)
         rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
     record = warmup.make_record(settings, games, replay or {}, start, losses)
-    record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(found))} for name, found in rates.items()}
+    record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(rate))} for name, rate in rates.items()}
     temporary = target.parent / f".tmp-{target.name}-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

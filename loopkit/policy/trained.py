@@ -18,9 +18,9 @@ def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[
     from loopkit.policy.save import reference, require_whole
 
     run, checkpoint = parts(Path(argument))
-    own = read_spec(run)
-    start: PolicyRef = start_policy(own, plugins, progress)
-    if own.arm == BASE:
+    source = read_spec(run)
+    start: PolicyRef = start_policy(source, plugins, progress)
+    if source.arm == BASE:
         return start
     if not checkpoint.is_dir():
         raise UsageError(

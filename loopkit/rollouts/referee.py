@@ -95,9 +95,9 @@ class LocalReferee:
     def reply(self, ids: Sequence[str], n: Sequence[int], turns: Sequence[Turn]) -> list[Message | Done]:
         """(B,) replies. Repeating (id, n) with the same text repeats the answer; with another text it is refused."""
         pending: dict[str, tuple[Rollout, Turn]] = {}
-        for id_, k, given in zip(ids, n, turns, strict=True):
-            thoughts = None if given.thoughts is None else _storable(given.thoughts)
-            turn = parted(replace(given, text=_storable(given.text), thoughts=thoughts))
+        for id_, k, sent in zip(ids, n, turns, strict=True):
+            thoughts = None if sent.thoughts is None else _storable(sent.thoughts)
+            turn = parted(replace(sent, text=_storable(sent.text), thoughts=thoughts))
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
                 if rollout.steps[k][0].said != turn.said:
@@ -117,8 +117,8 @@ class LocalReferee:
             else:
                 pending[id_] = (rollout, turn)
         if pending:
-            rollouts, said = zip(*pending.values(), strict=True)
-            for id_, rollout in zip(pending, advance(self.setup.game, rollouts, said, TRIES), strict=True):
+            rollouts, spoken = zip(*pending.values(), strict=True)
+            for id_, rollout in zip(pending, advance(self.setup.game, rollouts, spoken, TRIES), strict=True):
                 self._book(id_)[id_] = rollout
         out: list[Message | Done] = []
         for id_, k in zip(ids, n, strict=True):

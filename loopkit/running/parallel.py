@@ -66,10 +66,10 @@ class Job:
     def needs(self) -> set[Path]:
         """Directories of the runs that must be finished first: it starts from them, or learns from their rollouts."""
         scheme, _, path = self.spec.model.partition(":")
-        found = [Path(path)] if scheme == TRAINED else []
+        paths = [Path(path)] if scheme == TRAINED else []
         if self.spec.rollouts is not None:
-            found.append(Path(self.spec.rollouts.run))
-        return {(p.parent.parent if p.parent.name == "checkpoints" else p).absolute() for p in found}
+            paths.append(Path(self.spec.rollouts.run))
+        return {(p.parent.parent if p.parent.name == "checkpoints" else p).absolute() for p in paths}
 
 
 @dataclass
@@ -199,12 +199,12 @@ def _nobodys_main() -> Iterator[None]:
     A run needs nothing of it, and a script that calls ``loopkit.run`` outside ``if __name__ == "__main__"`` would begin
     its experiment anew in every run.
     """
-    own = sys.modules["__main__"]
+    main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
-        sys.modules["__main__"] = own
+        sys.modules["__main__"] = main
 
 
 def _news(pipe: Connection, run: _Run) -> Event:
@@ -277,11 +277,11 @@ def _child(job: Job, threads: int, pipe: Connection, dump: Connection) -> None:
 
     def notice(event: str, fields: Mapping[str, Json]) -> None:
         RunDir(job.directory).note({"event": event, **fields})
-        said = ", ".join(f"{k}: {v}" for k, v in fields.items())
-        tell(Event(spec.name, "notice", text=f"{event}: {said}"))
+        text = ", ".join(f"{k}: {v}" for k, v in fields.items())
+        tell(Event(spec.name, "notice", text=f"{event}: {text}"))
 
-    def asking(what: str, ids: Sequence[str]) -> None:
-        tell(Event(spec.name, "asking", text=what, ids=tuple(ids)))
+    def asking(who: str, ids: Sequence[str]) -> None:
+        tell(Event(spec.name, "asking", text=who, ids=tuple(ids)))
 
     tune(threads)
     try:

@@ -70,15 +70,15 @@ class Evaluation:
     checkpoint: str
     """"start", or a directory of the run's ``checkpoints/``."""
 
-    def name(self, own: RunSpec) -> str:
+    def name(self, run: RunSpec) -> str:
         """What it is kept as in the run's ``eval/<game>/<split>-…``; `loopkit eval` keeps the same one there too."""
-        return evaluation_name(own, self.spec, self.checkpoint)
+        return evaluation_name(run, self.spec, self.checkpoint)
 
 
-def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
+def evaluation_name(run: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
     """Checkpoint, seed, prompts, and a mark where the game or its options are not the run's own."""
     name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}"
-    if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
+    if run is not None and (run.game, run.game_options, run.judges) == (spec.game, spec.game_options, spec.judges):
         return name
     judges = [spec.judges] if spec.judges else []
     return f"{name}{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"
@@ -116,10 +116,10 @@ def run_one(
 
     run = RunDir(directory, closed)
     with run.lock():
-        made = manifest(spec, plugins, start, device) | registration.mark(out)
-        run.begin(spec, made)
-        check_sandbox(directory, made)
-        check_start(directory, made)
+        about = manifest(spec, plugins, start, device) | registration.mark(out)
+        run.begin(spec, about)
+        check_sandbox(directory, about)
+        check_start(directory, about)
         (directory / ERROR).unlink(missing_ok=True)
         if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
             plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
@@ -268,12 +268,12 @@ def _require_there(model: str, plugins: Plugins) -> None:
 
 def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:
     """``spec.model``, ready to speak: loaded, or behind a server."""
-    found = start_policy(spec, plugins, progress)
-    if isinstance(found, PolicyRef):
+    start = start_policy(spec, plugins, progress)
+    if isinstance(start, PolicyRef):
         from loopkit.policy.load import load
 
-        return load(found, seed=seed)
-    policy: Policy = found
+        return load(start, seed=seed)
+    policy: Policy = start
     return policy
 
 

@@ -226,8 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
         http.reading[self.connection] = time.monotonic()
 
     def _verb(self, owner: Server) -> str:
-        given = self.headers.get("Authorization", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(given, f"Bearer {owner.token}".encode()):
+        header = self.headers.get("Authorization", "").encode("utf-8", "replace")
+        if not hmac.compare_digest(header, f"Bearer {owner.token}".encode()):
             raise wire.Refused(401, "the token is missing or wrong: use the one the served referee was given.")
         prefix, _, verb = self.path.rpartition("/")
         if prefix != "/v1" or verb not in owner.verbs:

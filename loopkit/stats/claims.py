@@ -240,17 +240,17 @@ def judge(
     ``facts``: what else rows may name, known from elsewhere. ``missing``: seeds that were not measured. Raises
     UsageError of no seed, and of contrasts that are not as many of each.
     """
-    given = {name: values for name, values in contrasts.items() if values is not None}
-    sizes = {len(values) for values in given.values()}
+    measured = {name: values for name, values in contrasts.items() if values is not None}
+    sizes = {len(values) for values in measured.values()}
     if len(sizes) > 1:
         raise UsageError("Differences are paired by seed: give as many of each. Leave out seeds that lack an arm.")
     if sizes <= {0}:
         raise UsageError("There is no seed to estimate from. Finish at least one run.")
     s = sizes.pop()
     components = {
-        name: component(given[test.contrast], test, missing=missing, refused=name in refused)
+        name: component(measured[test.contrast], test, missing=missing, refused=name in refused)
         for name, test in tests.items()
-        if test.contrast in given
+        if test.contrast in measured
     }
     members = {name: _adjusted(family, components, s + missing) for name, family in (families or {}).items()}
     known = {**{test: True for test in optional if test not in components}, **(facts or {})}

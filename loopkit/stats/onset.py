@@ -72,14 +72,14 @@ def apart(run: Windows, placebo: Windows, margin: float) -> int | None:
     first: list[int] = []
     for length in run.keys() & placebo.keys():
         others = _limits(placebo[length])
-        own = _limits(run[length])
-        if not len(own) or not len(others):
+        limits = _limits(run[length])
+        if not len(limits) or not len(others):
             continue
-        difference = own[:, 1, None] - others[None, :, 1]
-        wide = WIDE * np.hypot((own[:, 1] - own[:, 0])[:, None], (others[:, 2] - others[:, 1])[None, :])
+        difference = limits[:, 1, None] - others[None, :, 1]
+        wide = WIDE * np.hypot((limits[:, 1] - limits[:, 0])[:, None], (others[:, 2] - others[:, 1])[None, :])
         above = (difference > np.maximum(wide, FAR * margin)).all(1)
         if above.any():
-            first.append(int(own[above.argmax(), 3]))
+            first.append(int(limits[above.argmax(), 3]))
     return min(first, default=None)
 
 
@@ -95,14 +95,14 @@ def domination(rates: Sequence[float | None], onset: int | None, threshold: floa
     """First measured step >= onset from which every rate of (T,) ``rates`` is at least ``threshold``, else None."""
     if onset is None:
         return None
-    found = None
+    start = None
     for step in range(len(rates) - 1, onset - 1, -1):
         rate = rates[step]
         if rate is not None:
             if rate < threshold:
                 break
-            found = step
-    return found
+            start = step
+    return start
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,9 +158,9 @@ def command(
         "critic.model_name_or_path": [start] if options.estimator == "gae" else None,
     }  # None: not given, and not to be passed through either
     chosen = _chosen(options, parts)
-    given = _given(options.engine_args, fixed)
+    set_by_user = _given(options.engine_args, fixed)
     words: list[str] = []
-    for name, values in {**fixed, **{k: v for k, v in chosen.items() if k not in given}}.items():
+    for name, values in {**fixed, **{k: v for k, v in chosen.items() if k not in set_by_user}}.items():
         if values is not None:
             words += [f"--{name}", *map(str, values)]
     return words + options.engine_args
