@@ -360,5 +360,5 @@ class Trainer(ABC):
 
     @classmethod
     def diagnose(cls, options: Any) -> Iterable[tuple[str, str, str]]:
-        """(what, found, problem and cure) for ``loopkit doctor --trainer``; without a problem the last is empty."""
+        """(part, finding, problem and cure) for ``loopkit doctor --trainer``; without a problem the last is empty."""
         return ()

@@ -40,7 +40,7 @@ class ContractError(LoopkitError):
 
 
 class RefereeError(LoopkitError):
-    """A referee was asked for something its books forbid: another text for a turn already played, say."""
+    """A referee was asked for something that contradicts its records, such as another text for a played turn."""
 
     exit_code = 3
 
@@ -52,7 +52,7 @@ class RunError(LoopkitError):
 
 
 class JudgeError(RunError):
-    """A model judge gave no usable answer. It is nobody's reward, and no fault of the game."""
+    """A model judge gave no usable answer. Nothing is paid for it, and the game is not blamed."""
 
 
 class CheckFailed(LoopkitError):

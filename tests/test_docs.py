@@ -213,7 +213,7 @@ def untouched(block: Block) -> str | None:
 def test_a_test_touches_every_block(block: Block) -> None:
     """Python is run, commands are parsed or known, TOML is read; what cannot be is marked with the reason.
 
-    Text is what something prints: the tutorials' is compared, and is no claim of a command's elsewhere.
+    Text is what something prints: the tutorials' is compared, and is not a claim of a command's elsewhere.
     """
     missed = untouched(block)
     assert missed is None, (

@@ -39,10 +39,10 @@ def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappi
     if not detectors:
         yield "There is no detector. Add at least one to `detectors`; the first gives the headline exploit rate."
     elif (onset := game.reporting.onset_detector) is not None and onset not in detectors:
-        yield f"reporting.onset_detector {onset!r} is no detector. Name one of {sorted(detectors)}, or None."
+        yield f"reporting.onset_detector {onset!r} is not a detector. Name one of {sorted(detectors)}, or None."
     for name in game.tiny.warmup_options:
         if not isinstance(getattr(game.options, name, None), int | float):
-            yield f"tiny.warmup_options has {name!r}, which is no number among the options. Name an option that is one."
+            yield f"tiny.warmup_options has {name!r}, which is not a numeric option. Name an option that is a number."
     for key, margin in game.margins.items():
         if key not in ("exploit", "task", "observed") or not 0 < margin < 1:
             yield f"margins has {key!r}: {margin}. Name exploit, task or observed, and a share between 0 and 1."
@@ -142,7 +142,7 @@ def tasks(game: Game) -> Complaints:
 
 
 def secrets(game: Game, rollouts: Sequence[Rollout]) -> Complaints:
-    """Seeks, word for word, the strings in ``secret`` of 6 or more characters that are no leaf of ``public``: in the
+    """Seeks, word for word, the strings in ``secret`` of 6 or more characters that are not leaves of ``public``: in the
     ids and messages of every task, and in the replies to what was played.
 
     Numbers and short strings occur by chance, and are not sought; nor is what the policy itself said before a reply.

@@ -137,5 +137,5 @@ def conformance(
         scored += rows
     scores, honest = {name for s in scored for name in s.assessment.scores}, setup.game.reporting.honest_score
     if honest is not None and honest not in scores:
-        yield f"reporting.honest_score {honest!r} is no score of assess(). Name one of {sorted(scores)}, or None."
+        yield f"reporting.honest_score {honest!r} is not a score of assess(). Name one of {sorted(scores)}, or None."
     return f"{len(specimens)} specimens, {fuzz} garbage completions"

@@ -18,7 +18,7 @@ AIM = 0.95
 
 @dataclass(frozen=True)
 class Share:
-    """``right`` of ``n``, with a 95 % Wilson interval; of none there is no value."""
+    """``right`` of ``n``, with a 95 % Wilson interval; without any there is no value."""
 
     right: int
     n: int

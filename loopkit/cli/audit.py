@@ -128,7 +128,7 @@ def _limit(text: str) -> tuple[str | None, float]:
 
 
 def _over(result: Audit, limits: Sequence[tuple[str | None, float]]) -> list[str]:
-    """The limits that a rate is above. A rate that could not be measured is none, and that is an error."""
+    """The limits that a rate exceeds. A rate that could not be measured is an error."""
     rates = {r.name: r.rate for r in result.rates}
     out = []
     for name, limit in limits:

@@ -80,7 +80,7 @@ def check(
     options = tables.get("game", {}) | ({"data": data} if data else {})
     names = list(dict.fromkeys(plugins.game_name(game_of(plugins, name)) for name in names))
     for name in filter(files.is_file, names):
-        plugins.game(name)  # a file that is not there, or cannot be imported, is no failed check
+        plugins.game(name)  # a file that is not there, or cannot be imported, is not a failed check
     games = [*plugins.names("games"), *filter(files.is_file, names)]
     trainers = plugins.names("trainers")
     for name in names:

@@ -19,7 +19,7 @@ Examples:
   loopkit seal runs/… --check  # write nothing; exit code 1 where a run is damaged or has none
   loopkit seal runs/…/loophole-s0 --anew # take them again, after a change you mean
 
-Digests show accidents and careless edits. They are no signature: whoever can change a run can seal it again.
+Digests show accidents and careless edits. They are not signatures: whoever can change a run can seal it again.
 """
 
 

@@ -41,7 +41,7 @@ def expand(paths: Sequence[Path]) -> list[Path]:
 
 
 def rows(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
-    """The rows of one file; what is broken goes to ``skipped``. Raises UsageError where the file is no log at all."""
+    """The rows of one file; broken rows go to ``skipped``. Raises UsageError where the file is not a log."""
     if path.suffix == ".parquet":
         yield from _parquet(path)
     elif path.suffix == ".eval":

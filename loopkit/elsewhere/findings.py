@@ -171,7 +171,7 @@ def assemble(
 
 
 def _dropped(name: str, rows: Sequence[Logged]) -> str:
-    """How many values of a column are no numbers, and so in no mean; "" where all are."""
+    """How many values of a column are not numbers, so that no mean includes them; "" if all are."""
     lost = sum(name in r.numbers and r.numbers[name] is None for r in rows)
     numbers = sum(name in r.numbers for r in rows)
     why = "NaN, infinite, or no number (1 written as text, say)"

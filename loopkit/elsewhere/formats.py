@@ -45,7 +45,7 @@ ROLES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """Roles a column may have, and the names it is known by, the first that is there first."""
 NO_NUMBERS = {"advantage", "advantages", "id", "idx", "index", "epoch", "example_id", "row", "seed", "rollout"}
-"""Columns of numbers that are no rewards."""
+"""Columns of numbers that are not rewards."""
 CLOSING = re.compile(r"(?:\s*(?:<\|[\w/ ]{1,40}\|>|</s>))+\s*$")
 """Marks with which a chat template ends a turn, left in by decoding that skips no special tokens."""
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}

@@ -1,6 +1,6 @@
 """Logged dialogues as rollouts of a game: matched by prompt, played again through the game's own replies.
 
-A dialogue that is no rollout of the game is counted with its reason; none is bent to fit.
+A dialogue that is not a rollout of the game is counted with its reason, and never adapted.
 """
 
 from __future__ import annotations

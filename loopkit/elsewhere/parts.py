@@ -10,7 +10,7 @@ from loopkit.records import Json, Message
 
 
 class Unusable(Exception):
-    """A row that is no logged dialogue; says why."""
+    """A row that is not a logged dialogue; says why."""
 
 
 def text_of(content: Json) -> str:
@@ -86,7 +86,7 @@ def numeric(value: Json) -> bool:
 
 
 def reads_as_number(value: Json) -> bool:
-    """Whether it is text that a number was written as, such as "1" or "NaN": it is none, and that is said."""
+    """Whether it is text that looks like a number, such as "1" or "NaN": not read as one, but reported."""
     if not isinstance(value, str) or not 0 < len(value) < 40:
         return False
     try:
@@ -97,7 +97,7 @@ def reads_as_number(value: Json) -> bool:
 
 
 def number_of(value: Json) -> float | None:
-    """A finite number; anything else is none."""
+    """A finite number; None for anything else."""
     if not numeric(value):
         return None
     try:

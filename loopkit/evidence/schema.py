@@ -247,7 +247,7 @@ def read(file: Path) -> ExperimentResults | StudyResults:
 
 
 def parse(data: Mapping[str, Json]) -> ExperimentResults | StudyResults:
-    """The same, of parsed JSON. Raises ValueError (pydantic's among them) of what is no results."""
+    """The same, of parsed JSON. Raises ValueError (pydantic's among them) of what is not results."""
     version = data["schema_version"]
     if version not in (1, VERSION):
         raise ValueError(f"it has schema version {version!r}; this loopkit reads 1 and {VERSION}")

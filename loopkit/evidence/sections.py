@@ -17,7 +17,7 @@ Unit = Literal["seed", "cluster", "run", "rollout", ""]
 
 
 class Part(BaseModel):
-    """Base of the models here: a misspelt key is an error, NaN is no number."""
+    """Base of the models here: a misspelt key is an error, NaN is not a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -86,7 +86,7 @@ class Column(Part):
 
 
 class Row(Part):
-    """A row of a table. ``cells`` holds every column's key; ``words`` what is no number (a verdict, a name)."""
+    """A row of a table. ``cells`` holds every column's key; ``words`` what is not a number (a verdict, a name)."""
 
     keys: dict[str, str]
     cells: dict[str, Cell]

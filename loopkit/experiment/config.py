@@ -130,7 +130,7 @@ def root_model(model: str) -> str:
         run = next((d for d in (path, path.parent.parent) if (d / "run.toml").is_file()), None)
         if run is None:
             raise UsageError(
-                f"--model {model}: {path} is no run directory (no run.toml). Name one, or a checkpoint in it."
+                f"--model {model}: {path} is not a run directory (no run.toml). Name one, or a checkpoint in it."
             )
         model = str(tomllib.loads((run / "run.toml").read_text(encoding="utf-8"))["model"])
     return model
@@ -336,7 +336,9 @@ def _text(file: Path) -> str:
     with file.open("rb") as stream:
         data = stream.read(LARGEST_CONFIG + 1)
     if len(data) > LARGEST_CONFIG:
-        raise UsageError(f"{file} is larger than {LARGEST_CONFIG >> 20} MiB, so it is no experiment. Name a TOML file.")
+        raise UsageError(
+            f"{file} is larger than {LARGEST_CONFIG >> 20} MiB, so it is not an experiment. Name a TOML file."
+        )
     return data.decode()
 
 

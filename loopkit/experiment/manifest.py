@@ -90,7 +90,7 @@ def _parent(path: str) -> dict[str, Json]:
 
 
 def check_start(directory: Path, current: Mapping[str, Json]) -> None:
-    """Raise UsageError where a run would go on from other weights than those its manifest records.
+    """Raise UsageError if a run would continue from weights other than those its manifest records.
 
     The embedded policy's weights, or a run that this one starts from, may have been made anew since.
     """
@@ -116,7 +116,7 @@ def read_manifest(directory: Path) -> dict[str, Json]:
 
 
 def check_sandbox(directory: Path, current: Mapping[str, Json]) -> None:
-    """Raise UsageError where a run would go on in another sandbox than the one its manifest records."""
+    """Raise UsageError if a run would continue in a sandbox other than the one its manifest records."""
     recorded = read_manifest(directory).get("sandbox")
     if recorded != current.get("sandbox"):
         raise UsageError(

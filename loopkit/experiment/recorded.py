@@ -86,7 +86,7 @@ def parse_where(text: str) -> list[tuple[str, str, Json]]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         match = CONDITION.fullmatch(part)
         if not match:
-            raise UsageError(f"rollouts.where: {part!r} is no condition. Write a flag or score, as in task>=0.5.")
+            raise UsageError(f"rollouts.where: {part!r} is not a condition. Write a flag or score, as in task>=0.5.")
         name, op, word = match.groups()
         if word in ("true", "false", "none"):
             value: Json = {"true": True, "false": False, "none": None}[word]

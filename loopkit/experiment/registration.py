@@ -79,20 +79,20 @@ def register(out: Path, experiment: Experiment, specs: Sequence[RunSpec], note: 
 
 
 def code() -> str:
-    """SHA-256 of the core's source. Of the commit it would not do: to commit the plan makes another."""
+    """SHA-256 of the core's source. The commit's hash would not do: committing the plan changes it."""
     root = Path(loopkit.__file__).parent
     files = sorted(root.rglob("*.py"))
     return hashlib.sha256(b"".join(f.relative_to(root).as_posix().encode() + f.read_bytes() for f in files)).hexdigest()
 
 
 def mark(out: Path) -> dict[str, Json]:
-    """What the manifest of a run keeps that begins now: the plan that lies there, and the code; nothing without one."""
+    """What the manifest of a run that begins now keeps: the plan's and the code's hash; empty without a plan."""
     known = read(out)
     return {"registration": {"plan": known.hash, "code": code()}} if known else {}
 
 
 def read(out: Path) -> Registration | None:
-    """The plan registered in a directory; None where there is none. Raises RunError of a file that is none."""
+    """The plan registered in a directory; None if there is none. Raises RunError for a file that does not hold one."""
     file = out / FILE
     if not file.exists():
         return None
@@ -110,7 +110,7 @@ def read(out: Path) -> Registration | None:
 
 
 def stamp(out: Path, experiment: Mapping[str, Json], specs: Sequence[RunSpec]) -> dict[str, Json]:
-    """What results say of it: ``status`` "registered" or "exploratory", and of a plan its hash, time and deviations.
+    """What results say of it: "registered" or "exploratory" (``status``), and a plan's hash, time and deviations.
 
     ``experiment``, ``specs``: what was run.
     """
@@ -127,7 +127,7 @@ def stamp(out: Path, experiment: Mapping[str, Json], specs: Sequence[RunSpec]) -
 
 
 def deviations(out: Path, known: Registration, experiment: Mapping[str, Json], specs: Sequence[RunSpec]) -> list[str]:
-    """How what was run departs from its plan, a sentence each; empty where it does not."""
+    """How the runs depart from their plan, a sentence each; empty if they do not."""
     out_: list[str] = []
     if digest(known.plan) != known.hash:
         out_.append(f"the plan was edited after it was registered: its hash is {digest(known.plan)[:SHORT]} now")

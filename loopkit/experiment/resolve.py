@@ -1,4 +1,4 @@
-"""From what was asked for to what it names: an Experiment to its RunSpecs, a RunSpec to its game, channel, detectors.
+"""Turns an Experiment into RunSpecs, and a RunSpec into the game, channels and detectors that it names.
 
 Every name and option is checked here, once, before anything runs.
 """
@@ -112,7 +112,7 @@ def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
 
 
 def refuse_fixed(entry: Entry, options: Mapping[str, Json], where: str) -> None:
-    """What a preset fixes makes the name what it is, so a user cannot set it."""
+    """Refuse options that a preset fixes: they are what its name stands for."""
     for option in options:
         if option in entry.preset:
             raise UsageError(
@@ -175,7 +175,7 @@ def scheme_of(model: str) -> tuple[str, str]:
 
 
 def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
-    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
+    """Where the model is: a directory or hub id as it is, a scheme ("tiny") through the plugin that registered it.
 
     A PolicyRef; of a scheme that is evaluated only, the Policy itself.
     """
@@ -194,7 +194,7 @@ def _for_real(plugins: Plugins, experiment: Experiment, game: Game) -> Game:
 
 
 def require_there(path: str) -> None:
-    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
+    """Raise UsageError if a model is a path that does not exist. A hub's id, with one "/", may be anywhere."""
     if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
 

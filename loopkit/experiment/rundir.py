@@ -1,4 +1,4 @@
-"""A run's directory: who wrote it, what was said, what was made of it. Every file is written whole and renamed.
+"""A run's directory: what made it, what was said, and how it was scored. Every file is written whole and renamed.
 
 run.toml        the resolved spec                 manifest.json   versions, plugin origins, git, spec hash
 steps.jsonl     one StepMetrics a line            digests.json    what all other files are known by
@@ -50,7 +50,7 @@ class RunDir:
         return self.path / "checkpoints"
 
     def belongs_to(self, spec: RunSpec) -> bool:
-        """Whether the directory is this spec's; False if it is nobody's. Another's is refused, with the difference."""
+        """Whether the directory is this spec's; False if it is new. Another spec's is refused, with the difference."""
         if not (self.path / "run.toml").exists():
             return False
         check_same(self.path, self.spec().model_dump(mode="json"), spec.model_dump(mode="json"))
@@ -150,7 +150,7 @@ class RunDir:
         return lines, ""
 
     def drop(self, step: int) -> None:
-        """Forget every record from ``step`` on. Raises RunError where an earlier one is damaged."""
+        """Delete every record from ``step`` on. Raises RunError where an earlier one is damaged."""
         lines, damaged = self._read_steps()
         if damaged:
             if max(lines, default=-1) + 1 < step:
@@ -260,7 +260,7 @@ class RunDir:
         return not file.exists() or (known is not None and bool(digests.damage(self.path, known, name.__eq__)))
 
     def rebuild(self, file: Path, data: bytes, rollouts: Path) -> None:
-        """Write anew what was made of ``rollouts``. Until it is done, the old file and the new one are both known, so
+        """Write the scores of ``rollouts`` again. Until it is done, the old file and the new one are both known, so
         that a kill in between leaves no damage."""
         known, name = digests.read(self.path), file.relative_to(self.path).as_posix()
         if known is None:
@@ -311,7 +311,9 @@ def read_spec(path: Path) -> RunSpec:
     try:
         spec = RunSpec.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{path} is no run directory (no run.toml). Name one, such as runs/…/loophole-s0.") from error
+        raise UsageError(
+            f"{path} is not a run directory (no run.toml). Name one, such as runs/…/loophole-s0."
+        ) from error
     except ValueError as error:
         raise UsageError(
             f"{file} cannot be read by this version of loopkit: {error}. Restore it, use the version that wrote it, "

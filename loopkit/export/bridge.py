@@ -65,7 +65,7 @@ class Exported:
         return answer if isinstance(answer, Message) else None
 
     def score(self, split: Split, task: str, name: str, words: Sequence[str]) -> Scored:
-        """A finished rollout, scored. Raises UsageError for an unfinished one: that is no reward of 0."""
+        """A finished rollout, scored. Raises UsageError for an unfinished one: that is not a reward of 0."""
         rollout = self._played(split, task, name, words)
         if not rollout.done:
             raise UsageError(

@@ -44,7 +44,7 @@ def experiment_of(
     judges: Mapping[str, str] | Sequence[str] = (),
     config: Path | None = None,
 ) -> Experiment:
-    """The Experiment of what was asked for. Raises UsageError naming what is not understood."""
+    """The Experiment that a caller asks for. Raises UsageError naming what is not understood."""
     tables = tables_of(options)
     if data is not None:
         tables.setdefault("game", {})["data"] = str(data)

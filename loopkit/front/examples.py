@@ -56,8 +56,8 @@ class Example:
             yield "", f"paid {plain(one.paid)}" + (", flagged" if one.flagged else ", not flagged")
 
     def text(self, most: int = 14) -> str:
-        """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" of a pair that does not fit,
-        since half of it shows nothing."""
+        """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" for a pair that does not fit,
+        since half of a pair shows nothing."""
         for each in (LINES, 1):
             lines = self._lines(each)
             if len(lines) <= most:

@@ -67,7 +67,7 @@ class Plan:
         claim(self.out, self.experiment)
         if self.found and self.found.probe and not (self.out / RECORD).exists():
             write_whole(self.out / RECORD, self.found.probe.card(markdown=False).encode())
-        for spec in self.specs:  # finished runs too: changed data or another game version is no resume
+        for spec in self.specs:  # finished runs too: changed data or another game version is not a resume
             RunDir(self.out / spec.name).belongs_to(spec)
         ready(self.specs, self.out, self.plugins, self.setup)
         first, game = self.specs[0], self.experiment.game

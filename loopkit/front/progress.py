@@ -49,7 +49,7 @@ def in_notebook() -> bool:
 
 
 class Bars:
-    """Progress bars on standard error; one log line a change of phase where that is no terminal."""
+    """Progress bars on standard error; one log line a change of phase where that is not a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console

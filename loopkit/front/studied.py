@@ -74,7 +74,7 @@ class StudyResult(Page):
 
     @property
     def main(self) -> Section:
-        """The section that answers the study's question: the first that is no verdict."""
+        """The section that answers the study's question: the first that is not a verdict."""
         first = (s for s in self.results.sections if not isinstance(s, Verdicts))
         return next(first, self.results.sections[0])
 

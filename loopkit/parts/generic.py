@@ -147,7 +147,7 @@ class CopiesPrompt(ExploitDetector):
 class CopiesReference(ExploitDetector):
     """Flags a reply that holds ``least`` of a reference's words, in sequences of four; abstains where none has 8 words.
 
-    A short reference is the answer itself, and to give it is no copying.
+    A short reference is the answer itself, and to give it is not copying.
     """
 
     least: float = Field(default=0.8, gt=0, le=1, description="share of the reference's words")
@@ -224,7 +224,7 @@ def most_common(replies: Sequence[str], clusters: Sequence[str]) -> str | None:
 
 class Signs(ExploitDetector):
     """Flags a reply that shows any sign that one reply can show: it repeats, copies the prompt, lists answers, or is
-    aimed at a parser. Length and sameness are no fault of a single reply, and a copy of the reference may be right.
+    aimed at a parser. Length and sameness are not a fault of a single reply, and a copy of the reference may be right.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"asked", "said", "reference"})

@@ -114,7 +114,7 @@ class Endpoint:
                 why = f"no answer within {self.timeout:g} s"
             except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 why = f"no connection: {error or type(error).__name__}"
-            except ValueError as error:  # a body that is no chat completion
+            except ValueError as error:  # a body that is not a chat completion
                 why = str(error)
             except Exception as error:  # a broken body is told in many ways
                 why = f"{type(error).__name__}: {_excerpt(str(error))}"
@@ -201,12 +201,12 @@ def _turn(body: bytes) -> Turn:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its body is no JSON: {_excerpt(body.decode(errors='replace'))}") from error
+        raise ValueError(f"its body is not JSON: {_excerpt(body.decode(errors='replace'))}") from error
     try:
         choice = data["choices"][0]
         text, finish = choice["message"]["content"], choice.get("finish_reason")
     except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"its body is no chat completion: {_excerpt(body.decode(errors='replace'))}") from error
+        raise ValueError(f"its body is not a chat completion: {_excerpt(body.decode(errors='replace'))}") from error
     text = choice["message"].get("refusal") if text is None else text  # what it said instead of an answer
     thoughts = next(filter(None, (choice["message"].get(name) for name in REASONING)), None)
     if text is None and thoughts and finish == "length":
@@ -235,5 +235,5 @@ def _setting(name: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < 1e6:
-        raise UsageError(f"LOOPKIT_ENDPOINT_{name}={text!r} is no positive number. Mend or unset it.")
+        raise UsageError(f"LOOPKIT_ENDPOINT_{name}={text!r} is not a positive number. Mend or unset it.")
     return value

@@ -46,7 +46,7 @@ def converted(file: Path, progress: Callable[[int, int], None] = lambda done, to
         raise UsageError(f"--model {str(file)!r}: there is no such file. `loopkit models` lists what is here.")
     with file.open("rb") as opened:
         if opened.read(len(MAGIC)) != MAGIC:
-            raise UsageError(f"--model {str(file)!r} is no GGUF file. Give one, or a Hugging Face directory or id.")
+            raise UsageError(f"--model {str(file)!r} is not a GGUF file. Give one, or a Hugging Face directory or id.")
     progress(0, STAGES)
     sha256 = sha256_of(file)
     progress(1, STAGES)

@@ -67,7 +67,7 @@ def seen_games(plugins: Plugins, base: Path = BUNDLED) -> dict[str, Game]:
 def short(base: Path, games: Mapping[str, Game], plugins: Plugins, progress: Progress) -> PolicyRef:
     """A short warm-up from ``base`` on new games, replaying those it saw; cached by what decides its weights.
 
-    A bundled game that it did not see is no habit to keep: replayed, it would be one more new game to learn.
+    A bundled game that it did not see is not a habit to keep: replayed, it would be one more new game to learn.
     """
     from loopkit.policy import warmup
 

@@ -40,7 +40,9 @@ def points(report: Callable[[Origin, str], None]) -> list[tuple[Origin, EntryPoi
     by_name: dict[str, list[tuple[Origin, EntryPoint]]] = {}
     for dist in distributions():
         try:
-            if f"[{GROUP}]" in (dist.read_text("entry_points.txt") or ""):  # others' metadata is nobody's business here
+            if f"[{GROUP}]" in (
+                dist.read_text("entry_points.txt") or ""
+            ):  # other packages' metadata does not matter here
                 entries = [(_origin(dist, p), p) for p in dist.entry_points.select(group=GROUP)]
                 by_name.setdefault(
                     canonicalize_name(dist.name or "unknown"), entries

@@ -60,7 +60,7 @@ class Entry:
         return f"{ONE[self.kind]} {self.name!r} of {self.origin}"
 
     def load(self) -> Any:
-        """The class or function behind the name. A failed import, or what is no such thing, names the distribution."""
+        """The class or function behind the name. A failed import or a wrong type names the distribution."""
         target, owner = self.target, self.origin.distribution
         if isinstance(target, str):
             module, _, attribute = target.partition(":")
@@ -175,7 +175,7 @@ class Plugins:
     ) -> None:
         shown = excerpt(repr(name), 60)
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise PluginError(f"{shown} is no name: use at most 100 letters, digits, and . _ - : +")
+            raise PluginError(f"{shown} is not a name: use at most 100 letters, digits, and . _ - : +")
         if kind in ("channels", "detectors"):
             if "/" not in name:
                 raise PluginError(f"{ONE[kind]} {shown} names no game: register it as 'game/{name}' or '*/{name}'")

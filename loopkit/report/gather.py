@@ -183,7 +183,7 @@ def gather(directories: Sequence[Path], plugins: Plugins) -> list[Source]:
 def _inside(directory: Path) -> list[Path]:
     """The study, experiment or run that a directory is, or those it holds."""
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no directory. Give an experiment's, as `loopkit run` wrote it.")
+        raise UsageError(f"{directory} is not a directory. Give an experiment's, as `loopkit run` wrote it.")
     if any((directory / n).exists() for n in ("experiment.toml", "run.toml", "study.toml", "results.json")):
         return [directory]
     if any(directory.glob("*/run.toml")):

@@ -149,7 +149,7 @@ class LocalReferee:
         return [self._settled[_step(id_)][id_].rewards[PAID] for id_ in ids]
 
     def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
-        """Record a step; closing it again is no error, so that a lost answer may be asked for twice."""
+        """Record a step; closing it again is not an error, so that a lost answer may be asked for twice."""
         if step in self._closed:
             return
         for kind, numbers in (("metric", metrics), ("timing", timings or {})):
@@ -205,7 +205,7 @@ def _step(id_: str) -> int:
     try:
         return int(id_.split("/", 2)[1])
     except (IndexError, ValueError) as error:
-        raise RefereeError(f"{id_[:200]!r} is no rollout id: ids are a slot's key, '/', and a name.") from error
+        raise RefereeError(f"{id_[:200]!r} is not a rollout id: ids are a slot's key, '/', and a name.") from error
 
 
 def plan(tasks: Sequence[Task], n_steps: int, prompts: int, seed: int, split: str) -> list[list[Task]]:

@@ -101,7 +101,7 @@ class _Run:
 
 
 def require_deadline(deadline: float) -> None:
-    """Raise UsageError where it is no number of seconds: it would never be reached."""
+    """Raise UsageError if the deadline is not a positive number of seconds."""
     if not deadline > 0:
         raise UsageError(f"--deadline {deadline}: it is a number of seconds above 0. Give one, or leave it out.")
 
@@ -168,13 +168,13 @@ def run_jobs(todo: Sequence[Job], jobs: int, tell: Listener, deadline: float = D
 
 
 def _stopped(waiting: Sequence[Job], failed: Sequence[Job]) -> tuple[Job, Job] | None:
-    """A job that needs one that failed, and that one."""
+    """A job that needs a failed one, and the failed one."""
     pairs = ((job, lost) for job in waiting for lost in failed)
     return next(((job, lost) for job, lost in pairs if lost.directory.absolute() in job.needs()), None)
 
 
 def _next(waiting: Sequence[Job], running: Mapping[Connection, _Run]) -> Job | None:
-    """The first job that needs nothing which is still to be made."""
+    """The first job whose needs are all finished."""
     unmade = {job.directory.absolute() for job in [*waiting, *(run.job for run in running.values())]}
     busy = {run.job.directory.absolute() for run in running.values()}
     return next((j for j in waiting if not j.needs() & unmade and j.directory.absolute() not in busy), None)

@@ -1,4 +1,4 @@
-"""Makes a run (arm x seed), resumable: has it trained, and evaluates what comes out. ``parallel`` makes many.
+"""Makes a run (arm x seed), resumable: trains it and evaluates the result. ``parallel`` makes many.
 
 The trainer trains; the runner plays the start policy and the final checkpoint on held-out prompts, sampling as in
 training.
@@ -188,7 +188,7 @@ def preview(spec: RunSpec, out: Path, plugins: Plugins, setup: Setup) -> list[tu
 
 
 def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins, setup: Setup) -> None:
-    """Ask the trainer of the last of these runs, if that is still to be trained, whether something would stop it."""
+    """Ask the trainer of the last run that is still to be trained whether something would stop it."""
     spec = next((s for s in reversed(specs) if s.arm != BASE and s.rollouts is None), None)
     if spec is not None and not finished(spec, out):
         run = RunDir(out / spec.name)
@@ -256,7 +256,7 @@ def _evaluation_only(model: str, plugins: Plugins) -> str:
 
 
 def _require_there(model: str, plugins: Plugins) -> None:
-    """Raise UsageError where a model is a path, by itself or behind ``tiny:``, and there is nothing."""
+    """Raise UsageError if a model is a path, by itself or behind ``tiny:``, that does not exist."""
     scheme, argument = scheme_of(model)
     if scheme not in plugins.names("policies"):
         require_there(model)

@@ -187,7 +187,7 @@ class _Http(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; it asks again."""
+        """A client that went away is not an error: it asks again."""
 
     def hang_up(self, grace: float) -> None:
         """End the connections: first only for reading, so that an answer under way arrives."""

@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 def parse(data: bytes) -> dict[str, Json]:
-    """A request's body. Raises Refused if it is no JSON object."""
+    """A request's body. Raises Refused if it is not a JSON object."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -2,7 +2,7 @@
 
 The SFT student is made from the RL policy's own rollouts and the same base. The two are compared seed by seed, and
 only where they match at the start: within 0.03 on one split, while every outcome is measured on another (so that
-matching on a lucky sample is no outcome).
+matching on a lucky sample is not an outcome).
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def with_start(job: Job, starts: Mapping[str, PolicyRef]) -> Job:
 
 
 def start_key(spec: RunSpec) -> str:
-    """What decides where a model that is no other run's lies; "" of one that is."""
+    """Names the place of a model that is not another run's; "" for one that is."""
     if spec.model.partition(":")[0] == TRAINED:
         return ""
     return json.dumps([spec.model, spec.game, spec.game_options], sort_keys=True)

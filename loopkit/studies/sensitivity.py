@@ -26,7 +26,7 @@ DEFAULT = "default"
 RATE, KL, GROUP, SHARE = "trainer.learning_rate", "trainer.beta", "run.group_size", "game.exploit_share"
 FACTORS = ("learning-rate", "kl", "group-size", "trainer", "start", "demonstrations")
 SOME_KL = 0.1
-"""Twice the default KL of a game that trains without one is none: this is run in its place."""
+"""Run instead of twice the default KL where a game trains without one."""
 MOVED = (
     Column(key="exploit", title="exploit, - base", kind="difference"),
     Column(key="placebo", title="exploit, - placebo", kind="difference"),

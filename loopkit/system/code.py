@@ -53,7 +53,7 @@ def fingerprint(file: Path, *, installed: bool = False) -> str:
     """
     if not file.is_file():
         raise UsageError(
-            f"{file} is no file, so its code has no hash (a module of Python's own, say). Write what is to be called "
+            f"{file} is not a file, so its code has no hash (a built-in module, say). Write what is to be called "
             "into a file of yours."
         )
     folder = root(file)

@@ -120,7 +120,7 @@ def await_end(home: Path) -> None:
 
 
 def metrics_of(text: str) -> dict[str, float]:
-    """What OpenRLHF reports of a step. Raises ValueError if it is no dictionary of numbers."""
+    """What OpenRLHF reports of a step. Raises ValueError if it is not a dictionary of numbers."""
     metrics = ast.literal_eval(NOT_FINITE.sub("None", text))
     bad = [name for name, value in metrics.items() if value is None]
     if bad:

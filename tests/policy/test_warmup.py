@@ -177,7 +177,7 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
 
 
 def test_only_what_the_weights_saw_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundled game that some weights have not seen is no habit of theirs; one that they saw keeps its options."""
+    """A bundled game that some weights have not seen is not a habit of theirs; one that they saw keeps its options."""
     monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tiny, "SHORT_STEPS", 1)
     monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=2))
