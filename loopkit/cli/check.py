@@ -39,7 +39,7 @@ Examples:
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
 of a reward 1 where it is gameable, 4 where that could not be told.
-What each check proves, and what it says of broken plugins, is in docs/checks.md.
+What each check proves, and what it says of broken plugins, is in docs/contracts.md.
 """
 
 

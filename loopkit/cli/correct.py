@@ -24,8 +24,8 @@ Examples:
   loopkit correct runs/context-compliance-1a2b3c
   loopkit correct runs/mine --labels labelled.jsonl --detector false-claim
 
-Labels are transcripts that a reader labelled, as in a game's own labelled.jsonl (docs/checks.md). The correction holds
-where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 usage.
+Labels are transcripts that a reader labelled, as in a game's own labelled.jsonl (docs/contracts.md). The correction
+holds where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 usage.
 """
 
 

@@ -11,7 +11,7 @@ below 5 no count is, nothing is tested, and a pattern is described: that every s
 measured counts against it. A claim needs no correction for the number of its tests (intersection-union: Berger,
 Technometrics 1982); its error rate holds for each name, not jointly for all. Where any member of a family may make the
 claim, the t tests' p-values are adjusted (Holm). The t test alone speaks of the mean, and errs where few seeds fall far
-(docs/simulations.md): *on average* is claimed where all of AVERAGE_FROM seeds or more show it.
+(results/simulations.md): *on average* is claimed where all of AVERAGE_FROM seeds or more show it.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def apart(run: Windows, placebo: Windows, margin: float) -> int | None:
 
     What placebo reached at any time, by drift or by chance, is not an onset: under H0 (pay makes no difference) the
     two runs are exchangeable, so that either is as likely to reach the highest window, and it must be higher by these
-    distances. They are from simulations (docs/simulations.md), for rates that stand still and that wander by up to 10
-    points; there is no bound for runs that wander further.
+    distances. They are from simulations (results/simulations.md), for rates that stand still and that wander by up to
+    10 points; there is no bound for runs that wander further.
     """
     import numpy as np
 

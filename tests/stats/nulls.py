@@ -2,7 +2,7 @@
 
 A world is what an experiment of S seeds measures, N times over: rates (N, S) of every arm and measure, drawn here as
 numpy arrays. Each has parameters for choosing the rules, and others for the one test that follows (``held_out``).
-``docs/simulations.md`` lists them; ``python -m tests.stats.claimed --write`` makes it.
+``results/simulations.md`` lists them; ``python -m tests.stats.claimed --write`` makes it.
 """
 
 from __future__ import annotations
