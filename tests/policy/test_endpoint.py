@@ -162,5 +162,5 @@ def test_the_spec_is_a_model_and_a_url_and_holds_no_secret() -> None:
 def test_a_setting_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for bad in ("soon", "0", "-1", "nan", "inf"):
         monkeypatch.setenv("LOOPKIT_ENDPOINT_TIMEOUT", bad)
-        with pytest.raises(UsageError, match=r"LOOPKIT_ENDPOINT_TIMEOUT=.*no positive number"):
+        with pytest.raises(UsageError, match=r"LOOPKIT_ENDPOINT_TIMEOUT=.*not a positive number"):
             Endpoint("m@http://x")
