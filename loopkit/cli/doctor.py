@@ -135,7 +135,7 @@ def _try_all(plugins: Plugins) -> None:
         except UsageError:  # it needs options
             continue
         except PluginError as error:
-            plugins.report(entry.origin, str(error))
+            plugins.note(entry.origin, str(error))
 
 
 def _game(plugins: Plugins, name: str) -> None:
@@ -150,7 +150,7 @@ def _game(plugins: Plugins, name: str) -> None:
     ]  # fmt: skip
     for entries, names in others:
         for key in entries.keys() & set(names):
-            plugins.report(entries[key].origin, f"{entries[key]} is not used: {name} has a {key!r} of its own.")
+            plugins.note(entries[key].origin, f"{entries[key]} is not used: {name} has a {key!r} of its own.")
 
 
 def _version(package: str) -> str | None:

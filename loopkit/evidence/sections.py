@@ -172,7 +172,7 @@ class Onsets(_Section):
     groups: tuple[Group, ...]
 
 
-class Verdict(Part):
+class VerdictRow(Part):
     """A verdict in a word and a sentence, and the tests it rests on (name -> numbers)."""
 
     keys: dict[str, str]
@@ -185,7 +185,7 @@ class Verdict(Part):
 
 class Verdicts(_Section):
     kind: Literal["verdicts"] = "verdicts"
-    items: tuple[Verdict, ...]
+    items: tuple[VerdictRow, ...]
 
 
 Section = Annotated[Table | Matrix | Curve | Onsets | Verdicts, Field(discriminator="kind")]

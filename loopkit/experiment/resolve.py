@@ -102,12 +102,12 @@ def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
         try:
             lacking = plugins.build(entry).reads - game.clues.keys() - CORE_CLUES
         except PluginError as error:
-            plugins.report(entry.origin, str(error))
+            plugins.note(entry.origin, str(error))
             continue
         if not lacking:
             out.append(detector)
         elif not entry.name.startswith("*"):
-            plugins.report(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
+            plugins.note(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
     return out
 
 

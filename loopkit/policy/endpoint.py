@@ -36,12 +36,12 @@ FINAL = (400, 401, 403, 404, 405, 413, 422)
 """HTTP statuses that asking again would not mend."""
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Endpoint:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Endpoint:
     """A model behind a server that speaks OpenAI's chat completions: openai:MODEL@URL."""
     return Endpoint(argument, seed=spec.seed, template_kwargs=spec.run.chat_template_kwargs)
 
 
-resolve.evaluation_only = (  # type: ignore[attr-defined]
+start_from.evaluation_only = (  # type: ignore[attr-defined]
     "is evaluated only: its weights are behind a server, so no gradient can reach them. Train a local model, or use "
     "`loopkit eval`."
 )

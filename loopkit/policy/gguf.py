@@ -30,7 +30,7 @@ STAGES = 4
 """Of a conversion: hash, weights, tokenizer, saved."""
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
     """``--model FILE.gguf`` (or ``gguf:FILE``): the directory of its converted copy, made where there is none."""
     return PolicyRef(str(converted(Path(argument), progress)))
 

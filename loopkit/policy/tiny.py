@@ -36,7 +36,7 @@ RANDOM = "random"
 Progress = Callable[[int, int], None]
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) -> PolicyRef:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) -> PolicyRef:
     """The directory of the embedded policy for a spec's game; "tiny:DIR" names another warm-up's directory.
 
     A game that the base's warm-up did not see (or sees with other demonstrations) gets a short warm-up from its

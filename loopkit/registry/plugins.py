@@ -69,7 +69,7 @@ class Entry:
             with contained(self.origin, fault, cure, passes=(MissingExtra,)), needing(self.name):
                 target = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
         if wanted := _lacks(self.kind, target):
-            raise PluginError(f"{self} is no {wanted}. Report it to the authors of {owner}.")
+            raise PluginError(f"{self} is not {wanted}. Report it to the authors of {owner}.")
         return target
 
 
@@ -152,7 +152,7 @@ class Plugins:
             part = target(**entry.preset) if isinstance(target, type) else target
             return part if entry.origin.distribution == OWN else guarded(part, entry.origin, str(entry))
 
-    def report(self, origin: Origin, message: str) -> None:
+    def note(self, origin: Origin, message: str) -> None:
         """Keep a fault for ``doctor``."""
         if (problem := Problem(origin, message)) not in self.problems[-100:]:
             self.problems.append(problem)
@@ -214,7 +214,7 @@ class Plugins:
                 with contained(origin, "register_commands() failed", f"Update or uninstall {origin.distribution}."):
                     call(cli=cli)
             except PluginError as error:
-                self.report(origin, str(error))
+                self.note(origin, str(error))
 
     def _callers(self, hook: str) -> Iterator[tuple[Origin, Callable[..., Any]]]:
         plugins = self.manager.get_plugins()
@@ -240,22 +240,24 @@ def _key(origin: Origin) -> str:
 
 
 def _lacks(kind: Kind, loaded: Any) -> str | None:
-    """What a loaded target should have been, or None if it is."""
+    """What a loaded target should have been, with its article, or None if it is."""
     from loopkit import contracts
 
     if kind == "policies":
-        return None if callable(loaded) else "function"
+        return None if callable(loaded) else "a function"
     wanted = {
         "games": contracts.Game, "trainers": contracts.Trainer,
         "channels": contracts.RewardChannel, "detectors": contracts.ExploitDetector,
     }[kind]  # fmt: skip
     instance = kind in ("channels", "detectors") and isinstance(loaded, wanted)
-    return None if instance or (isinstance(loaded, type) and issubclass(loaded, wanted)) else wanted.__name__
+    if instance or (isinstance(loaded, type) and issubclass(loaded, wanted)):
+        return None
+    return f"{'an' if wanted is contracts.ExploitDetector else 'a'} {wanted.__name__}"
 
 
 def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
     """Load one plugin into the registry. Each fault becomes a Problem; what registered before it stays."""
-    fault = functools.partial(plugins.report, origin)
+    fault = functools.partial(plugins.note, origin)
     cure = f"Mend, update or uninstall {origin.distribution}."
     printed = io.StringIO()  # a plugin that prints at import must not spoil --json
     try:
@@ -326,7 +328,7 @@ def _manager() -> pluggy.PluginManager:
 def load() -> Plugins:
     """Every installed plugin, bundled ones too: they come through the same entry points."""
     plugins = Plugins(_manager())
-    for origin, point in installed.points(plugins.report):
+    for origin, point in installed.points(plugins.note):
         plugins.origins.append(origin)
         _load_one(plugins, origin, point)
     if not any(o.distribution == OWN for o in plugins.origins):

@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import ClassVar
 
 from loopkit.evidence import tables
-from loopkit.evidence.sections import Cell, Group, Onsets, Section, SeedValue, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Group, Onsets, Section, SeedValue, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
@@ -72,7 +72,7 @@ class Catalysis(Study):
         note = "Starting rates are reported, and nothing is matched: an onset may be earlier because B starts higher."
         return [*sections, Verdicts(name="verdicts", title="Catalysis", items=tuple(verdicts), notes=(note,))]
 
-    def _pair(self, a: str, b: str) -> tuple[list[Group], Verdict]:
+    def _pair(self, a: str, b: str) -> tuple[list[Group], VerdictRow]:
         grid = self.grid
         setup = grid.setup(grid.run(b, BASE, grid.seeds[0]))
         onsets: dict[str, list[int | None]] = {name: [] for name in GROUPS}
@@ -103,9 +103,9 @@ class Catalysis(Study):
         ]
         measured = {name: [v for _, v in values if v is not None] for name, values in starts.items()}
         if not all(measured.values()):
-            return groups, Verdict(keys={}, name="no verdict", sentence=f"No verdict: {b}'s rate was not measured.")
+            return groups, VerdictRow(keys={}, name="no verdict", sentence=f"No verdict: {b}'s rate was not measured.")
         claim = catalysis(onsets["after A"], onsets["alone"], onsets["after control-A"], steps, measured)
-        return groups, Verdict(
+        return groups, VerdictRow(
             keys={},
             name=claim.name,
             sentence=claim.sentence(),

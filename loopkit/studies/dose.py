@@ -12,7 +12,7 @@ from pydantic import Field
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
 from loopkit.evidence import tables
-from loopkit.evidence.sections import Column, Curve, Line, Mark, Point, Section, Verdict, Verdicts
+from loopkit.evidence.sections import Column, Curve, Line, Mark, Point, Section, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
 from loopkit.parts.channels import Audit
@@ -156,14 +156,14 @@ class Dose(Study):
         q = fmean([e.value for e in scores if e is not None])
         return [Mark(x=break_even(channel, q), label=f"break-even p*(q) at q = {q:.2f}, base's share of right answers")]
 
-    def _trend(self, detector: str, marks: Sequence[Mark]) -> Verdict:
+    def _trend(self, detector: str, marks: Sequence[Mark]) -> VerdictRow:
         doses = self._doses()
         rows = [[e.value if (e := self._estimate(self._run(d, s), detector)) else None for d in doses]
                 for s in self.grid.seeds]  # fmt: skip
         rates = [[x for x in row if x is not None] for row in rows if None not in row]
         keys = {"knob": self.knob.title, "measure": detector}
         if not rates:
-            return Verdict(keys=keys, name="no verdict", sentence=f"No verdict: {detector} was not measured.")
+            return VerdictRow(keys=keys, name="no verdict", sentence=f"No verdict: {detector} was not measured.")
         tested = trend(doses, rates, self.knob.direction)
         crossings = [crossing(doses, row) for row in rates]
         shown = tested.p <= 0.05
@@ -175,7 +175,7 @@ class Dose(Study):
             f"{tested.slope.value:+.2f} a unit). It crosses one half at {where}{against}."
         )
         details: dict[str, Json] = {"slope": asdict(tested.slope), "crossings": crossings, "least_p": tested.least_p}
-        return Verdict(
+        return VerdictRow(
             keys=keys, name=self.knob.direction if shown else "not shown", sentence=sentence, p=tested.p,
             descriptive=few(len(rates)), details=details,
         )  # fmt: skip

@@ -91,11 +91,11 @@ class Grid:
             run=options_of["run"],
             rollouts=dict(rollouts or {}),
         )
-        spec = self._resolve(experiment, arm, start)
+        spec = self._spec_of(experiment, arm, start)
         family = f"{label(game)}-{spec.family()}"
         return Job(spec, self.out / family, label=f"{family}/{spec.name}")
 
-    def _resolve(self, experiment: Experiment, arm: str, start: Job | None) -> RunSpec:
+    def _spec_of(self, experiment: Experiment, arm: str, start: Job | None) -> RunSpec:
         """The spec; a run that starts from one which is not made yet takes the settings that its root model has."""
         key = experiment.hash() + arm
         if key not in self._resolved:

@@ -11,7 +11,7 @@ from loopkit.contracts import Options
 from loopkit.errors import UsageError, nearest
 from loopkit.evidence import tables
 from loopkit.evidence.schema import ExperimentResults
-from loopkit.evidence.sections import Cell, Column, Matrix, Section, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Column, Matrix, Section, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game, own_channels
 from loopkit.running.parallel import Job
@@ -73,7 +73,7 @@ class Mitigations(Study):
             *(self._shadow(game, results) for game, results in by_game.items()),
         ]
 
-    def _verdicts(self, game: str, results: ExperimentResults) -> list[Verdict]:
+    def _verdicts(self, game: str, results: ExperimentResults) -> list[VerdictRow]:
         if results.checked.status != "proven":
             return [tables.verdict_of(results, {"game": game})]
         return [tables.from_claim(fix, {"game": game, "fix": arm}) for arm, fix in results.mitigations.items()]

@@ -11,7 +11,7 @@ from pydantic import Field
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
 from loopkit.evidence import tables
-from loopkit.evidence.sections import Cell, Column, Curve, Line, Point, Row, Section, Table, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Column, Curve, Line, Point, Row, Section, Table, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
 from loopkit.records import Estimate, Json
@@ -164,7 +164,7 @@ class Persists(Study):
         rates = [self._rate(job, e) for e in job.further]
         return [r for r in rates if r is not None]
 
-    def _verdict(self, game: str, channel: str) -> Verdict:
+    def _verdict(self, game: str, channel: str) -> VerdictRow:
         pairs = []
         for seed in self.grid.seeds:
             rl, _, sft = self._match(game, seed)
@@ -177,14 +177,14 @@ class Persists(Study):
                 pairs.append(Pair(rl, sft, *curves.values()))
         keys = {"game": game, "corrected by": channel}
         if not pairs:
-            return Verdict(keys=keys, name="no verdict", sentence="No verdict: exploit rates were not measured.")
+            return VerdictRow(keys=keys, name="no verdict", sentence="No verdict: exploit rates were not measured.")
         at = [step_of(e.checkpoint) for e in self._corrected(game, self.grid.seeds[0], channel, ORIGINS[0]).further]
         claim: Persistence = persistence(pairs, at)
         details: dict[str, Json] = {
             name: asdict(value) for name in ("start", "decay", "relapse") if (value := getattr(claim, name)) is not None
         }
         details["half_life_steps"] = dict(claim.half_life)
-        return Verdict(
+        return VerdictRow(
             keys=keys, name=claim.name, sentence=claim.sentence(), p=claim.p, descriptive=few(claim.matched),
             details=details,
         )  # fmt: skip
