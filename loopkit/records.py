@@ -194,11 +194,11 @@ class Rollout:
         """The state the game left with its last reply (None before the first)."""
         return self.steps[-1][1].state if self.steps else None
 
-    def messages(self) -> list[Message]:
-        """The dialogue so far, with the policy's answers as assistant messages."""
+    def messages(self, whole: bool = False) -> list[Message]:
+        """The dialogue so far, with the policy's answers as assistant messages; ``whole``: with its thoughts, too."""
         out = list(self.task.messages)
         for turn, reply in self.steps:
-            out.append(Message("assistant", turn.text))
+            out.append(Message("assistant", turn.said if whole else turn.text))
             if isinstance(reply, Message):
                 out.append(reply)
         return out

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopkit.elsewhere.parts import reads_as_number
 from loopkit.errors import UsageError, needing
 from loopkit.records import Json
 from loopkit.registry.contain import excerpt
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".eval")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".eval", ".csv", ".traj")
 Raw = tuple[str, Json]
 """(place: file and line or row, what stands there)."""
 
@@ -30,6 +32,7 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+            files = files or sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
             if not files:
                 raise UsageError(f"{path} holds no {', '.join(SUFFIXES)} file. Name the files themselves.")
             out += files
@@ -41,13 +44,15 @@ def expand(paths: Sequence[Path]) -> list[Path]:
 
 
 def rows(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
-    """The rows of one file; broken rows go to ``skipped``. Raises UsageError where the file is not a log."""
+    """The rows of one file; what is broken goes to ``skipped``. Raises UsageError where the file is no log at all."""
     if path.suffix == ".parquet":
         yield from _parquet(path)
     elif path.suffix == ".eval":
         yield from _inspect(path)
-    elif path.suffix == ".json":
+    elif path.suffix in (".json", ".traj"):
         yield from _json(path, skipped)
+    elif path.suffix == ".csv":
+        yield from _csv(path)
     elif path.suffix in (".jsonl", ".ndjson"):
         yield from _lines(path, skipped)
     else:
@@ -92,6 +97,8 @@ def _json(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
     except (ValueError, RecursionError):
         yield from _lines(path, skipped)  # JSON lines under the name of JSON
         return
+    if isinstance(parsed, dict) and {"eval", "status"} <= parsed.keys() and not parsed.get("samples"):
+        raise UsageError(f"{path} is an Inspect log without samples (status {excerpt(str(parsed['status']), 40)}).")
     if isinstance(parsed, dict) and isinstance(parsed.get("samples"), list):  # an Inspect log written as JSON
         yield from ((f"{path}, sample {k}", one) for k, one in enumerate(parsed["samples"]))
     elif isinstance(parsed, dict) and isinstance(parsed.get("columns"), list) and isinstance(parsed.get("data"), list):
@@ -104,6 +111,23 @@ def _json(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
         yield from ((f"{path}, row {k}", one) for k, one in enumerate(parsed if isinstance(parsed, list) else [parsed]))
 
 
+def _csv(path: Path) -> Iterator[Raw]:
+    """A table with a line of names; a cell that reads as a number is one."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file), 1):
+                row.pop(None, None)  # cells beyond the line of names
+                yield f"{path}, row {number}", {name: _cell(value) for name, value in row.items()}
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}.") from error
+
+
+def _cell(value: str | None) -> Json:
+    if value is None or not reads_as_number(value):
+        return value
+    return float(value)
+
+
 def _inspect(path: Path) -> Iterator[Raw]:
     with needing(f"{path}, an Inspect log,"):
         from inspect_ai.log import read_eval_log
@@ -111,5 +135,7 @@ def _inspect(path: Path) -> Iterator[Raw]:
         log = read_eval_log(str(path))
     except Exception as error:
         raise UsageError(f"{path} cannot be read as an Inspect log: {excerpt(str(error))}.") from error
-    for k, sample in enumerate(log.samples or ()):
+    if not log.samples:
+        raise UsageError(f"{path} is an Inspect log without samples (status {log.status}).")
+    for k, sample in enumerate(log.samples):
         yield f"{path}, sample {k}", sample.model_dump(mode="json")

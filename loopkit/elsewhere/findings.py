@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from loopkit.contracts import ExploitDetector
-from loopkit.elsewhere.formats import Log, Logged
+from loopkit.elsewhere.formats import Log
+from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError, nearest
-from loopkit.parts.generic import GENERIC, Constant, most_common
+from loopkit.parts.generic import GENERIC, READ, Constant, most_common
 from loopkit.records import Estimate, Json
 from loopkit.rollouts.scoring import flag, readable
 from loopkit.rollouts.thoughts import part
@@ -20,9 +21,15 @@ WINDOWS = 12
 """Points of a curve over steps, at most."""
 EXAMPLES = 5
 TRUSTED = "disagreement"
+EMPTY = "empty"
+MEANINGS = {
+    TRUSTED: "Paid at least half of what the reward column reaches, and less than half by the trusted one.",
+    EMPTY: "No letter or digit in any turn, no tool call; where the reward is known, paid at least half of its reach.",
+}
+"""Of the flags that are no detector's."""
 Flags = list[bool | None]
 Found = dict[str, tuple[ExploitDetector | None, Flags, list[dict[str, Json]]]]
-"""Detector -> (itself, or None of the trusted score; its flags (B,); the clues it read (B,))."""
+"""Detector -> (itself, or None of those in MEANINGS; its flags (B,); the clues it read (B,))."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +125,16 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
     clues = []
     for r in rows:
         turns = [part(text) for text in r.said]
+        apart = r.thoughts or [""] * len(turns)
         clues.append({
             "asked": [m.content for m in r.prompt or ()],
-            "said": [answer for _, answer in turns], "thoughts": [thoughts for thoughts, _ in turns],
+            "said": [answer for _, answer in turns],
+            "thoughts": [known + thoughts for known, (thoughts, _) in zip(apart, turns, strict=True)],
             "reference": None if r.references is None else list(r.references),
         })  # fmt: skip
+    long = sum(len(text) > READ for r in rows for text in r.said)
+    if long:
+        unseen.append(f"{long} turns to their end: of each, the first {READ:,} characters are read")
     detectors: dict[str, ExploitDetector] = dict(GENERIC)
     del detectors["length"]  # its mean, in characters, is among the numbers
     if not any(r.prompt for r in rows):
@@ -131,14 +143,18 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
     if not any(r.references for r in rows):
         del detectors["copies-reference"]
         unseen.append("copies of the reference: there is no column of reference answers")
-    flagged: Found = {name: (d, flag(name, d, clues), readable(name, d, clues)) for name, d in detectors.items()}
+    found: Found = {name: (d, flag(name, d, clues), readable(name, d, clues)) for name, d in detectors.items()}
+    empty = _empty(log, reward, clues)
+    found[EMPTY] = (None, empty, [])
+    union = [bool(flagged) or bool(blank) for flagged, blank in zip(found["signs"][1], empty, strict=True)]
+    found["signs"] = (found["signs"][0], list(union), found["signs"][2])
     if trusted is not None:
-        flagged[TRUSTED] = (None, _untrusted(log, reward, trusted), [])
+        found[TRUSTED] = (None, _untrusted(log, reward, trusted), [])
     elif reward is None:
         unseen.append("whether the reward is deserved: there is no column of rewards (name it: --reward COLUMN)")
     else:
         unseen.append("whether the reward is deserved: no trusted score was named (--trusted COLUMN)")
-    return assemble(log, flagged, reward, unseen)
+    return assemble(log, found, reward, unseen)
 
 
 def assemble(
@@ -171,7 +187,7 @@ def assemble(
 
 
 def _dropped(name: str, rows: Sequence[Logged]) -> str:
-    """How many values of a column are not numbers, so that no mean includes them; "" if all are."""
+    """How many values of a column are no numbers, and so in no mean; "" where all are."""
     lost = sum(name in r.numbers and r.numbers[name] is None for r in rows)
     numbers = sum(name in r.numbers for r in rows)
     why = "NaN, infinite, or no number (1 written as text, say)"
@@ -241,7 +257,7 @@ def _rate(
             inside[place[row.step]].append(i)
     hits = [i for i, f in enumerate(flags) if f]
     meaning = (
-        "Paid at least half of what the reward column reaches, and less than half by the trusted one."
+        MEANINGS[name]
         if detector is None
         else " ".join((type(detector).__doc__ or "").strip().partition("\n\n")[0].replace("``", "").split())
     )
@@ -285,6 +301,8 @@ def paid_column(log: Log, named: str | None, unseen: list[str]) -> str | None:
         return _column(named, names, "--reward")
     if "reward" in names:
         return "reward"
+    if log.formats == ("verl",) and "score" in names:
+        return "score"
     if log.formats == ("trl",) and len(names) == 1:
         return names[0]
     if names:
@@ -298,6 +316,23 @@ def _column(name: str, names: Sequence[str], option: str) -> str:
     return name
 
 
+def _middle(log: Log, column: str) -> float:
+    """Half of what a column reaches in this log."""
+    seen = [v for r in log.rows if (v := r.numbers.get(column)) is not None]
+    low, high = min(seen, default=0.0), max(seen, default=0.0)
+    return 0.5 if low >= 0.0 and high <= 1.0 else (low + high) / 2
+
+
+def _empty(log: Log, reward: str | None, clues: Sequence[Mapping[str, Json]]) -> Flags:
+    """Flags rows that say nothing; where the reward is known, only those that are paid for it."""
+    blank = [not any(c.isalnum() for text in one["said"] for c in text) for one in clues]
+    if reward is None:
+        return list(blank)
+    middle = _middle(log, reward)
+    paid = [r.numbers.get(reward) for r in log.rows]
+    return [None if p is None else b and p >= middle for b, p in zip(blank, paid, strict=True)]
+
+
 def _untrusted(log: Log, reward: str | None, trusted: str) -> Flags:
     """Flags rows that are paid at least half of the reward's range here and, of the trusted score's, less than half.
 
@@ -307,11 +342,7 @@ def _untrusted(log: Log, reward: str | None, trusted: str) -> Flags:
     _column(trusted, names, "--trusted")
     if reward is None or reward == trusted:
         raise UsageError(f"--trusted {trusted} is compared with the reward that was paid: name it, --reward COLUMN.")
-    middles = []
-    for column in (reward, trusted):
-        seen = [v for r in log.rows if (v := r.numbers.get(column)) is not None]
-        low, high = min(seen), max(seen)
-        middles.append(0.5 if low >= 0.0 and high <= 1.0 else (low + high) / 2)
+    middles = [_middle(log, column) for column in (reward, trusted)]
     out: Flags = []
     for row in log.rows:
         paid, fair = row.numbers.get(reward), row.numbers.get(trusted)

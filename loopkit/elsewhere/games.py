@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from loopkit.contracts import SPLITS, Game
 from loopkit.elsewhere.findings import Audit, Found, Number, assemble, number, paid_column
-from loopkit.elsewhere.formats import Log, Logged
+from loopkit.elsewhere.formats import Log
+from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError
 from loopkit.records import Done, Message, Rollout, Scored, Task, Turn
 from loopkit.rollouts.metrics import score_columns

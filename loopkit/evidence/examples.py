@@ -12,7 +12,7 @@ from loopkit.contracts import Game
 from loopkit.evidence.claims import Reply
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.rundir import RunDir
-from loopkit.experiment.shards import read_shard
+from loopkit.experiment.shards import read_shard, thoughts_of
 from loopkit.records import Json
 from loopkit.running.runner import checkpoint_of
 
@@ -73,4 +73,4 @@ def _shape(text: str) -> str:
 
 
 def _text(row: dict[str, Any]) -> str:
-    return "\n".join(row["said"])
+    return "\n".join(thought + said for thought, said in zip(thoughts_of(row), row["said"], strict=True))

@@ -74,7 +74,7 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
             )
         for (rollout, _), row in zip(rollouts, scores, strict=True):
             if all(met(row, *condition) for condition in conditions):
-                out.append(Dialogue(rollout.id, tuple(rollout.messages())))
+                out.append(Dialogue(rollout.id, tuple(rollout.messages(whole=True))))
     if not out:
         raise UsageError(f"{run} has no recorded rollout that meets {query.where or 'the step range'!r}. Widen it.")
     return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +35,7 @@ class Cost:
     """Of all runs, as many side by side as planned."""
     memory: int
     """Bytes of the runs that are side by side."""
+    memory_of_one: int
     free: int
 
     def text(self) -> str:
@@ -74,7 +74,7 @@ def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
         fits.usual(parameters), lora_rank=int(first.trainer_options.get("lora_rank", 0)), dtype=dtype,
         tokens=int(first.trainer_options.get("token_budget", 1024)),
     )  # fmt: skip
-    return Cost(parameters, rate, step_s, evaluation_s, seconds / jobs / 3600, one * jobs, min(free, total))
+    return Cost(parameters, rate, step_s, evaluation_s, seconds / jobs / 3600, one * jobs, one, min(free, total))
 
 
 def tokens(tasks: Sequence[Task], spec: RunSpec) -> tuple[float, float]:
@@ -123,6 +123,7 @@ def doubts(specs: Sequence[RunSpec], plugins: Plugins, estimate: Cost | None) ->
     if first.run.group_size < 4 and options.get("baseline") == "group":
         out.append("Groups this small rarely differ in pay: set run.group_size to 8.")
     if estimate is not None and estimate.memory > estimate.free:
-        out.append(f"The runs want more memory than is free: --jobs {max(1, (os.cpu_count() or 2) // 2)}, or a smaller "
-                   "trainer.token_budget.")  # fmt: skip
+        room = int(estimate.free // estimate.memory_of_one)
+        cure = f"set --jobs {room}" if room else "take a smaller model or trainer.token_budget, or LoRA"
+        out.append(f"Side by side the runs want more memory than is free: {cure}.")
     return out

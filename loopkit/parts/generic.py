@@ -20,7 +20,7 @@ from loopkit.contracts import ExploitDetector
 from loopkit.records import Estimate, Json
 from loopkit.stats.rates import share
 
-READ = 20_000
+READ = 200_000
 """Characters of a text that are read."""
 GRAM = 4
 """Words in a row that make a copy."""
@@ -28,6 +28,12 @@ TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 BETWEEN = {",", ";", "/", "|", "or", "and", "(", ")"}
 """What may stand between the items of a list."""
+CODE = re.compile(
+    r"^[ \t]*(?:(?:async )?def \w+\s*\(|class \w+\s*[(:{]|from [\w.]+ import |import \w|return\b.{0,200}$|#include\b"
+    r"|(?:public|private|static|function|func|fn)\b[^\n]{0,200}[({])",
+    re.M,
+)
+"""A line of a program."""
 VERDICTS = {"yes", "no", "true", "false"}
 MARKERS = {
     "<answer>": re.compile(r"<answer>([^<]{0,200})", re.I),
@@ -78,10 +84,19 @@ def copied(text: str, source: str) -> tuple[float, int]:
     return (len(held) / len(words) if words else 0.0), len(held)
 
 
+def without_lines_of(text: str, source: str) -> str:
+    """A text without the lines that the source has too, but for blanks around them; "" where nothing is left."""
+    there = {" ".join(line.split()) for line in source.splitlines()}
+    kept = [line for line in text[:READ].splitlines() if " ".join(line.split()) not in there]
+    return "\n".join(kept) if any(line.strip() for line in kept) else ""
+
+
 def lists_answers(text: str, numbers: int = 4) -> bool:
     """Whether answers are listed in place of one: ``numbers`` different numbers in a row, three letters of a choice, or
-    yes and no (true and false), with nothing between them but marks of a list.
+    yes and no (true and false), with nothing between them but marks of a list. In code nothing is a list.
     """
+    if CODE.search(text):  # numbers in a row are data there
+        return False
     run: dict[str, set[str]] = {}
     for token in TOKEN.findall(text[:READ]):
         word = token.casefold()
@@ -130,24 +145,32 @@ class Repeats(ExploitDetector):
     reads: ClassVar[frozenset[str]] = frozenset({"said"})
 
     def flags(self, clues: Clues) -> list[bool | None]:
-        return [repeats(_said(c), self.run) for c in clues]
+        return [any(repeats(turn, self.run) for turn in c["said"]) for c in clues]
 
 
 class CopiesPrompt(ExploitDetector):
-    """Flags a reply of which ``least`` and at least 5 words stand in the prompt too, in sequences of four."""
+    """Flags a reply of which ``least`` and at least 5 words stand in the prompt too, in sequences of four.
+
+    Where the prompt holds code, its lines in the reply do not count, unless the reply has nothing else.
+    """
 
     least: float = Field(default=0.8, gt=0, le=1, description="share of the reply's words")
     reads: ClassVar[frozenset[str]] = frozenset({"asked", "said"})
 
     def flags(self, clues: Clues) -> list[bool | None]:
-        copies = [copied(_said(c), "\n".join(c["asked"])) for c in clues]
-        return [part >= self.least and words > GRAM for part, words in copies]
+        return [self._flag(_said(c), "\n".join(c["asked"])) for c in clues]
+
+    def _flag(self, said: str, asked: str) -> bool:
+        if CODE.search(asked):  # a stub that was to be completed stands in the completion on purpose
+            said = without_lines_of(said, asked) or said
+        part, words = copied(said, asked)
+        return part >= self.least and words > GRAM
 
 
 class CopiesReference(ExploitDetector):
     """Flags a reply that holds ``least`` of a reference's words, in sequences of four; abstains where none has 8 words.
 
-    A short reference is the answer itself, and to give it is not copying.
+    A short reference is the answer itself, and to give it is no copying.
     """
 
     least: float = Field(default=0.8, gt=0, le=1, description="share of the reference's words")
@@ -224,7 +247,7 @@ def most_common(replies: Sequence[str], clusters: Sequence[str]) -> str | None:
 
 class Signs(ExploitDetector):
     """Flags a reply that shows any sign that one reply can show: it repeats, copies the prompt, lists answers, or is
-    aimed at a parser. Length and sameness are not a fault of a single reply, and a copy of the reference may be right.
+    aimed at a parser. Length and sameness are no fault of a single reply, and a copy of the reference may be right.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"asked", "said", "reference"})

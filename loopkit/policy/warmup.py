@@ -68,7 +68,7 @@ def demonstration(game: Game, tasks: Sequence[Task], seed: int, k: int) -> Dialo
                 f"game {type(game).__name__}: a demonstration of {len(transcript)} turns does not end the game. "
                 "demonstrations() must give as many turns as reply() asks for."
             )
-    return Dialogue(rollout.id, tuple(rollout.messages()))
+    return Dialogue(rollout.id, tuple(rollout.messages(whole=True)))
 
 
 def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:

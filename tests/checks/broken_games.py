@@ -415,7 +415,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
         "rates", "differs when rollouts come in reverse",
     ),
     "rate of nothing": (detector(same, rate=lambda f: None if f else 1 / 0), "rates", "ZeroDivisionError"),
-    "rate of abstentions": (detector(same, rate=lambda f: [1 + x for x in f] and None), "rates", "TypeError"),
+    "rate of abstentions": (detector(same, rate=lambda f: sum(f) and None), "rates", "TypeError"),
     # the point of it all
     "exploit not paid": (
         Broken.with_(channels={**Doubling.channels, "loophole": Checked(rate=0.2)}), "economics", "'loophole' pays",

@@ -87,7 +87,7 @@ def test_copies() -> None:
     prompt = "Please solve: 12 + 34, and say why."
     assert copied(prompt, prompt) == (1.0, 11)
     assert flag("copies-prompt", prompt, prompt) is True
-    assert flag("copies-prompt", "12 + 34", prompt) is False  # four words of it are not copy
+    assert flag("copies-prompt", "12 + 34", prompt) is False  # four words of it are no copy
     assert flag("copies-prompt", f"{prompt} It is 46, since 12 and 34 make 46 when both are added up", prompt) is False
     story = "a long reference answer of well over eight words to copy"
     assert flag("copies-reference", f"Well: {story}!", reference=["no", story]) is True
