@@ -38,7 +38,7 @@ class Decode:
         return self.top_p < 1 or self.top_k > 0
 
     def wire(self) -> dict[str, Json]:
-        """As JSON; what truncates only where something does, as before there was any."""
+        """As JSON. ``top_k`` and ``top_p`` are written only where they are set, as in files of 0.1."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k in ALWAYS or self.truncated}
 
 
@@ -239,7 +239,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A finished rollout with all that was made of it. ``occurrence`` counts equal rollouts of a slot, from 0."""
+    """A finished rollout with its scores, rewards and flags. ``occurrence`` counts equal rollouts of a slot, from 0."""
 
     rollout: Rollout
     occurrence: int

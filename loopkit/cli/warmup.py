@@ -43,11 +43,11 @@ def warmup(out: Path, games: str | None, start: Path | None, settings: Sequence[
     chosen = Settings(**_settings(settings, {f.name: type(f.default) for f in fields(Settings)}))
     plugins = registry.load()
     names = [plugins.game_name(n.strip()) for n in games.split(",")] if games else list(tiny.GAMES)
-    made = {name: build_game(plugins, name, {}) for name in names}
-    policy = from_directory(start) if start else new_policy(made, chosen)
+    by_name = {name: build_game(plugins, name, {}) for name in names}
+    policy = from_directory(start) if start else new_policy(by_name, chosen)
     begun = read_record(start)["weights_sha256"] if start else tiny.RANDOM
     with render.Bars() as bars:
-        record = tiny.train(policy, made, chosen, out, bars.bar("warm-up", "train"), start=begun)
+        record = tiny.train(policy, by_name, chosen, out, bars.bar("warm-up", "train"), start=begun)
     if as_json:
         render.echo_json(record)
         return

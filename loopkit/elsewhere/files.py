@@ -31,11 +31,11 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     out: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
-            found = found or sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-            if not found:
+            files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+            files = files or sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+            if not files:
                 raise UsageError(f"{path} holds no {', '.join(SUFFIXES)} file. Name the files themselves.")
-            out += found
+            out += files
         elif path.is_file():
             out.append(path)
         else:
@@ -91,24 +91,24 @@ def _lines(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
 
 def _json(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
     try:
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+        parsed = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError):
         yield from _lines(path, skipped)  # JSON lines under the name of JSON
         return
-    if isinstance(found, dict) and {"eval", "status"} <= found.keys() and not found.get("samples"):
-        raise UsageError(f"{path} is an Inspect log without samples (status {excerpt(str(found['status']), 40)}).")
-    if isinstance(found, dict) and isinstance(found.get("samples"), list):  # an Inspect log written as JSON
-        yield from ((f"{path}, sample {k}", one) for k, one in enumerate(found["samples"]))
-    elif isinstance(found, dict) and isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):
-        for k, values in enumerate(found["data"]):  # a table as Weights & Biases keeps it
-            if isinstance(values, list) and len(values) == len(found["columns"]):
-                yield f"{path}, row {k}", dict(zip(map(str, found["columns"]), values, strict=True))
+    if isinstance(parsed, dict) and {"eval", "status"} <= parsed.keys() and not parsed.get("samples"):
+        raise UsageError(f"{path} is an Inspect log without samples (status {excerpt(str(parsed['status']), 40)}).")
+    if isinstance(parsed, dict) and isinstance(parsed.get("samples"), list):  # an Inspect log written as JSON
+        yield from ((f"{path}, sample {k}", one) for k, one in enumerate(parsed["samples"]))
+    elif isinstance(parsed, dict) and isinstance(parsed.get("columns"), list) and isinstance(parsed.get("data"), list):
+        for k, values in enumerate(parsed["data"]):  # a table as Weights & Biases keeps it
+            if isinstance(values, list) and len(values) == len(parsed["columns"]):
+                yield f"{path}, row {k}", dict(zip(map(str, parsed["columns"]), values, strict=True))
             else:
                 skipped.append(Skipped(f"{path}, row {k}", "not as many values as the table has columns"))
     else:
-        yield from ((f"{path}, row {k}", one) for k, one in enumerate(found if isinstance(found, list) else [found]))
+        yield from ((f"{path}, row {k}", one) for k, one in enumerate(parsed if isinstance(parsed, list) else [parsed]))
 
 
 def _csv(path: Path) -> Iterator[Raw]:

@@ -174,7 +174,7 @@ def assemble(
     rates = [_rate(name, d, f, c, clusters, rows, steps, thirds) for name, (d, f, c) in found.items()]
     names = sorted({n for r in rows for n in r.numbers})
     numbers = [number(n, [r.numbers.get(n) for r in rows], clusters, thirds) for n in names]
-    unseen += [told for n in names if (told := _dropped(n, rows))]
+    unseen += [dropped for n in names if (dropped := _dropped(n, rows))]
     length = number("characters of a reply", [float(len("\n".join(r.said))) for r in rows], clusters, thirds)
     flags = {name: f for name, (_, f, _) in found.items()}
     return Audit(
@@ -189,9 +189,9 @@ def assemble(
 def _dropped(name: str, rows: Sequence[Logged]) -> str:
     """How many values of a column are no numbers, and so in no mean; "" where all are."""
     lost = sum(name in r.numbers and r.numbers[name] is None for r in rows)
-    given = sum(name in r.numbers for r in rows)
-    what = "NaN, infinite, or no number (1 written as text, say)"
-    return f"{lost} of {given} values of {name}: {what}, so they are left out" if lost else ""
+    numbers = sum(name in r.numbers for r in rows)
+    why = "NaN, infinite, or no number (1 written as text, say)"
+    return f"{lost} of {numbers} values of {name}: {why}, so they are left out" if lost else ""
 
 
 def number(
@@ -273,9 +273,9 @@ def _values(
 ) -> list[float | None]:
     """What a rate is the mean of, for each rollout."""
     if isinstance(detector, Constant):
-        said = [" ".join("\n".join(c["said"]).casefold().split()) for c in clues]
-        most = most_common(said, clusters)
-        return [float(text == most) for text in said]
+        replies = [" ".join("\n".join(c["said"]).casefold().split()) for c in clues]
+        most = most_common(replies, clusters)
+        return [float(text == most) for text in replies]
     return [None if f is None else float(f) for f in flags]
 
 
@@ -294,11 +294,11 @@ def _worst(rows: Sequence[Logged], flags: Mapping[str, Flags], reward: str | Non
     return sorted((i for i in range(len(rows)) if counts[i]), key=rank)[:EXAMPLES]
 
 
-def paid_column(log: Log, asked: str | None, unseen: list[str]) -> str | None:
+def paid_column(log: Log, named: str | None, unseen: list[str]) -> str | None:
     """The column that was paid: the one asked for, "reward", or the only one of a TRL log; else none, and why."""
     names = sorted({n for r in log.rows for n in r.numbers})
-    if asked is not None:
-        return _column(asked, names, "--reward")
+    if named is not None:
+        return _column(named, names, "--reward")
     if "reward" in names:
         return "reward"
     if log.formats == ("verl",) and "score" in names:

@@ -74,8 +74,8 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
     for path in files:
         before = len(out)
         try:
-            made, kind = _read(path, format, dict(columns or {}), skipped)
-            out += made
+            rows, kind = _read(path, format, dict(columns or {}), skipped)
+            out += rows
             formats.append(kind)
             if len(out) == before:
                 why = [s for s in skipped if s.where.startswith(f"{path}, ")]
@@ -147,18 +147,18 @@ def told(row: Mapping[str, Json]) -> str:
     return "rows"
 
 
-def mapped(row: Mapping[str, Json], given: Columns, path: str) -> dict[str, str]:
+def mapped(row: Mapping[str, Json], columns: Columns, path: str) -> dict[str, str]:
     """Role -> column of this file. Raises UsageError where a named column, or one of completions, is not there."""
-    for role, column in given.items():
+    for role, column in columns.items():
         if column not in row:
             raise UsageError(f"{path} has no column {column!r} for {role}. {_needed(row)}")
-    taken = set(given.values())
-    out = dict(given)
+    taken = set(columns.values())
+    out = dict(columns)
     for role, names in ROLES.items():
         if role not in out and (name := next((n for n in names if n in row and n not in taken), None)):
             out[role] = name
             taken.add(name)
-    if "query" in row and out.get("prompt") in ("prompt", "prompts") and "completion" not in given:
+    if "query" in row and out.get("prompt") in ("prompt", "prompts") and "completion" not in columns:
         out["completion"] = "query"  # OpenRLHF's: prompt and reply in one
     if "completion" not in out:
         raise UsageError(f"{path} has no column of completions. {_needed(row)}")
@@ -179,25 +179,25 @@ def _needed(row: Mapping[str, Json]) -> str:
 
 def _table(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
     """TRL's rows, OpenRLHF's, and others of one completion each."""
-    asked, answered = row.get(columns.get("prompt", "")), row.get(columns["completion"])
+    prompt_cell, answered = row.get(columns.get("prompt", "")), row.get(columns["completion"])
     if columns["completion"] == "query" and isinstance(answered, list):  # a batch, as a reward server gets it
         for k in range(len(answered)):
             yield from _table(f"{where}, item {k}", {c: v[k] if isinstance(v, list) else v for c, v in row.items()},
                               columns)  # fmt: skip
         return
-    if columns["completion"] == "query" and isinstance(answered, str) and isinstance(asked, str):
-        if not answered.startswith(asked):
+    if columns["completion"] == "query" and isinstance(answered, str) and isinstance(prompt_cell, str):
+        if not answered.startswith(prompt_cell):
             raise Unusable("query does not begin with prompt, so the reply cannot be told from it")
-        answered = CLOSING.sub("", answered.removeprefix(asked))
+        answered = CLOSING.sub("", answered.removeprefix(prompt_cell))
     if isinstance(answered, list) and answered and not any(isinstance(m, dict) for m in answered):
         for k, one in enumerate(answered):  # several completions of one prompt, and as many of what is told of each
             of_it = {c: v[k] if isinstance(v, list) and len(v) == len(answered) else v for c, v in row.items()}
-            of_it[columns.get("prompt", "")] = asked
+            of_it[columns.get("prompt", "")] = prompt_cell
             yield from _table(f"{where}, completion {k}", {**of_it, columns["completion"]: one}, columns)
         return
     known = {*columns.values(), *NO_NUMBERS}
     yield logged(
-        where, prompt_of(asked), turns_of(answered), step=step_of(row.get(columns.get("step", ""))),
+        where, prompt_of(prompt_cell), turns_of(answered), step=step_of(row.get(columns.get("step", ""))),
         references=references_of(row.get(columns.get("reference", ""), ground_truth(row))), unit=unit_of(row),
         numbers={c: number_of(v) for c, v in row.items() if c not in known and (numeric(v) or reads_as_number(v))},
     )  # fmt: skip

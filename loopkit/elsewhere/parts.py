@@ -179,8 +179,8 @@ def reasoning_of(message: Mapping[str, Json]) -> str:
 
 def references_of(value: Json) -> tuple[str, ...] | None:
     if isinstance(value, list):
-        found = [str(v) for v in value if isinstance(v, (str, int, float))]
-        return tuple(found) or None
+        texts = [str(v) for v in value if isinstance(v, (str, int, float))]
+        return tuple(texts) or None
     return (str(value),) if isinstance(value, (str, int, float)) and value != "" else None
 
 
@@ -209,10 +209,10 @@ def number_of(value: Json) -> float | None:
     if not numeric(value):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def kind_of(value: Json) -> str:

@@ -67,12 +67,12 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
         if step < query.first_step or (query.last_step is not None and step > query.last_step):
             continue
         scores = read_shard(run / "scores" / path.name)
-        said = read_rollouts(path, game)
-        if len(scores) != len(said):
+        rollouts = read_rollouts(path, game)
+        if len(scores) != len(rollouts):
             raise UsageError(
                 f"{run}: scores and rollouts of step {step} differ in length. Run `loopkit rescore {run}`."
             )
-        for (rollout, _), row in zip(said, scores, strict=True):
+        for (rollout, _), row in zip(rollouts, scores, strict=True):
             if all(met(row, *condition) for condition in conditions):
                 out.append(Dialogue(rollout.id, tuple(rollout.messages(whole=True))))
     if not out:
@@ -86,7 +86,7 @@ def parse_where(text: str) -> list[tuple[str, str, Json]]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         match = CONDITION.fullmatch(part)
         if not match:
-            raise UsageError(f"rollouts.where: {part!r} is no condition. Write a flag or score, as in task>=0.5.")
+            raise UsageError(f"rollouts.where: {part!r} is not a condition. Write a flag or score, as in task>=0.5.")
         name, op, word = match.groups()
         if word in ("true", "false", "none"):
             value: Json = {"true": True, "false": False, "none": None}[word]
@@ -105,9 +105,9 @@ def met(row: Mapping[str, Json], name: str, op: str, value: Json) -> bool:
     """Whether a score row meets a condition. An abstaining flag equals none and nothing else."""
     for column in (f"flag.{name}", f"score.{name}"):
         if column in row:
-            found = row[column]
+            cell = row[column]
             if op in ("=", "!="):
-                return OPERATORS[op](found, value)
-            return found is not None and value is not None and OPERATORS[op](found, value)
+                return OPERATORS[op](cell, value)
+            return cell is not None and value is not None and OPERATORS[op](cell, value)
     known = [c.split(".", 1)[1] for c in row if c.startswith(("flag.", "score."))]
     raise UsageError(f"rollouts.where: the run has no flag or score {name!r}. {nearest(name, known)}")

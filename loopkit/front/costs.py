@@ -60,13 +60,13 @@ def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
     # torch shares the cores among the runs that are side by side; one measurement is of all of them
     rate = rates()[dtype] * 1e9 / jobs
     game = build_game(plugins, first.game, first.game_options)
-    asked, answered = tokens(list(islice(game.tasks("train"), LOOKED_AT)), first)
+    prompt_tokens, answered = tokens(list(islice(game.tasks("train"), LOOKED_AT)), first)
     rollouts, lora = first.run.prompts_per_step * first.run.group_size, bool(first.trainer_options.get("lora_rank"))
     token = 2.0 * parameters / rate  # a multiplication and an addition a weight
-    played = (asked / first.run.group_size + answered) * token  # a group runs its prompt once
+    played = (prompt_tokens / first.run.group_size + answered) * token  # a group runs its prompt once
     learned = (2 if lora else 3) * played  # forward and backward; frozen weights have no gradient of their own
     step_s = rollouts * (played + learned)
-    evaluation_s = first.run.eval_prompts * (asked + answered) * token
+    evaluation_s = first.run.eval_prompts * (prompt_tokens + answered) * token
     trained = [s for s in specs if s.arm != BASE]
     seconds = len(trained) * first.run.steps * step_s + len(specs) * evaluation_s
     total, free = fits.memory()
@@ -81,8 +81,8 @@ def tokens(tasks: Sequence[Task], spec: RunSpec) -> tuple[float, float]:
     """(tokens of a prompt, tokens of the longest answer), a rollout of one turn, on average over tasks."""
     overrides = spec.run.overrides()
     openings = [overrides.opening(task.messages) for task in tasks]
-    asked = fmean(sum(len(m.content) for m in opening) / CHARACTERS for opening in openings)
-    return asked, fmean((opening[-1].decode or Decode()).max_tokens for opening in openings)
+    prompt = fmean(sum(len(m.content) for m in opening) / CHARACTERS for opening in openings)
+    return prompt, fmean((opening[-1].decode or Decode()).max_tokens for opening in openings)
 
 
 def parameters_of(model: str) -> int | None:

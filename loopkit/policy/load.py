@@ -88,8 +88,8 @@ class CausalPolicy:
         with autocast():  # as in scoring
             sampled = sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id)
         for row, (ids, logprobs, finish) in zip(rows, sampled, strict=True):
-            said = ids[:-1] if finish == "stop" else ids
-            thoughts, answer = part(self._text(said), closes[row.prompt])
+            spoken = ids[:-1] if finish == "stop" else ids
+            thoughts, answer = part(self._text(spoken), closes[row.prompt])
             turn = Turn(answer, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0, thoughts)
             out.append(turn)
         return out

@@ -29,10 +29,10 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
     active, n = list(dialogues), 0
     while active:
-        said = [parted(turn) for turn in policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])]
-        replies = referee.reply(active, [n] * len(active), said)
+        spoken = [parted(turn) for turn in policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])]
+        replies = referee.reply(active, [n] * len(active), spoken)
         still = []
-        for id_, turn, reply in zip(active, said, replies, strict=True):
+        for id_, turn, reply in zip(active, spoken, replies, strict=True):
             turns[id_].append(turn)
             if isinstance(reply, Message):
                 dialogues[id_] += [Message("assistant", turn.text), reply]

@@ -156,7 +156,7 @@ class Verdict(Claim):
         if self.skill_lost is not None and self.row != "degenerate":
             body += f"; skill lost against control {signed(self.skill_lost)}"
         if not self.placebo and self.row not in ("degenerate", "no exploit", NONE):
-            body += "; drift not excluded, for want of a placebo arm"
+            body += "; drift not excluded: no placebo arm was run"
         name = self.name.capitalize()
         if self.name != self.row:
             name = f"Pattern of {ARTICLES.get(self.row, '')}{self.row}"
