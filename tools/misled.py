@@ -1,10 +1,10 @@
 """Ten results that would mislead a naive reader: what 0.1 said of each, and what is said now (docs/misled.md).
 
-    python -m tools.misled            # writes the page's table from results/misled.json and this checkout's verdicts
+    python -m tools.misled            # writes the page's table from docs/misled.json and this checkout's verdicts
     python -m tools.misled --record   # run by 0.1's interpreter and checkout: keeps what 0.1 said
 
 Each is a set of final rates by arm and seed, made up to look as such results look; no run stands behind them.
-``results/misled.json`` holds the rates, why a reader would be misled, and what 0.1 (6c07c48) answered to them.
+``docs/misled.json`` holds the rates, why a reader would be misled, and what 0.1 (6c07c48) answered to them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORD, PAGE = ROOT / "results/misled.json", ROOT / "docs/misled.md"
+RECORD, PAGE = ROOT / "docs/misled.json", ROOT / "docs/misled.md"
 BEGIN, END = "<!-- table: tools.misled -->\n", "<!-- /table -->\n"
 Rates = Mapping[str, Mapping[str, Sequence[float]]]
 """Measure -> arm -> (S,) rates."""
