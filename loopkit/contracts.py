@@ -323,6 +323,9 @@ class Trainer(ABC):
     source: ClassVar[Literal["referee", "rollouts"]] = "referee"
     deterministic: ClassVar[bool] = False
     """Whether a killed and resumed run ends byte-identical to an uninterrupted one on the same machine."""
+    budgets: ClassVar[bool] = False
+    """Whether what it samples with keeps ``run.thought_tokens`` and ``run.markers``; else a run that sets them is
+    refused."""
     alone: ClassVar[bool] = False
     """Whether a run wants every accelerator to itself: runs then go one after another unless ``--jobs`` says else."""
 

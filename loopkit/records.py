@@ -26,6 +26,24 @@ class Decode:
 
     temperature: float = 1.0
     max_tokens: int = 64
+    thought_tokens: int | None = None
+    """The longest thoughts, apart from ``max_tokens``, which is then the answer's. None: one limit for both."""
+    markers: tuple[str, str] | None = None
+    """What opens and closes thoughts, besides the known ones (``loopkit.rollouts.thoughts.MARKERS``)."""
+    top_p: float | None = None
+    """Only the likeliest tokens that together have this probability are sampled; None: all."""
+    top_k: int | None = None
+    """Only so many of the likeliest tokens are sampled; None: all."""
+
+    def wire(self) -> dict[str, Json]:
+        """As JSON: what was set, and always the first two."""
+        every = dataclasses.asdict(self)
+        return {k: v for k, v in every.items() if v is not None or k in ("temperature", "max_tokens")}
+
+    @staticmethod
+    def read(data: Mapping[str, Json]) -> Decode:
+        markers = data.get("markers")
+        return Decode(**{**data, "markers": markers and (markers[0], markers[1])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +59,13 @@ class Message:
         """The part a policy or trainer may see: everything but ``state``."""
         out: dict[str, Json] = {"role": self.role, "content": self.content}
         if self.decode is not None:
-            out["decode"] = dataclasses.asdict(self.decode)
+            out["decode"] = self.decode.wire()
         return out
 
     @staticmethod
     def read(data: Mapping[str, Json]) -> Message:
         decode = data.get("decode")
-        return Message(data["role"], data["content"], Decode(**decode) if decode else None, data.get("state"))
+        return Message(data["role"], data["content"], Decode.read(decode) if decode else None, data.get("state"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +112,9 @@ class Turn:
     temperature: float = 1.0
     thoughts: str | None = None
     """What it thought before the answer, markers and all: ``thoughts + text`` is all it said. None: not parted yet."""
+    inserted: tuple[int, int] | None = None
+    """Where in ``ids`` tokens were put in that close thoughts whose budget had ended: they were not sampled, their
+    ``logprobs`` are 0, and no gradient is theirs. An empty range: it had not. None: there was no such budget."""
 
     @property
     def said(self) -> str:

@@ -52,8 +52,35 @@ class RunSettings(Options):
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
     temperature: float | None = Field(None, ge=0, le=5, description="of sampling, everywhere; default: the game's")
+    thought_tokens: PositiveInt | None = Field(
+        None, description="longest thoughts, in tokens, apart from the answer's limit; default: one limit for both"
+    )
+    markers: str = Field("", description='what opens and closes thoughts, if not <think>: "<reason> </reason>"')
+    eval_samples: PositiveInt = Field(1, description="rollouts a prompt in evaluation")
+    eval_temperature: float | None = Field(None, ge=0, le=5, description="of evaluation; default: as in training")
+    eval_top_p: float | None = Field(None, gt=0, le=1, description="evaluation draws from the likeliest of this share")
+    eval_top_k: PositiveInt | None = Field(None, description="evaluation draws from so many of the likeliest tokens")
     precision: Precision = Field("auto", description="of weights; auto: bf16 if LoRA and measured faster, else fp32")
     condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
+
+    @field_validator("markers")
+    @classmethod
+    def _two(cls, markers: str) -> str:
+        if markers and len(set(markers.split())) != 2:
+            raise ValueError("markers are two different words: what opens thoughts, and what closes them")
+        return markers
+
+    def decode(self) -> dict[str, Any]:
+        """The fields of ``Decode`` that the run sets, in training."""
+        opens, _, closes = " ".join(self.markers.split()).partition(" ")
+        found = {"max_tokens": self.max_tokens, "temperature": self.temperature, "thought_tokens": self.thought_tokens,
+                 "markers": (opens, closes) if opens else None}  # fmt: skip
+        return {name: value for name, value in found.items() if value is not None}
+
+    def eval_decode(self) -> dict[str, Any]:
+        """The same in evaluation."""
+        found = {"temperature": self.eval_temperature, "top_p": self.eval_top_p, "top_k": self.eval_top_k}
+        return self.decode() | {name: value for name, value in found.items() if value is not None}
 
 
 class RolloutQuery(Options):

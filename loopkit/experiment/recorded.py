@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from loopkit.experiment.resolve import build_game
 from loopkit.experiment.rundir import read_spec
 from loopkit.experiment.shards import read_rollouts, read_shard, shards
 from loopkit.experiment.verifying import verify
-from loopkit.records import Dialogue, Json, StepMetrics
+from loopkit.records import Dialogue, Json, Message, Rollout, StepMetrics
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.referee import Recorder
 
@@ -68,16 +68,40 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
             continue
         scores = read_shard(run / "scores" / path.name)
         said = read_rollouts(path, game)
+        tokens = {f"{row['slot']}/{row['name']}": row["tokens"] for row in read_shard(path)}
         if len(scores) != len(said):
             raise UsageError(
                 f"{run}: scores and rollouts of step {step} differ in length. Run `loopkit rescore {run}`."
             )
         for (rollout, _), row in zip(said, scores, strict=True):
             if all(met(row, *condition) for condition in conditions):
-                out.append(Dialogue(rollout.id, tuple(rollout.messages())))
+                out.append(Dialogue(rollout.id, learnt(rollout, tokens[rollout.id], run)))
     if not out:
         raise UsageError(f"{run} has no recorded rollout that meets {query.where or 'the step range'!r}. Widen it.")
     return out
+
+
+def learnt(rollout: Rollout, tokens: Sequence[int | None], run: Path) -> tuple[Message, ...]:
+    """The dialogue that a rollout teaches, with the thoughts before its answer.
+
+    ``tokens``: of each turn, None where its policy gave none. Raises UsageError where thoughts cannot be learnt from:
+    those of a model behind a server are its server's words and not what it sampled, and of several turns the earlier
+    thoughts are not in the prompt of the later ones.
+    """
+    messages = rollout.messages()
+    if not any(rollout.thoughts):
+        return tuple(messages)
+    if None in tokens:
+        raise UsageError(
+            f"{run}: {rollout.id!r} holds thoughts that came without tokens, from a model behind a server. They are "
+            "that server's account of its reasoning and cannot be trained on. Record rollouts of a local model."
+        )
+    if len(rollout.steps) > 1:
+        raise UsageError(
+            f"{run}: {rollout.id!r} holds thoughts in {len(rollout.steps)} turns, and a recorded dialogue has room for "
+            "those of one. Train by reinforcement, or record a policy that does not think."
+        )
+    return (*messages[:-1], Message("assistant", rollout.said[0]))
 
 
 def parse_where(text: str) -> list[tuple[str, str, Json]]:

@@ -211,6 +211,11 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         f"trainer {experiment.trainer}",
     )  # fmt: skip
     run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
+    if (run.thought_tokens or run.markers) and experiment.arms and not trainer.budgets:
+        raise UsageError(
+            f"trainer {experiment.trainer!r} samples by an engine of its own, which knows neither "
+            "run.thought_tokens nor run.markers. Leave them out, or choose another trainer (grpo keeps them)."
+        )
     if run.condition != "instruct" and experiment.arms:
         raise UsageError(
             f"run.condition={run.condition} is for evaluation only: a policy is trained as it is asked, by its chat "

@@ -117,8 +117,9 @@ def evaluate(
         None, settings=tables, arms=["loophole"], judges=given, game=chosen, seeds=f"{seed}-{seed}",
         model=asked if own is None else own.model,
     )  # fmt: skip
-    if own is not None and own.run.max_tokens is not None:
-        experiment.run.setdefault("max_tokens", own.run.max_tokens)
+    for kept_, value in own.run.model_dump(include={"max_tokens", "thought_tokens", "markers"}).items() if own else ():
+        if value:
+            experiment.run.setdefault(kept_, value)
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
     with listening(progress) as listen:
         ref = _policy(asked, run, checkpoint, own, spec, plugins, listen)
@@ -211,8 +212,8 @@ def _evaluate(
             split=split,
             prompts=prompts,
             batch=spec.run.eval_batch,
-            max_tokens=spec.run.max_tokens,
-            temperature=spec.run.temperature,
+            decode=spec.run.eval_decode(),
+            group=spec.run.eval_samples,
             progress=counted(listen, "eval", "evaluate"),
         )
         numbers = summary(setup, scored)

@@ -169,7 +169,7 @@ def fit(
         setup, timed = set_up(plugins, spec), _Timed(policy, work_clock)
         scored = evaluate(
             setup, timed, seed=seed, split=split, prompts=prompts, batch=max(1, spec.run.eval_batch // group),
-            max_tokens=spec.run.max_tokens, temperature=spec.run.temperature, group=group,
+            decode=spec.run.decode(), group=group,
             progress=counted(listen, model, "play"),
         )  # fmt: skip
         learn_s = _learning(policy, scored, spec)

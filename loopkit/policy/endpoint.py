@@ -133,7 +133,9 @@ class Endpoint:
             "messages": [{"role": m.role, "content": m.content} for m in dialogue.messages],
             "temperature": decode.temperature,
             "seed": digest(self.seed, dialogue.key, dialogue.turn, "sample") % 2**31,
-            limit: decode.max_tokens,
+            limit: decode.max_tokens + (decode.thought_tokens or 0),  # servers have one limit for both
+            **({} if decode.top_p is None else {"top_p": decode.top_p}),
+            **({} if decode.top_k is None else {"top_k": decode.top_k}),
         }
         if schema is not None and "response_format" not in self._left_out:
             form = {"name": "answer", "schema": dict(schema), "strict": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from loopkit.contracts import Policy, Referee, Split
 from loopkit.records import Dialogue, Message, Scored, StepMetrics, Turn
@@ -29,7 +30,9 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
     active, n = list(dialogues), 0
     while active:
-        said = [parted(turn) for turn in policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])]
+        spoken = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
+        decodes = [dialogues[i][-1].decode for i in active]
+        said = [parted(turn, d.markers if d else None) for turn, d in zip(spoken, decodes, strict=True)]
         replies = referee.reply(active, [n] * len(active), said)
         still = []
         for id_, turn, reply in zip(active, said, replies, strict=True):
@@ -66,12 +69,14 @@ def evaluate(
     split: Split,
     prompts: int,
     batch: int,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
+    decode: Mapping[str, Any] | None = None,
     group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
-    """Play the first ``prompts`` tasks of a split ``group`` times each, sampling as in training, and score them."""
+    """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
+
+    ``decode``: fields of ``Decode`` that go before the game's own.
+    """
     kept = Kept()
     referee = LocalReferee(
         setup,
@@ -82,8 +87,7 @@ def evaluate(
         group_size=group,
         recorder=kept,
         listed=prompts,
-        max_tokens=max_tokens,
-        temperature=temperature,
+        decode=decode,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

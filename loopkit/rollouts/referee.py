@@ -6,7 +6,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from loopkit import seeding
 from loopkit.contracts import Split
@@ -37,7 +37,8 @@ class Recorder(Protocol):
 
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
-    split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation).
+    split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``decode``: fields of ``Decode``
+    that go before the game's own.
     """
 
     def __init__(
@@ -51,11 +52,10 @@ class LocalReferee:
         group_size: int,
         recorder: Recorder,
         listed: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
+        decode: Mapping[str, Any] | None = None,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
-        self.max_tokens, self.temperature = max_tokens, temperature
+        self.decode = dict(decode or {})
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = list(setup.game.tasks(split))
         if not tasks:
@@ -85,12 +85,8 @@ class LocalReferee:
         return [Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()]
 
     def _shown(self, message: Message) -> Message:
-        """What leaves the referee: without state, and with the run's own limit of tokens and temperature, if any."""
-        decode = message.decode
-        if self.max_tokens is not None:
-            decode = replace(decode or Decode(), max_tokens=self.max_tokens)
-        if self.temperature is not None:
-            decode = replace(decode or Decode(), temperature=self.temperature)
+        """What leaves the referee: without state, and decoded as the run says where it says so."""
+        decode = replace(message.decode or Decode(), **self.decode) if self.decode else message.decode
         return replace(message, state=None, decode=decode)
 
     def _slots(self, step: int) -> dict[str, Task]:
@@ -107,7 +103,8 @@ class LocalReferee:
         pending: dict[str, tuple[Rollout, Turn]] = {}
         for id_, k, given in zip(ids, n, turns, strict=True):
             thoughts = None if given.thoughts is None else _storable(given.thoughts)
-            turn = parted(replace(given, text=_storable(given.text), thoughts=thoughts))
+            turn = replace(given, text=_storable(given.text), thoughts=thoughts)
+            turn = parted(turn, self.decode.get("markers"))
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
                 if rollout.steps[k][0].said != turn.said:

@@ -77,11 +77,19 @@ class Evaluation:
 
 def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
     """Checkpoint, seed, prompts, and a mark where the game or its options are not the run's own."""
-    name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}"
+    name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}{_sampling(spec)}"
     if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
         return name
     judges = [spec.judges] if spec.judges else []
     return f"{name}{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"
+
+
+def _sampling(spec: RunSpec) -> str:
+    """A mark of an evaluation that samples otherwise than training does; empty: it does not."""
+    run = spec.run
+    if run.eval_samples == 1 and run.eval_decode() == run.decode():
+        return ""
+    return f"-k{run.eval_samples}-{digest(run.eval_decode()):016x}"
 
 
 def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
@@ -205,8 +213,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
             prompts_per_step=settings.prompts_per_step,
             group_size=settings.group_size,
             recorder=run,
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
+            decode=settings.decode(),
         )
     return trainer, source
 
@@ -228,8 +235,8 @@ def evaluate_run(
         split=settings.eval_split,
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
+        decode=settings.eval_decode(),
+        group=settings.eval_samples,
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
