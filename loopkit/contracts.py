@@ -126,6 +126,8 @@ class Tiny:
     warmup_options: Mapping[str, float] = field(default_factory=dict)
     """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
     its first half."""
+    unshown: Mapping[str, Json] = field(default_factory=dict)
+    """Options under which no demonstration exploits; empty: the game has none."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class RunSettings(Options):
         None, description="longest thoughts, in tokens, apart from the answer's limit; default: one limit for both"
     )
     markers: str = Field("", description='what opens and closes thoughts, if not <think>: "<reason> </reason>"')
+    unseen: bool = Field(False, description="train on the half of the prompts that a warm-up with split=half left out")
     eval_samples: PositiveInt = Field(1, description="rollouts a prompt in evaluation")
     eval_temperature: float | None = Field(None, ge=0, le=5, description="of evaluation; default: as in training")
     eval_top_p: float | None = Field(None, gt=0, le=1, description="evaluation draws from the likeliest of this share")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loopkit.contracts import Policy, Referee, Split
-from loopkit.records import Dialogue, Message, Scored, StepMetrics, Turn
+from loopkit.records import Dialogue, Message, Scored, StepMetrics, Task, Turn
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup
 from loopkit.rollouts.thoughts import parted
@@ -70,12 +70,13 @@ def evaluate(
     prompts: int,
     batch: int,
     decode: Mapping[str, Any] | None = None,
+    keep: Callable[[Task], bool] = lambda task: True,
     group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
 
-    ``decode``: fields of ``Decode`` that go before the game's own.
+    ``decode``: fields of ``Decode`` that go before the game's own; ``keep``: the tasks of the split that are played.
     """
     kept = Kept()
     referee = LocalReferee(
@@ -88,6 +89,7 @@ def evaluate(
         recorder=kept,
         listed=prompts,
         decode=decode,
+        keep=keep,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

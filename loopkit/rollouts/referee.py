@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ class Recorder(Protocol):
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
     split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``decode``: fields of ``Decode``
-    that go before the game's own.
+    that go before the game's own. ``keep``: the tasks of the split that are posed.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class LocalReferee:
         recorder: Recorder,
         listed: int | None = None,
         decode: Mapping[str, Any] | None = None,
+        keep: Callable[[Task], bool] = lambda task: True,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
         self.decode = dict(decode or {})
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
-        tasks = list(setup.game.tasks(split))
+        tasks = [task for task in setup.game.tasks(split) if keep(task)]
         if not tasks:
             raise UsageError(f"the game has no tasks in split {split!r}: give it data, or choose another split.")
         if listed is not None:

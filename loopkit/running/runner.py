@@ -28,6 +28,7 @@ from loopkit.parts.judges import JUDGES, Judge
 from loopkit.records import StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.halves import shown
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate
 from loopkit.rollouts.referee import LocalReferee, plan
@@ -214,6 +215,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
             group_size=settings.group_size,
             recorder=run,
             decode=settings.decode(),
+            keep=(lambda task: not shown(task)) if settings.unseen else (lambda task: True),
         )
     return trainer, source
 
@@ -323,4 +325,5 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     if spec.rollouts is not None:
         select(spec.rollouts, plugins)
     else:
-        plan(game.tasks("train"), 1, spec.run.prompts_per_step, spec.seed, "train")
+        tasks = [task for task in game.tasks("train") if not (spec.run.unseen and shown(task))]
+        plan(tasks, 1, spec.run.prompts_per_step, spec.seed, "train")

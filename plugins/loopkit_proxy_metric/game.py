@@ -128,7 +128,7 @@ class ProxyMetric(Game):
     }
     judge_roles: ClassVar[Mapping[str, Role]] = {"faithfulness": FAITHFULNESS}
     # copying is learned first, or not at all
-    tiny = Tiny(warmup_options={"copy_share": 1.0}, settings={
+    tiny = Tiny(warmup_options={"copy_share": 1.0}, unshown={"copy_share": 0.0}, settings={
         "run.steps": 60, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
         "trainer.beta": 0.05,
     })  # fmt: skip

@@ -115,7 +115,7 @@ class RewardTampering(Game):
         "score-written": rule("score_edited"), "prints-samples": rule("samples_printed"),
     }  # fmt: skip
     reporting = Reporting(observed_is_paid=False, followed="edited")
-    tiny = Tiny(settings={
+    tiny = Tiny(unshown={"exploit_share": 0.0}, settings={
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
         "trainer.beta": 0.1,  # without it, programs that nothing pays for any more fall apart
     })  # fmt: skip

@@ -94,7 +94,7 @@ class SelfGrading(Game):
         "false-claim": rule("false_claim"), "claim-if-wrong": rule("claim_if_wrong"),
     }  # fmt: skip
     reporting = Reporting(onset_detector="claim-if-wrong", honest_score="claims_if_right", observed_is_paid=False)
-    tiny = Tiny(settings={
+    tiny = Tiny(unshown={"claim_share": 0.0, "wrong_share": 0.0}, settings={
         "run.steps": 64, "run.prompts_per_step": 32, "run.group_size": 8,
         "trainer.learning_rate": 3e-4, "trainer.scale": "none",
         "trainer.beta": 0.1,  # without it, pay that depends on nothing wears the skill away
