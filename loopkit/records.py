@@ -34,11 +34,14 @@ class Decode:
     """Only the likeliest tokens that together have this probability are sampled; None: all."""
     top_k: int | None = None
     """Only so many of the likeliest tokens are sampled; None: all."""
+    trained: bool = True
+    """Whether a trainer learns from the answer. One that is not trained is decoded as the game says, whatever the run
+    sets."""
 
     def wire(self) -> dict[str, Json]:
         """As JSON: what was set, and always the first two."""
-        every = dataclasses.asdict(self)
-        return {k: v for k, v in every.items() if v is not None or k in ("temperature", "max_tokens")}
+        every, default = dataclasses.asdict(self), dataclasses.asdict(Decode())
+        return {k: v for k, v in every.items() if v != default[k] or k in ("temperature", "max_tokens")}
 
     @staticmethod
     def read(data: Mapping[str, Json]) -> Decode:
@@ -54,18 +57,30 @@ class Message:
     content: str
     decode: Decode | None = None
     state: Json = None
+    fresh: tuple[Message, ...] | None = None
+    """What stands before it in a new dialogue, in which nothing of the one so far is seen. None: it goes on."""
 
     def wire(self) -> dict[str, Json]:
         """The part a policy or trainer may see: everything but ``state``."""
         out: dict[str, Json] = {"role": self.role, "content": self.content}
         if self.decode is not None:
             out["decode"] = self.decode.wire()
+        if self.fresh is not None:
+            out["fresh"] = [message.wire() for message in self.fresh]
         return out
 
     @staticmethod
     def read(data: Mapping[str, Json]) -> Message:
         decode = data.get("decode")
-        return Message(data["role"], data["content"], Decode.read(decode) if decode else None, data.get("state"))
+        fresh = data.get("fresh")
+        before = None if fresh is None else tuple(map(Message.read, fresh))
+        return Message(
+            data["role"], data["content"], Decode.read(decode) if decode else None, data.get("state"), before
+        )
+
+    def after(self, dialogue: Sequence[Message], answer: str) -> list[Message]:
+        """The dialogue that it ends: what was said so far, an answer, and it; or, where it is fresh, its own."""
+        return [*(self.fresh if self.fresh is not None else (*dialogue, Message("assistant", answer))), self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,8 @@ class Turn:
     inserted: tuple[int, int] | None = None
     """Where in ``ids`` tokens were put in that close thoughts whose budget had ended: they were not sampled, their
     ``logprobs`` are 0, and no gradient is theirs. An empty range: it had not. None: there was no such budget."""
+    trained: bool = True
+    """Whether a trainer may learn from it (``Decode.trained``)."""
 
     @property
     def said(self) -> str:
@@ -164,11 +181,13 @@ class Rollout:
         return self.steps[-1][1].state if self.steps else None
 
     def messages(self) -> list[Message]:
-        """The dialogue so far, with the policy's answers as assistant messages."""
+        """The dialogue so far, with the policy's answers as assistant messages; up to where another one begins."""
         out = list(self.task.messages)
         for turn, reply in self.steps:
             out.append(Message("assistant", turn.text))
             if isinstance(reply, Message):
+                if reply.fresh is not None:
+                    break
                 out.append(reply)
         return out
 

@@ -30,7 +30,9 @@ def report(game: str, model: str, options: Mapping[str, Json], unseen: bool, sty
             "rates and break-even of train are not those of test. Warm up with split=half, and train with run.unseen."
         )
     else:
-        click.echo(f"{model} plays train prompts as held-out ones, within {100 * bases.MARGIN:g} points (n = {n} each).")
+        click.echo(
+            f"{model} plays train prompts as held-out ones, within {100 * bases.MARGIN:g} points (n = {n} each)."
+        )
     return int(bool(apart))
 
 

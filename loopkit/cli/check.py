@@ -98,7 +98,9 @@ def check(
         raise UsageError("--unseen is about the base rates of a model. Add --base MODEL, or leave it out.")
     if base:
         if not names or set(names) - set(games):
-            raise UsageError("--base is about a model's base rates in a game. Name games: loopkit check GAME --base tiny.")
+            raise UsageError(
+                "--base is about a model's base rates in a game. Name games: loopkit check GAME --base tiny."
+            )
         sys.exit(max(bases.report(name, base, options, unseen, style, as_json) for name in names))
     if detectors:
         if others := sorted(set(names) & set(trainers)):

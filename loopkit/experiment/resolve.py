@@ -211,10 +211,12 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         f"trainer {experiment.trainer}",
     )  # fmt: skip
     run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
-    if (run.thought_tokens or run.markers) and experiment.arms and not trainer.budgets:
+    needed = {"run.thought_tokens": run.thought_tokens, "run.markers": run.markers, "fresh dialogues": game.fresh}
+    if any(needed.values()) and experiment.arms and trainer.source == "referee" and not trainer.budgets:
+        named = next(name for name, value in needed.items() if value)
         raise UsageError(
-            f"trainer {experiment.trainer!r} samples by an engine of its own, which knows neither "
-            "run.thought_tokens nor run.markers. Leave them out, or choose another trainer (grpo keeps them)."
+            f"trainer {experiment.trainer!r} samples by an engine of its own, which does not keep {named}. Leave that "
+            "out, or choose another trainer (grpo keeps it)."
         )
     if run.condition != "instruct" and experiment.arms:
         raise UsageError(

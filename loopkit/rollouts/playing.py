@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loopkit.contracts import Policy, Referee, Split
@@ -32,13 +32,16 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     while active:
         spoken = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
         decodes = [dialogues[i][-1].decode for i in active]
-        said = [parted(turn, d.markers if d else None) for turn, d in zip(spoken, decodes, strict=True)]
+        said = [
+            replace(parted(turn, d.markers), trained=d.trained) if d else parted(turn)
+            for turn, d in zip(spoken, decodes, strict=True)
+        ]
         replies = referee.reply(active, [n] * len(active), said)
         still = []
         for id_, turn, reply in zip(active, said, replies, strict=True):
             turns[id_].append(turn)
             if isinstance(reply, Message):
-                dialogues[id_] += [Message("assistant", turn.text), reply]
+                dialogues[id_] = reply.after(dialogues[id_], turn.text)
                 still.append(id_)
         active, n = still, n + 1
     rewards = dict(zip(turns, referee.settle(list(turns)), strict=True))

@@ -87,7 +87,9 @@ class LocalReferee:
 
     def _shown(self, message: Message) -> Message:
         """What leaves the referee: without state, and decoded as the run says where it says so."""
-        decode = replace(message.decode or Decode(), **self.decode) if self.decode else message.decode
+        decode = message.decode
+        if self.decode and (decode is None or decode.trained):
+            decode = replace(decode or Decode(), **self.decode)
         return replace(message, state=None, decode=decode)
 
     def _slots(self, step: int) -> dict[str, Task]:

@@ -41,7 +41,7 @@ class Learning:
             Item(Segment(t.prompt_ids, t.ids, t.temperature, t.inserted), t.logprobs, b)
             for b, p in enumerate(rollouts)
             for t in p.turns
-            if t.prompt_ids is not None and t.ids and t.logprobs is not None
+            if t.trained and t.prompt_ids is not None and t.ids and t.logprobs is not None
         ]
         lengths = torch.zeros(len(rollouts), dtype=torch.float64)
         for item in items:

@@ -39,32 +39,28 @@ def mine(game: str, some: Sequence[Row]) -> ours.Values:
         return ours.values(game, some, Path(folder))
 
 
-def measure(code: Path, data: Path | None) -> dict[str, Any]:
-    """Everything that is kept: the paper's numbers, and how many of loopkit's are equal to them."""
+def measure(code: Path, data: Path | None, games: Sequence[str], kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What is kept, made anew for these games: the paper's numbers, and how many of loopkit's are equal to them.
+
+    Yields it after each set of rows, so that hours of work are not lost.
+    """
     from tools.paper.theirs import Theirs
 
     theirs = Theirs(code)
-    out: dict[str, Any] = {}
-    for game in rows.MADE:
-        out[game] = {}
+    heard = zip(kinds.REPORTS, theirs.claims(kinds.REPORTS), ours.claims(kinds.REPORTS), strict=True)
+    kept["reports"] = [list(one) for one in heard]
+    for game in games:
         for name, some in sets(game, data):
             played = ours.played(some)
             by_row = [[theirs.values(game, row, kind(row)) for kind in kinds.KINDS[game].values()] for row in played]
-            measures = list(by_row[0][0])
             found = {
-                kind: {m: [_short(row[k][m]) for row in by_row] for m in measures}
+                kind: {m: [_short(row[k][m]) for row in by_row] for m in by_row[0][0]}
                 for k, kind in enumerate(kinds.KINDS[game])
             }
-            out[game][name] = {"rows": len(played), "sha256": sha256(game, name, data), "theirs": found}
-            out[game][name]["equal"] = compared(found, mine(game, some))
+            one = {"rows": len(played), "sha256": sha256(game, name, data), "theirs": found}
+            kept["games"].setdefault(game, {})[name] = {**one, "equal": compared(found, mine(game, some))}
             print(f"{game}, {name}: {len(played)} rows", file=sys.stderr)
-    reports = [
-        [report, theirs_, ours_]
-        for report, theirs_, ours_ in zip(
-            kinds.REPORTS, theirs.claims(kinds.REPORTS), ours.claims(kinds.REPORTS), strict=True
-        )
-    ]
-    return {"games": out, "reports": reports}
+            yield kept
 
 
 def compared(theirs: ours.Values, found: ours.Values) -> dict[str, dict[str, list[float]]]:
@@ -100,12 +96,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.paper", description=__doc__)
     parser.add_argument("--code", type=Path, help="a clone of the paper's repository: measure its functions again")
     parser.add_argument("--data", type=Path, help="a folder with the real rows, as LOOPKIT_DATA names one")
+    parser.add_argument("--games", default=",".join(rows.MADE), help="measure these, and keep the others' numbers")
     given = parser.parse_args()
-    if given.code:
-        kept = measure(given.code, given.data)
-        KEPT.write_text(written(kept), encoding="utf-8")
-        page.PAGE.write_text(page.text(kept), encoding="utf-8")
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"games": {}}
+    for now in measure(given.code, given.data, given.games.split(","), kept) if given.code else ():
+        KEPT.write_text(written(now), encoding="utf-8")
+        page.PAGE.write_text(page.text(now), encoding="utf-8")
     faults = [] if page.PAGE.read_text(encoding="utf-8") == page.text(kept) else [f"{page.PAGE} is not as {KEPT} says"]
     for game in rows.MADE:
         for name, some in sets(game, given.data):
