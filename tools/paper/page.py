@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.paper import verdicts
+from tools.paper import rows, verdicts
 
 PAGE = Path(__file__).parents[2] / "docs" / "paper-values.md"
 HEAD = (
@@ -30,14 +30,15 @@ NOTES = {
     "sandbox in the place of its runner: what the two *parsers* alone decide. Right programs know the answers by the "
     "tests' inputs.",
     "self-grading": "`task` is whether the answer counts as right (`bbeh.compute_score`), where the prompt asks for a "
-    "box. As released, training cannot see it: the trainer's loop reads a field `is_actually_correct` that this "
-    "function does not return, so every answer counts as wrong there (read in the code, not run).",
+    "box. As released, the vulnerable script cannot train: it names this function, which takes none of the arguments "
+    "that the reward manager passes by name, nor returns the field that the trainer's loop reads (read, not run).",
 }
 
 
 def text(kept: dict[str, Any]) -> str:
     """The page."""
-    return HEAD + "\n".join([*(_game(game, found) for game, found in kept["games"].items()), _reports(kept["reports"])])
+    games = [_game(game, kept["games"][game]) for game in rows.MADE if game in kept["games"]]
+    return HEAD + "\n".join([*games, _reports(kept["reports"])])
 
 
 def _game(game: str, found: dict[str, Any]) -> str:
@@ -67,7 +68,7 @@ def _differing(game: str, one: dict[str, Any]) -> Iterator[str]:
             if equal < one["rows"]:
                 alike.setdefault((equal, worst), []).append(measure)
         for (equal, worst), names in alike.items():
-            yield f"| {_code(kind)} | {', '.join(names)} | {equal} | {worst:g} |"
+            yield f"| {_code(kind)} | {'; '.join(names)} | {equal} | {f'{worst:g}' if worst else '< 0.001'} |"
 
 
 def _verdicts(game: str, found: dict[str, Any]) -> Iterator[str]:
@@ -84,7 +85,7 @@ def _verdicts(game: str, found: dict[str, Any]) -> Iterator[str]:
         measures = [m for m in verdict.measures if any(m == n for _, n in seen)]
         listed = f"{len(named)} kinds" if len(named) > 6 else "; ".join(map(_code, named))
         if named:
-            yield f"| {listed} | {', '.join(measures)} | {verdict.right} | {_code(verdict.why)} |"
+            yield f"| {listed} | {'; '.join(measures)} | {verdict.right} | {_code(verdict.why)} |"
 
 
 def _reports(reports: list[list[Any]]) -> str:
