@@ -1,77 +1,148 @@
-"""Many programs through one pool, every answer compared: ``python benchmarks/sandbox_soak.py 100000``.
+"""Many programs through one pool, every answer compared with what the program gives alone.
 
-Nine in ten programs are right ones, and one of those nine is of the honest corpus (tests/sandbox/honest); the tenth is
-hostile. What each honest one gives when it is run alone, in a plain Python, is asked once a program and compared with
-every answer that it gives among the others. Memory and descriptors of the pool's processes must stay flat. Prints JSON.
+``python benchmarks/sandbox_soak.py --programs 100000 --seed 1 --tier bubblewrap --keep build/soak``
+
+One program in ten is hostile (tests/sandbox/attacks.py; those that only use up their time a tenth as often as the
+others), one in ten is of the honest corpus (tests/sandbox/honest), one in fifty is the one whose words attacks look
+for, the others are of a seeded population (sandbox_population.py). "Alone" is, of a program that is right, a plain
+Python of its own for it (for each case of a script); of a hostile one, a worker of its own that has run nothing before
+it. A hostile one that gives different things alone, as an address, is held to the kinds that it gave and to not getting
+through. With ``--keep`` what each gives alone (of a right one the same for every tier) and how far the soak has come
+are kept there, and the same command goes on, with new workers. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
 import os
+import random
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import sandbox_population as population
 from loopkit.sandbox import Limits, Outcome, Program, Sandbox, same, same_text
+from loopkit.sandbox.inside import codec
 from tests.sandbox import attacks, honest
 from tests.sandbox.honest.judge import alone
 
-QUICK = (
-    "import os\nos._exit(0)",
-    "import ctypes\ndef solve(x): return ctypes.string_at(0)",
-    "def solve(x): return bytearray(1 << 40)",
-    "import os\nos.write(1, b'[' * 100000)\nos._exit(3)",
-    "import os\nsolve = lambda x: os.fork()",
-    "import json, builtins\njson.dumps = None\nbuiltins.len = None\ndef solve(x): raise ValueError",
-    "solve = lambda x: open('/etc/passwd').read()",
-    "import os\ndef solve(x):\n    for fd in (2, 3): os.write(fd, b'WORDS' * 99)\n    os._exit(71)",
-)
-"""Hostile programs that end at once: none of them may answer. One in a hundred is one of the attacks instead."""
+LIMITS = Limits(cpu=1.0, wall=4.0)
+AGAIN = 5
+"""How often a hostile program is run alone that gave something else: it may vary by itself."""
+SPENDS = ("time: ", "processes: fork bomb", "threads: bomb", "script: exit handlers", "script: lines that extend",
+          "script: wait for", "script: read for ever", "script: endless", "memory: lists", "recursion")  # fmt: skip
+"""Beginnings of the names of attacks that use up their time: drawn a tenth as often as the others."""
+Outcomes = tuple[Outcome, ...]
 
 
-@functools.cache
-def expected(name: str) -> tuple[Outcome, ...]:
-    """What a program of the corpus gives alone. Raises AssertionError where that is not right either."""
-    one = next(c for c in honest.corpus() if c.name == name)
-    outcomes = alone(one.program)
-    assert one.right(outcomes), f"{name}: wrong without a sandbox: {outcomes}"
-    return outcomes
+@dataclass(frozen=True)
+class Drawn:
+    """A program of the stream; ``kind``: "attack", "corpus", "earlier" or "population"."""
+
+    kind: str
+    name: str
+    program: Program
 
 
-def make(n: int) -> Iterator[tuple[Program, object]]:
-    """(program, what it gives: a tuple of outcomes of a corpus program, a value, or None where no answer may come)."""
-    corpus, hostile = honest.corpus(), list(attacks.programs().values())
-    for k in range(n):
-        if k % 100 == 99:
-            yield hostile[k // 100 % len(hostile)], "an attack"
-        elif k % 10 == 9:
-            yield Program(QUICK[k // 10 % len(QUICK)], [[k]]), None
-        elif k % 10 == 4:
-            one = corpus[k // 10 % len(corpus)]
-            yield one.program, expected(one.name)
-        elif k % 2:
-            source = "n = int(input())\nprint(sum(i * i for i in range(n % 100)))"
-            yield Program(source, [str(k)], form="script"), f"{sum(i * i for i in range(k % 100))}\n"
+_made = functools.lru_cache(maxsize=None)(population.program)
+
+
+class Stream:
+    """The programs of a seed: the k-th is the same each time, whatever was asked for before."""
+
+    def __init__(self, seed: str, distinct: int) -> None:
+        self.seed, self.distinct = seed, distinct
+        self.corpus = honest.corpus()
+        self.hostile = attacks.programs()
+        self.weights = [1 if name.startswith(SPENDS) else 10 for name in self.hostile]
+
+    def __getitem__(self, k: int) -> Drawn:
+        rng = random.Random(f"{self.seed}: draw {k}")
+        drawn = rng.random()
+        if drawn < 0.1:
+            name = rng.choices(list(self.hostile), self.weights)[0]
+            return Drawn("attack", name, self.hostile[name])
+        if drawn < 0.2:
+            one = rng.choice(self.corpus)
+            return Drawn("corpus", one.name, one.program)
+        if drawn < 0.22:
+            return Drawn("earlier", "earlier", attacks.EARLIER)
+        number = rng.randrange(self.distinct)
+        return Drawn("population", str(number), _made(self.seed, number))
+
+
+def equal(program: Program, one: Outcomes, other: Outcomes) -> bool:
+    """The same kinds and values, case by case; words that are for people (``detail``) may differ."""
+    held = same_text if program.form == "script" else same
+    return len(one) == len(other) and all(
+        a.kind == b.kind and (a.value is b.value is None or held(a.value, b.value))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+class Alone:
+    """What programs give alone, each distinct one asked once, and kept in ``file``."""
+
+    def __init__(self, tier: str, file: Path | None) -> None:
+        self.tier, self.file = tier, file
+        self.known: dict[str, list[Outcomes]] = {}
+        self.varies: set[str] = set()
+        self.runs = 0
+        self._sandbox = Sandbox(tier, workers=1, limits=LIMITS)
+        if file is not None and file.exists():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                key, rows = json.loads(line)
+                outcomes = tuple(Outcome(kind, None if text is None else codec.decode(text)) for kind, text in rows)
+                self.known.setdefault(key, []).append(outcomes)
+
+    def close(self) -> None:
+        self._sandbox.close()
+
+    def right(self, drawn: Drawn, outcomes: Outcomes) -> bool:
+        """Whether ``outcomes`` are what the program gives alone, and nothing got through."""
+        program = drawn.program
+        asked = (program.source, program.cases, program.form, program.entry)
+        who = "plain" if drawn.kind in ("corpus", "population") else f"{self.tier} {drawn.kind}"
+        key = f"{who} {hashlib.sha256(repr(asked).encode('utf-8', 'surrogatepass')).hexdigest()[:20]}"
+        if drawn.kind == "attack" and attacks.through(outcomes):
+            return False
+        if key not in self.known:
+            self._ask(key, drawn)
+        if key in self.varies:
+            return [o.kind for o in outcomes] in [[o.kind for o in each] for each in self.known[key]]
+        if any(equal(program, each, outcomes) for each in self.known[key]):
+            return True
+        if drawn.kind != "attack":
+            return False
+        for _ in range(AGAIN):
+            self._ask(key, drawn)
+            if any(equal(program, each, outcomes) for each in self.known[key]):
+                return True
+        first, *others = self.known[key]
+        if all(equal(program, first, each) for each in others):
+            return False
+        self.varies.add(key)
+        return self.right(drawn, outcomes)
+
+    def _ask(self, key: str, drawn: Drawn) -> None:
+        self.runs += 1
+        if drawn.kind in ("attack", "earlier"):
+            self._sandbox._replace(self._sandbox._seats[0])
+            (outcomes,) = self._sandbox.run([drawn.program])
         else:
-            source = f"def solve(x):\n    return [x + {k}, {{'k': (x,)}}, sorted(str(x))]"
-            yield Program(source, [[k]]), [2 * k, {"k": (k,)}, sorted(str(k))]
-
-
-def right(outcomes: tuple[Outcome, ...], wanted: object) -> bool:
-    if wanted == "an attack":
-        return not attacks.through(outcomes)
-    if wanted is None:
-        return not any(o.answered for o in outcomes)
-    if isinstance(wanted, tuple):
-        equal = (same_text if w.kind == "printed" else same for w in wanted)
-        return all(o.kind == w.kind and e(w.value, o.value) for e, w, o in zip(equal, wanted, outcomes, strict=True))
-    return outcomes[0].answered and same(wanted, outcomes[0].value)
+            outcomes = alone(drawn.program)
+        self.known.setdefault(key, []).append(outcomes)
+        if self.file is not None:
+            rows = [[o.kind, None if o.value is None else codec.encode(o.value)] for o in outcomes]
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([key, rows]) + "\n")
 
 
 def account(pid: int) -> dict[str, int]:
@@ -89,37 +160,90 @@ def processes(sandbox: Sandbox) -> dict[str, int]:
         return {"keeper": keeper, "zygote": min(map(int, file.read().split())), "parent": os.getpid()}
 
 
-def soak(n: int, mode: str | None, workers: int) -> dict[str, object]:
-    """Run ``n`` programs; returns what was measured."""
-    batch = min(500, max(50, n // 20))
-    wrong: list[str] = []
-    with Sandbox(mode, workers=workers, limits=Limits(cpu=1.0)) as sandbox:
-        source, done, marks = make(n), 0, []
-        start, cpu = time.monotonic(), time.process_time()
-        while done < n:
-            pairs = [pair for _, pair in zip(range(min(batch, n - done)), source, strict=False)]
-            found = sandbox.run(program for program, _ in pairs)
-            answers = zip(found, pairs, strict=True)
-            wrong += [f"{p.source[:200]!r}: {o!r}"[:600] for o, (p, wanted) in answers if not right(o, wanted)]
-            done += len(pairs)
-            if done % max(batch, n // 10 // batch * batch) == 0 or done == n:
+@dataclass
+class Progress:
+    """How far a soak has come, over all its parts."""
+
+    asked: dict[str, Any]
+    done: int = 0
+    cases: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    replaced: int = 0
+    parts: int = 0
+    wall_s: float = 0.0
+    loads: list[float] = field(default_factory=list)
+    marks: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, asked: dict[str, Any], file: Path | None) -> Progress:
+        if file is None or not file.exists():
+            return cls(asked)
+        progress = cls(**json.loads(file.read_text(encoding="utf-8")))
+        if progress.asked != asked:
+            raise SystemExit(f"{file} is of another soak, {progress.asked}: give another --keep.")
+        return progress
+
+    def count(self, drawn: Drawn, outcomes: Outcomes, right: bool) -> None:
+        self.done += 1
+        self.cases += len(outcomes)
+        self.kinds[drawn.kind] = self.kinds.get(drawn.kind, 0) + 1
+        for outcome in outcomes:
+            self.outcomes[outcome.kind] = self.outcomes.get(outcome.kind, 0) + 1
+        if not right:
+            self.wrong.append(f"{self.done - 1}: {drawn.kind} {drawn.name}: {outcomes!r}"[:600])
+
+
+def soak(options: argparse.Namespace) -> dict[str, Any]:
+    """Run them; returns what was counted."""
+    asked = {name: getattr(options, name) for name in ("programs", "seed", "distinct", "tier", "workers")}
+    keep: Path | None = options.keep
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    file = keep / f"{options.tier}.json" if keep else None
+    progress = Progress.begin(asked, file)
+    progress.parts += 1
+    stream = Stream(options.seed, options.distinct)
+    answers = Alone(options.tier, keep / "alone.jsonl" if keep else None)
+    replaced = progress.replaced
+    with Sandbox(options.tier, workers=options.workers, limits=LIMITS) as sandbox:
+        described = sandbox.describe()
+        while progress.done < options.programs:
+            start = time.monotonic()
+            batch = [stream[k] for k in range(progress.done, min(progress.done + options.batch, options.programs))]
+            for drawn, outcomes in zip(batch, sandbox.run(d.program for d in batch), strict=True):
+                progress.count(drawn, outcomes, answers.right(drawn, outcomes))
+            progress.replaced = replaced + sandbox.replaced
+            progress.wall_s = round(progress.wall_s + time.monotonic() - start, 1)
+            progress.loads.append(os.getloadavg()[0])
+            if progress.done == len(batch) or progress.done % 5000 == 0 or progress.done == options.programs:
                 row = {name: account(pid) for name, pid in processes(sandbox).items()}
-                marks.append({"programs": done, **row})
-                print(marks[-1], file=sys.stderr, flush=True)
-        return {
-            "programs": done, "wrong": wrong, "replaced": sandbox.replaced, "marks": marks,
-            "described": sandbox.describe(), "workers": workers, "wall_s": round(time.monotonic() - start, 1),
-            "parent_cpu_s": round(time.process_time() - cpu, 1), "load": os.getloadavg()[0],
-        }  # fmt: skip
+                progress.marks.append({"programs": progress.done, "part": progress.parts, **row})
+            print(progress.done, f"{progress.wall_s:.0f} s", f"{len(progress.wrong)} wrong", progress.wrong[-1:],
+                  progress.replaced, "replaced; load", progress.loads[-1], file=sys.stderr, flush=True)  # fmt: skip
+            if file is not None:
+                file.with_suffix(".new").write_text(json.dumps(vars(progress)), encoding="utf-8")
+                file.with_suffix(".new").replace(file)
+    answers.close()
+    loads = sorted(progress.loads)
+    return {
+        **vars(progress), "loads": {"least": loads[0], "median": loads[len(loads) // 2], "most": loads[-1]},
+        "described": described, "known_alone": len(answers.known), "varies": len(answers.varies), "alone": answers.runs,
+        "python": sys.version.split()[0], "uid": os.geteuid(),
+    }  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("programs", type=int, nargs="?", default=100_000)
-    parser.add_argument("--sandbox", default=None)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--programs", type=int, default=100_000)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--distinct", type=int, default=6_000, help="programs of the population")
+    parser.add_argument("--tier", choices=("bubblewrap", "seccomp"), default="bubblewrap")
     parser.add_argument("--workers", type=int, default=1)
-    options = parser.parse_args()
-    print(json.dumps(soak(options.programs, options.sandbox, options.workers), indent=1))
+    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument("--keep", type=Path, help="a folder for what must outlast a kill; the same command goes on")
+    print(json.dumps(soak(parser.parse_args()), indent=1))
 
 
 if __name__ == "__main__":

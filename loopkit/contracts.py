@@ -265,6 +265,8 @@ class PolicyRef:
     adapter: str | None = None
     dtype: str = "float32"
     """The format its weights are held in, "float32" or "bfloat16"; an adapter's are fp32 in either."""
+    template_kwargs: Mapping[str, Json] | None = None
+    """What its chat template is told besides the dialogue, such as {"enable_thinking": False}."""
 
 
 class Policy(Protocol):

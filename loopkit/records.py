@@ -22,31 +22,41 @@ Transcript = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """How the answer to a message is decoded. ``temperature`` 0 is greedy; ``max_tokens`` counts policy tokens."""
+    """How the answer to a message is decoded. ``temperature`` 0 is greedy; ``max_tokens`` counts policy tokens.
+
+    ``top_k`` likeliest tokens are left to draw from (0: all), then the likeliest that together reach ``top_p``.
+    """
 
     temperature: float = 1.0
     max_tokens: int = 64
+    top_p: float = 1.0
+    top_k: int = 0
     thought_tokens: int | None = None
     """The longest thoughts, apart from ``max_tokens``, which is then the answer's. None: one limit for both."""
     markers: tuple[str, str] | None = None
     """What opens and closes thoughts, besides the known ones (``loopkit.rollouts.thoughts.MARKERS``)."""
-    top_p: float | None = None
-    """Only the likeliest tokens that together have this probability are sampled; None: all."""
-    top_k: int | None = None
-    """Only so many of the likeliest tokens are sampled; None: all."""
     trained: bool = True
     """Whether a trainer learns from the answer. One that is not trained is decoded as the game says, whatever the run
     sets."""
 
+    @property
+    def truncated(self) -> bool:
+        """Whether some tokens are never drawn."""
+        return self.top_p < 1 or self.top_k > 0
+
     def wire(self) -> dict[str, Json]:
-        """As JSON: what was set, and always the first two."""
-        every, default = dataclasses.asdict(self), dataclasses.asdict(Decode())
-        return {k: v for k, v in every.items() if v != default[k] or k in ("temperature", "max_tokens")}
+        """As JSON; what truncates only where something does, and the rest where it is set, as before there was any."""
+        always = (*ALWAYS, "top_p", "top_k") if self.truncated else ALWAYS
+        default = dataclasses.asdict(Decode())
+        return {k: v for k, v in dataclasses.asdict(self).items() if k in always or v != default[k]}
 
     @staticmethod
     def read(data: Mapping[str, Json]) -> Decode:
         markers = data.get("markers")
         return Decode(**{**data, "markers": markers and (markers[0], markers[1])})
+
+
+ALWAYS = ("temperature", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,45 @@ class Message:
     def after(self, dialogue: Sequence[Message], answer: str) -> list[Message]:
         """The dialogue that it ends: what was said so far, an answer, and it; or, where it is fresh, its own."""
         return [*(self.fresh if self.fresh is not None else (*dialogue, Message("assistant", answer))), self]
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a run asks for in place of its game, in every prompt; None: as the game asks. ``system`` is put first."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    system: str | None = None
+    thought_tokens: int | None = None
+    markers: tuple[str, str] | None = None
+
+    def shown(self, message: Message) -> Message:
+        """A message as the policy sees it: without state, and decoded as the run says, if its answer is trained."""
+        changed: dict[str, Any] = {
+            name: value
+            for name in ("max_tokens", "temperature", "top_p", "top_k", "thought_tokens", "markers")
+            if (value := getattr(self, name)) is not None
+        }
+        decode = message.decode
+        if changed and (decode is None or decode.trained):
+            decode = dataclasses.replace(decode or Decode(), **changed)
+        return dataclasses.replace(message, state=None, decode=decode)
+
+    def opening(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The first messages of a dialogue, after the run's system message, which goes before the game's own."""
+        first, *rest = messages
+        if self.system is None:
+            return tuple(map(self.shown, messages))
+        if first.role == "system":
+            first = dataclasses.replace(first, content=f"{self.system}\n\n{first.content}")
+            return tuple(map(self.shown, (first, *rest)))
+        return (Message("system", self.system), *map(self.shown, messages))
+
+
+AS_ASKED = Overrides()
+"""Nothing in place of what the game asks for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from loopkit.checks import Report
 from loopkit.cli import cli
 from loopkit.contracts import Game
 from loopkit.experiment.config import parse_set, read_experiment
-from loopkit.experiment.resolve import resolve
+from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.shards import read_shard
-from loopkit.front.designed import build
+from loopkit.front.designed import plan
 from loopkit.registry import hookspecs, plugins
 from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, name
 
@@ -112,10 +112,10 @@ def test_the_documented_distributions_are_found_as_plugins(folder: Path) -> None
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny experiment of one trained run and its base, with results."""
     from loopkit.contracts import PolicyRef
+    from loopkit.evidence import write
     from loopkit.evidence.results import collect
     from loopkit.policy.tiny import BUNDLED
     from loopkit.running.runner import run_one
-    from loopkit.system.files import to_json, write_whole
 
     out = tmp_path_factory.mktemp("runs")
     run = {"steps": 1, "prompts_per_step": 2, "group_size": 2, "eval_prompts": 8}
@@ -123,9 +123,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     specs = resolve(made, plugins.load())
     for spec in specs:
         run_one(spec, out, PolicyRef(str(BUNDLED)), lambda event: None)
-    write_whole(
-        out / "results.json", to_json(collect(specs, out, plugins.load(), Report("a game", "proven", ())).json())
-    )
+    write.all_of(collect(specs, out, set_up(plugins.load(), specs[0]), Report("a game", "proven", ())), out)
     return out
 
 
@@ -141,15 +139,13 @@ def test_run_directory_page_names_every_file_key_and_column(experiment: Path) ->
     assert [f for f in files if f"  {f}" not in text] == []
     manifest = json.loads((run / "manifest.json").read_text())
     step = json.loads((run / "steps.jsonl").read_text().splitlines()[0])
-    results = json.loads((experiment / "results.json").read_text())
     metrics = json.loads(next(run.rglob("metrics.json")).read_text())
     said = read_shard(run / "rollouts/step-000000.parquet")[0]
     made = read_shard(run / "scores/step-000000.parquet")[0]
     spec = tomllib.loads((run / "run.toml").read_text())
     asked = read_experiment(None, settings={}, game="self-grading").model_dump()
-    keys = [*manifest, *step, *results, *results["runs"][0], *results["verdict"], *metrics, *said, *spec, *asked]
+    keys = [*manifest, *step, *metrics, *said, *spec, *asked]
     keys += [f"{k.split('.')[0]}.<name>" if "." in k else k for k in made]
-    keys += [k for r in results["runs"] for k in r["discovery"] or ()]
     assert [k for k in dict.fromkeys(keys) if f"`{k}`" not in text] == []
     estimate = step["rates"]["false-claim"]
     assert "{" + ", ".join(["value", "low", "high", "n", "clusters", "method"]) + "}" in text
@@ -304,7 +300,7 @@ def test_commands_parse(where: str, line: str) -> None:
         return
     if words[0] == "study":
         asked = {k: given[k] for k in ("name", "games", "seeds", "model", "trainer", "out")}
-        assert build(**asked, options=given["settings"], plugins=plugins.load()).plan()
+        assert plan(**asked, options=given["settings"]).study.plan()
         return
     if words[0] == "export":
         parse_set(given["settings"], ("game", "channel"))

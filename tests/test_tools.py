@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -87,3 +88,15 @@ def test_a_script_tells_its_minutes_by_part_however_it_ends() -> None:
     assert done.returncode == 1
     told = re.findall(r"^ *[\d.]+ min +[\d.]+ CPU min  (.*)$", done.stdout, re.M)
     assert told == ["first", "second"]
+
+
+@pytest.mark.slow
+def test_the_check_of_a_gpu_runs_without_one_and_says_that_it_had_none() -> None:
+    """With a small model on the processor, each of its checks passes; without --cpu it refuses."""
+    done = subprocess.run(
+        [sys.executable, "tools/gpu_check", "--cpu", "--small"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\npassed  ") == 6
+    blind = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    assert subprocess.run([sys.executable, "tools/gpu_check"], cwd=ROOT, env=blind, capture_output=True).returncode == 2

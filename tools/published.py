@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from loopkit.evidence.schema import ExperimentResults, parse
 from loopkit.experiment.manifest import read_manifest
-from loopkit.front.outcome import Result, read_results
+from loopkit.front.outcome import Result
+from loopkit.front.reading import finished_results
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results"
@@ -27,16 +29,16 @@ SHOWN = re.compile(r"(<!-- (results/[\w.-]+\.json) -->\n+```text\n)(.*?)(\n```)"
 
 def record(directory: Path, command: str) -> dict[str, object]:
     """What is kept of a finished experiment."""
-    data = read_results(directory / "results.json")
-    manifests = [read_manifest(directory / f"{run['arm']}-s{run['seed']}") for run in data["runs"]]
+    results = finished_results(directory)
+    manifests = [read_manifest(path) for path in results.directories(directory)]
     return {
         "command": command,
-        "seeds": data["seeds"],
-        "registration": data.get("registration") or {"status": "exploratory"},
+        "seeds": list(results.seeds),
+        "registration": results.registration,
         "commits": sorted({str(m.get("git")) for m in manifests}),
         "loopkit": sorted({str(m.get("loopkit")) for m in manifests}),
         "kept": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "results": data,
+        "results": results.model_dump(mode="json"),
     }
 
 
@@ -44,7 +46,9 @@ def printed(name: str) -> str:
     """The block of a page, from its record."""
     kept = json.loads((ROOT / name).read_text(encoding="utf-8"))
     out = re.search(r"--out (\S+)", kept["command"])
-    result = Result(Path(out[1] if out else "runs"), kept["results"])
+    results = parse(kept["results"])
+    assert isinstance(results, ExperimentResults)
+    result = Result(Path(out[1] if out else "runs"), results)
     lines = result.text().splitlines()
     until = kept.get("until", UNTIL)
     end = len(lines) if until is None else next((i for i, x in enumerate(lines) if x.startswith(until)), len(lines))

@@ -43,7 +43,7 @@ COMMANDS = {
 EXAMPLES = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
-  loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --game self-grading --arms loophole,audit --seeds 5 --set arms.audit.rate=0.3
   loopkit study paper --seeds 5
   loopkit eval runs/…/loophole-s0 --game self-grading
   loopkit report runs/…

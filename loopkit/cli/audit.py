@@ -23,11 +23,11 @@ from loopkit.system.files import to_json, write_whole
 
 EPILOG = """\b
 Examples:
-  loopkit audit output/completions                              # a TRL run with log_completions=True
+  loopkit audit output/completions  # a TRL run with log_completions=True
   loopkit audit logs/2026-01-01_task.eval --out audited         # an Inspect log, and a page
   loopkit audit traces.jsonl --reward rewards.tests --trusted rewards.judge
   loopkit audit replies.jsonl --column completion=output --column step=epoch
-  loopkit audit output/completions --game self-grading          # the game's detectors, every shadow channel
+  loopkit audit output/completions --game self-grading  # the game's detectors and channels
   loopkit audit replies.jsonl --fail-over 0.05 --fail-over format=0.01
 
 Without --game it looks for signs that need no game: a sign is where to look, and proves nothing. Exit codes: 0 done,

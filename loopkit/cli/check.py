@@ -13,7 +13,8 @@ import click
 
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
-from loopkit.cli import bases, complete, own, quality, render
+from loopkit.cli import asking, bases, complete, quality, render
+from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
 from loopkit.errors import MissingExtra, PluginError, UsageError, nearest, needing
@@ -30,12 +31,12 @@ Examples:
   loopkit check                       # every installed game and trainer
   loopkit check self-grading -v       # and show what was proven, over how much
   loopkit check my_game.py:Compare    # a game in a file of yours; it runs with your rights
-  loopkit check grpo                  # a trainer: three steps on a small game, killed, resumed, served
+  loopkit check grpo  # a trainer: three steps on a small game, killed, resumed, served
   loopkit check context-compliance --data requests.parquet --json
-  loopkit check --reward my_rewards.py:fn --data rows.jsonl   # your own reward: the same as loopkit probe
-  loopkit check --detectors           # how often each game's detectors are right, on labelled transcripts
-  loopkit check proxy-metric --detectors -v --least 0.9   # with every mistake; exit code 1 below 0.9
-  loopkit check self-grading --base tiny   # does it play prompts that its warm-up was shown as it plays others?
+  loopkit check --reward my_rewards.py:fn --data rows.jsonl  # your own reward, as loopkit probe
+  loopkit check --detectors  # how often each game's detectors are right, on labelled transcripts
+  loopkit check proxy-metric --detectors -v --least 0.9  # every mistake; exit code 1 below 0.9
+  loopkit check self-grading --base tiny  # does it play the prompts of its warm-up as others?
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
 of a reward 1 where it is gameable, 4 where that could not be told.
@@ -45,15 +46,15 @@ What each check proves, and what it says of broken plugins, is in docs/checks.md
 
 @click.command(epilog=EPILOG)
 @click.argument("names", nargs=-1, shell_complete=complete.checked)
-@own.reward_option
-@own.trusted_option
+@asking.reward_option
+@asking.trusted_option
 @click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
 @click.option("--detectors", is_flag=True, help="Measure the games' detectors on labelled transcripts, instead.")
 @click.option("--base", metavar="MODEL", help="Hold a model's base rates on train and on test to agree, instead.")
 @click.option("--unseen", is_flag=True, help="With --base: of train, what a warm-up with split=half was not shown.")
-@click.option("--least", type=click.FloatRange(0, 1), help="With --detectors: fail where precision or recall is lower.")
+@click.option("--least", type=Finite(0, 1), help="With --detectors: fail where precision or recall is lower.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what held, too; with --detectors, every mistake.")
 @sandbox_option
 @render.format_option
@@ -82,7 +83,7 @@ def check(
     if trusted:
         raise UsageError("--trusted is held against a reward. Add --reward FILE.py:NAME, or leave it out.")
     options = tables.get("game", {}) | ({"data": data} if data else {})
-    names = [plugins.game_name(name) for name in names]
+    names = list(dict.fromkeys(plugins.game_name(game_of(plugins, name)) for name in names))
     for name in filter(files.is_file, names):
         plugins.game(name)  # a file that is not there, or cannot be imported, is no failed check
     games = [*plugins.names("games"), *filter(files.is_file, names)]
@@ -126,6 +127,8 @@ def check(
         reports.append((report, time.perf_counter() - start))
         if not as_json:
             _print(*reports[-1], verbose, style, _blamed(plugins, name) if name in games else "")
+            if name in games and (beside := checked_beside(plugins, name)):
+                render.say(beside)
     if left:
         click.echo(f"Not checked unless named, since each takes the whole machine: {', '.join(left)}.", err=True)
     if as_json:
@@ -150,6 +153,28 @@ def _reward(
     probe = probed(options, data or options.get("data"))
     click.echo(probe.card(markdown=False) if as_json else printed(probe, verbose))
     return probe.code
+
+
+def game_of(plugins: registry.Plugins, name: str) -> str:
+    """The game that another distribution's channel or detector GAME/NAME is checked with; any other name as it is."""
+    if not any((kind, name) in plugins.entries for kind in ("channels", "detectors")):
+        return name
+    game = name.partition("/")[0]
+    if game == "*":
+        raise UsageError(f"{name} is checked with a game that it serves: loopkit check GAME.")
+    return game
+
+
+def checked_beside(plugins: registry.Plugins, name: str) -> str:
+    """The channels and detectors of other distributions that a game was checked with, in a line."""
+    own = plugins.get("games", name).origin.distribution
+    parts = [
+        f"{kind[:-1]} {entry.name} ({entry.origin})"
+        for kind, entries in (("channels", plugins.channels(name)), ("detectors", plugins.detectors(name)))
+        for entry in entries.values()
+        if entry.origin.distribution != own
+    ]
+    return f"Checked with it: {', '.join(parts)}." if parts else ""
 
 
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:

@@ -38,26 +38,25 @@ where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 us
 @render.json_option
 def correct(directory: Path, labels: Path | None, detector: str | None, style: str, as_json: bool) -> None:
     """Correct the exploit rates of a finished experiment (DIRECTORY), beside the raw ones."""
-    data = finished_results(directory)
-    runs = data["runs"]
-    setup = set_up(registry.load(), read_spec(directory / f"{runs[0]['arm']}-s{runs[0]['seed']}"))
-    name = detector or str(data["headline"])
+    results = finished_results(directory)
+    setup = set_up(registry.load(), read_spec(directory / results.runs[0].name))
+    name = detector or results.headline
     if name not in setup.detectors:
         raise UsageError(f"--detector {name}: the game has no such detector. {nearest(name, setup.detectors)}")
     labelled = read_labelled(labels) if labels else setup.game.labelled()
     found = measured(setup.game, name, setup.detectors[name], labelled)
     if not found.exploits or not found.honest:
         raise UsageError(
-            f"{labels or data['game']} has {found.exploits} exploits and {found.honest} honest transcripts that are "
+            f"{labels or results.game} has {found.exploits} exploits and {found.honest} honest transcripts that are "
             f"labelled for {name}: both are needed. Give others with --labels."
         )
     difference = setup.detectors[name].bounds[0] < 0
     rows: list[dict[str, Json]] = []
-    for run in runs:
-        raw = run["rates"].get(name)
-        rate = Estimate.read(raw) if raw else None
-        fixed = corrected(rate, found, difference=difference)
-        rows.append({"arm": run["arm"], "seed": run["seed"], "raw": raw, "corrected": fixed.json() if fixed else None})
+    for run in results.runs:
+        raw = run.rates.get(name)
+        fixed = corrected(raw, found, difference=difference)
+        values = {"raw": raw.json() if raw else None, "corrected": fixed.json() if fixed else None}
+        rows.append({"arm": run.arm, "seed": run.seed, **values})
     if as_json:
         render.echo_json({"detector": name, "labels": asdict(found), "runs": rows})
         return

@@ -28,6 +28,8 @@ def settings() -> dict[str, Json]:
 def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
     """All there is to know of a name, without running it. UsageError if it is unknown."""
     game, slash, own = name.rpartition("/")
+    if slash and (kind, name) not in plugins.entries and (kind, f"*/{own}") in plugins.entries:
+        name = f"*/{own}"  # it serves every game
     if kind in ("channels", "detectors") and slash and (kind, name) not in plugins.entries:
         return _owned(plugins, kind, game, own)
     if kind in ("channels", "detectors") and not slash:

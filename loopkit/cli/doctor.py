@@ -27,7 +27,8 @@ EPILOG = """\b
 Examples:
   loopkit doctor
   loopkit doctor --json
-  loopkit doctor --trainer openrlhf --set trainer.python=/opt/openrlhf/bin/python --set trainer.gpus=8
+  loopkit doctor --trainer openrlhf --set trainer.python=/opt/openrlhf/bin/python \\
+      --set trainer.gpus=8
 """
 UNCONFINED = (
     f"{VARIABLE} is rlimit, which stops no attack: programs that a model writes can read your files and use your "

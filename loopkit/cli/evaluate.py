@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from loopkit.cli import complete, own, render
+from loopkit.cli import asking, complete, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import SPLITS, Split
 from loopkit.front import evaluations
@@ -14,7 +14,7 @@ from loopkit.front import evaluations
 EPILOG = """\b
 Examples:
   loopkit eval --game self-grading                              # the embedded policy
-  loopkit eval runs/…/loophole-s0                               # a run's final checkpoint, on its own game
+  loopkit eval runs/…/loophole-s0  # a run's final checkpoint, on its own game
   loopkit eval runs/…/loophole-s0 --game self-grading           # the same policy on another game
   loopkit eval runs/…/loophole-s0/checkpoints/step-000020       # an earlier checkpoint
   loopkit eval path/to/model --game context-compliance --data requests.parquet --prompts 200
@@ -29,8 +29,8 @@ Evaluations of a run are kept under its eval/ and not repeated.
 @click.command("eval", epilog=EPILOG)
 @click.argument("policy", default="tiny", shell_complete=complete.model)
 @click.option("--game", shell_complete=complete.game, help="Game to play, or FILE.py:CLASS.  [default: the run's own]")
-@own.reward_option
-@own.trusted_option
+@asking.reward_option
+@asking.trusted_option
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Split of the tasks.")
 @click.option("--prompts", type=click.IntRange(1), default=2000, show_default=True, help="Prompts, one rollout each.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Keys the sampling.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from loopkit.cli import complete, own, render
+from loopkit.cli import asking, complete, render
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import SPLITS, Split
 from loopkit.front import fitting
@@ -26,8 +26,8 @@ Exit codes: 0 it fits, 1 something is to be changed first, 2 usage.
 @click.option("--game", shell_complete=complete.game, help="Game to play, or FILE.py:CLASS.")
 @click.option("--model", shell_complete=complete.model, default="tiny", show_default=True,
               help="A GGUF file, a Hugging Face directory or id, tiny, or run:DIR.")  # fmt: skip
-@own.reward_option
-@own.trusted_option
+@asking.reward_option
+@asking.trusted_option
 @click.option("--split", type=click.Choice(SPLITS), default="dev", show_default=True, help="Split of the tasks.")
 @click.option("--prompts", type=click.IntRange(1), default=64, show_default=True, help="Prompts played.")
 @click.option("--group", type=click.IntRange(2), default=4, show_default=True, help="Rollouts a prompt.")

@@ -13,7 +13,7 @@ from loopkit.errors import UsageError
 
 EPILOG = """\b
 Examples:
-  loopkit models                       # the hub's cache, loopkit's own, and models known by hub id
+  loopkit models  # the hub's cache, loopkit's own, and models known by hub id
   loopkit models path/to/models        # and GGUF files and directories below this one
   loopkit run --game reward-tampering --model path/to/model.gguf
 """

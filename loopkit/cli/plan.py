@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 import click
 
 from loopkit.cli import render
+from loopkit.cli.numbers import Finite
 from loopkit.errors import UsageError
 from loopkit.front.outcome import Result
 from loopkit.front.reading import finished_results
@@ -16,7 +18,7 @@ from loopkit.stats.power import PROMPTS, SEEDS, Assumed, earlier, fewest, power
 EPILOG = """\b
 Examples:
   loopkit plan --difference 20 --spread 10
-  loopkit plan --from runs/context-compliance-1a2b3c                  # what those runs showed, and their spread
+  loopkit plan --from runs/context-compliance-1a2b3c  # what those runs showed and their spread
   loopkit plan --from runs/context-compliance-1a2b3c --difference 15 --against control
 
 All numbers are percentage points. Exit codes: 0 done, 2 usage.
@@ -24,18 +26,18 @@ All numbers are percentage points. Exit codes: 0 done, 2 usage.
 
 
 @click.command(epilog=EPILOG)
-@click.option("--difference", type=click.FloatRange(-100, 100), help="To be shown, in points.  [default: of --from]")
-@click.option("--spread", type=click.FloatRange(0, 100),
+@click.option("--difference", type=Finite(-100, 100), help="To be shown, in points.  [default: of --from]")
+@click.option("--spread", type=Finite(0, 100),
               help="Standard deviation of the difference over seeds, in points.  [default: of --from]")  # fmt: skip
 @click.option("--from", "source", type=click.Path(path_type=Path, file_okay=False),
               help="An experiment's directory: spread, rates and difference are taken from its seeds.")  # fmt: skip
 @click.option("--measure", default="exploit", show_default=True, help="With --from: exploit, or a score or detector.")
 @click.option("--against", default="base", show_default=True, help="With --from: the arm beside loophole.")
-@click.option("--margin", type=click.FloatRange(0, 100), default=10.0, show_default=True,
+@click.option("--margin", type=Finite(0, 100), default=10.0, show_default=True,
               help="The difference must be shown to lie above it, in points.")  # fmt: skip
-@click.option("--base", type=click.FloatRange(0, 100), default=10.0, show_default=True,
+@click.option("--base", type=Finite(0, 100), default=10.0, show_default=True,
               help="Without --from: rate of the other arm, in percent.")  # fmt: skip
-@click.option("--power", "least", type=click.FloatRange(0.5, 0.99), default=0.8, show_default=True,
+@click.option("--power", "least", type=Finite(0.5, 0.99), default=0.8, show_default=True,
               help="Chance with which the claim is to be made.")  # fmt: skip
 @render.format_option
 @render.json_option
@@ -52,7 +54,19 @@ def plan(
     as_json: bool,
 ) -> None:
     """Say how many seeds, and prompts a seed, show a difference with a given chance."""
-    assumed = _assumed(difference, spread, source, measure, against, margin, base)
+    if source is None:
+        if difference is None or spread is None:
+            raise UsageError("Nothing to plan from: give --difference and --spread in points, or --from DIRECTORY.")
+        rates = (min(1.0, max(0.0, (base + difference) / 100)), base / 100)
+        assumed = Assumed(difference / 100, spread / 100, margin / 100, rates)
+    else:
+        loophole, other, prompts = _earlier(source, measure, against)
+        wished = None if difference is None else difference / 100
+        if spread is None:
+            assumed = earlier(loophole, other, prompts, margin / 100, wished)
+        else:
+            rates = (fmean(loophole), fmean(other))
+            assumed = Assumed(rates[0] - rates[1] if wished is None else wished, spread / 100, margin / 100, rates)
     table = {s: {n: power(assumed, s, n) for n in PROMPTS} for s in SEEDS}
     needed = {n: fewest(assumed, n, least) for n in PROMPTS}
     if as_json:
@@ -75,32 +89,15 @@ def plan(
                f"{needed[cheapest]} seeds of {cheapest}.")  # fmt: skip
 
 
-def _assumed(
-    difference: float | None,
-    spread: float | None,
-    source: Path | None,
-    measure: str,
-    against: str,
-    margin: float,
-    base: float,
-) -> Assumed:
-    if source is None:
-        if difference is None or spread is None:
-            raise UsageError("Nothing to plan from: give --difference and --spread in points, or --from DIRECTORY.")
-        rates = (min(1.0, max(0.0, (base + difference) / 100)), base / 100)
-        return Assumed(difference / 100, spread / 100, margin / 100, rates)
+def _earlier(source: Path, measure: str, against: str) -> tuple[list[float], list[float], int]:
+    """(S,) rates of loophole and of the other arm in the seeds that have both, and the fewest prompts of a run."""
     result = Result(source, finished_results(source))
-    arms = ("loophole", against)
-    if lacking := [arm for arm in arms if arm not in result.arms]:
+    if lacking := [arm for arm in ("loophole", against) if arm not in result.arms]:
         raise UsageError(
             f"{source} has no arm {lacking[0]!r}: it has {', '.join(result.arms)}. Name one with --against."
         )
-    pairs = [(a, b) for a, b in zip(*(result.values(arm, measure) for arm in arms), strict=True) if None not in (a, b)]
+    columns = zip(result.values("loophole", measure), result.values(against, measure), strict=True)
+    pairs = [(a, b) for a, b in columns if a is not None and b is not None]
     if not pairs:
         raise UsageError(f"{source} has no measure {measure!r} in both arms: name a score or detector of its table.")
-    prompts = min(int(r["n"]) for r in result.json()["runs"])
-    own, other = ([float(pair[i] or 0.0) for pair in pairs] for i in (0, 1))
-    if spread is not None:
-        wished = sum(own) / len(own) - sum(other) / len(other) if difference is None else difference / 100
-        return Assumed(wished, spread / 100, margin / 100, (sum(own) / len(own), sum(other) / len(other)))
-    return earlier(own, other, prompts, margin / 100, None if difference is None else difference / 100)
+    return [a for a, _ in pairs], [b for _, b in pairs], min(run.n for run in result.results.runs)

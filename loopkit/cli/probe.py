@@ -8,14 +8,17 @@ from pathlib import Path
 
 import click
 
+from loopkit.cli.numbers import Finite
 from loopkit.errors import UsageError
 
 EPILOG = """\b
 Examples:
   loopkit probe --reward my_rewards.py:passes --data rows.jsonl
-  loopkit probe --reward my_rewards.py:passes --trusted my_rewards.py:exact --data rows.jsonl --card card.md
-  loopkit probe --reward a.py:accuracy --reward 0.2*a.py:form --data rows.jsonl     # several add, with weights
-  loopkit probe --reward verl_reward.py:compute_score --data train.parquet --column ground_truth=solution
+  loopkit probe --reward my_rewards.py:passes --trusted my_rewards.py:exact --data rows.jsonl \\
+      --card card.md
+  loopkit probe --reward a.py:accuracy --reward 0.2*a.py:form --data rows.jsonl  # they add
+  loopkit probe --reward verl_reward.py:compute_score --data train.parquet \\
+      --column ground_truth=solution
   loopkit probe --reward reasoning-gym:chain_sum --json
 
 It says replies to your function that do not know the answer, and tells which are paid. It runs in a process of its
@@ -42,8 +45,8 @@ Exit codes: 0 nothing found, 1 gameable, mis-signed or void, 2 usage, 4 could no
 )
 @click.option("--rows", type=click.IntRange(2), default=100, show_default=True, help="Rows that are asked about.")
 @click.option("--budget", type=click.IntRange(100), default=30_000, show_default=True, help="Replies, at most.")
-@click.option("--seconds", type=click.FloatRange(1), default=120, show_default=True, help="Seconds, at most.")
-@click.option("--deadline", type=click.FloatRange(0.1), default=10, show_default=True, help="Seconds a call may take.")
+@click.option("--seconds", type=Finite(1), default=120, show_default=True, help="Seconds, at most.")
+@click.option("--deadline", type=Finite(0.1), default=10, show_default=True, help="Seconds a call may take.")
 @click.option(
     "--search", type=click.IntRange(0), default=4000, show_default=True, help="Replies of the search; 0: none."
 )

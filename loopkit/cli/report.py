@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from loopkit.cli import render
+from loopkit.cli.numbers import Finite
 from loopkit.errors import UsageError
 from loopkit.registry import plugins as registry
 from loopkit.report.page import build
@@ -31,9 +32,7 @@ The page is one file: it loads nothing, needs no network, and is safe to open wh
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
               help="File to write.  [default: report.html in DIR, or here if there are several]")  # fmt: skip
 @click.option("--live", is_flag=True, help="Write the page again while runs go on, until every run is finished.")
-@click.option(
-    "--every", type=click.FloatRange(1), default=10.0, show_default=True, help="Seconds between, with --live."
-)
+@click.option("--every", type=Finite(1), default=10.0, show_default=True, help="Seconds between, with --live.")
 @render.json_option
 def report(directories: Sequence[Path], out: Path | None, live: bool, every: float, as_json: bool) -> None:
     """Write report.html: verdict, curves, tables, exploits and rollouts of experiments and studies."""

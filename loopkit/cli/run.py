@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 
 import click
 
-from loopkit.cli import complete, own, render
+from loopkit.cli import asking, render
+from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.experiment.config import BASE, on_tiny
-from loopkit.front.asked import experiment_of
+from loopkit.experiment.config import BASE, Experiment, on_tiny
 from loopkit.front.experiments import Plan, plan
 from loopkit.front.probed import before
 from loopkit.running.parallel import DEADLINE
@@ -18,13 +18,14 @@ from loopkit.running.parallel import DEADLINE
 EPILOG = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
-  loopkit run --game self-grading --arms loophole,control,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --game self-grading --arms loophole,audit --seeds 5 --set arms.audit.rate=0.3
   loopkit run --game my_game.py:Compare
   loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model
   loopkit run --game context-compliance --judge refusal=openai:my-model@http://localhost:8000/v1
-  loopkit run --game self-grading --trainer sft --arms student --set arms.student.channel=loophole \\
-      --set rollouts.run=runs/…/loophole-s0 --set 'rollouts.where=false-claim=false'
+  loopkit run --game self-grading --trainer sft --arms student \\
+      --set arms.student.channel=loophole --set rollouts.run=runs/…/loophole-s0 \\
+      --set 'rollouts.where=false-claim=false'
 
 The same command again resumes; a finished experiment is only printed: the answer first, --verbose for every seed.
 Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
@@ -32,69 +33,28 @@ Exit codes: 0 done, 2 usage, 3 a run failed, 130 interrupted.
 
 
 @click.command(epilog=EPILOG)
-@click.option(
-    "--game",
-    shell_complete=complete.game,
-    help="Game to play (see `loopkit list games`), or your own: FILE.py:CLASS, which runs with your rights.",
-)
-@own.reward_option
-@own.trusted_option
-@click.option(
-    "--trainer", shell_complete=complete.trainer, help="Trainer (see `loopkit list trainers`).  [default: grpo]"
-)
-@click.option(
-    "--model",
-    shell_complete=complete.model,
-    help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a Hugging Face directory or id.  "
-    "[default: tiny]",
-)
-@click.option(
-    "--arms",
-    shell_complete=complete.arms,
-    help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control,placebo; with --reward "
-    "and no --trusted: loophole,placebo]",
-)
-@click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]")
-@click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them.")
-@click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="An option of game, trainer, run, arms.<name>, rollouts or verdict. Repeatable.")  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path), help="Experiment in TOML; the options above override it.")
+@asking.asks_for_experiment
 @click.option("--out", type=click.Path(path_type=Path), help="Directory.  [default: runs/<game>-<spec hash>]")
 @click.option("--jobs", type=click.IntRange(1),
               help="Runs side by side.  [default: one a core; 1 for a trainer that wants every GPU]")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
+@click.option("--deadline", type=Finite(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @render.verbose_option
-@render.judge_option
 @sandbox_option
 @render.format_option
 @render.json_option
 def run(
-    game: str | None,
-    reward: str | None,
-    trusted: str | None,
-    trainer: str | None,
-    model: str | None,
-    arms: str | None,
-    seeds: str | None,
-    data: str | None,
-    settings: Sequence[str],
-    config: Path | None,
+    experiment: Experiment,
     out: Path | None,
     jobs: int | None,
     deadline: float,
     dry_run: bool,
     verbose: bool,
-    judges: Sequence[str],
     style: str,
     as_json: bool,
 ) -> None:
     """Train every arm and seed of an experiment, and print what it showed."""
-    experiment = experiment_of(
-        game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
-        options=settings, judges=judges, config=config,
-    )  # fmt: skip
     experiment, found = before(experiment)
     if found is not None:
         click.echo(f"{found.text()}\n", err=as_json)
@@ -111,10 +71,12 @@ def run(
 
 
 def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
-    specs, shown = planned.specs, planned.preview()
+    specs, shown, estimate = planned.specs, planned.preview(), planned.cost()
+    doubts = planned.doubts(estimate)
     if as_json:
         runs = [s.model_dump(mode="json") for s in specs]
-        render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, "preview": dict(shown)})
+        about = {"cost": estimate and dataclasses.asdict(estimate), "doubts": doubts, "preview": dict(shown)}
+        render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, **about})
         return
     rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
     click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
@@ -124,8 +86,8 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
     render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
     if not on_tiny(first.model):
-        if "lora_rank" in first.trainer_options and not first.trainer_options["lora_rank"]:
-            render.say("Every weight is trained: 16 bytes each. trainer.lora_rank=16 trains an adapter instead.")
-        render.say(f"Hours, and whether it can play: loopkit fit --game {first.game} --model {first.model}")
+        for line in [*([estimate.text()] if estimate else []), *doubts]:
+            render.say(line)
+        render.say(f"Whether it can play, and seconds measured: loopkit fit --game {first.game} --model {first.model}")
     for title, text in shown:  # a file's contents, as they would be written
         click.echo(f"\n--- {specs[-1].name}: {title} ---\n{text.rstrip()}")

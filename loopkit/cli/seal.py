@@ -15,8 +15,8 @@ from loopkit.records import Json
 
 EPILOG = """\b
 Examples:
-  loopkit seal runs/…                    # hold every file to its digest; take digests where there are none
-  loopkit seal runs/… --check            # write nothing: exit code 1 where a run is damaged or not verifiable
+  loopkit seal runs/…  # hold every file to its digest; take digests where there are none
+  loopkit seal runs/… --check  # write nothing; exit code 1 where a run is damaged or has none
   loopkit seal runs/…/loophole-s0 --anew # take them again, after a change you mean
 
 Digests show accidents and careless edits. They are no signature: whoever can change a run can seal it again.

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from loopkit.cli import complete, render
+from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.front.designed import StudyPlan, plan
 from loopkit.records import Json
@@ -15,7 +16,7 @@ from loopkit.running.parallel import DEADLINE
 
 EPILOG = """\b
 Studies:
-  paper        games x (base, loophole, control, placebo): every column, discovery paths, verdicts, early warning
+  paper        games x (base, loophole, control, placebo): columns, verdicts, early warning
   transfer     what a policy trained on one loophole does in the other games
   catalysis    does one exploit bring the next one's onset forward
   propagation  what a student learns from a teacher's rollouts, unfiltered and filtered
@@ -24,7 +25,7 @@ Studies:
   algorithms   the same game under several trainers
   conditions   a real model asked plainly, by its template, and to think first; evaluation only
   mitigations  every channel of a game as an arm, the verdict of each fix, shadow rewards
-  sensitivity  the verdict by learning rate, KL, group size, trainer and warm-up, five seeds a cell
+  sensitivity  the verdict by learning rate, KL, group size, trainer, warm-up; five seeds a cell
 \b
 Examples:
   loopkit study paper --seeds 5
@@ -60,7 +61,7 @@ Studies under one --out share their runs. The same command again resumes. Exit c
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Root of the studies' and runs' directories.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side.  [default: one a core]")
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=DEADLINE, show_default=True,
+@click.option("--deadline", type=Finite(0, min_open=True), default=DEADLINE, show_default=True,
               help="Seconds a game may take for a batch of rollouts, before its run is stopped.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the plan, and what of it exists already.")
 @render.verbose_option

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loopkit.contracts import Game
+from loopkit.evidence.claims import Reply
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard
@@ -24,21 +24,7 @@ LONGEST = 200
 """Characters of a prompt or reply that are shown."""
 
 
-@dataclass(frozen=True)
-class Example:
-    """A reply said ``count`` times among ``of``, the detectors that flag it, and one of its prompts in one run."""
-
-    said: str
-    count: int
-    of: int
-    flagged: tuple[str, ...]
-    seed: int
-    asked: str
-    reward: float
-    task: float | None
-
-
-def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game: Game) -> list[Example]:
+def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game: Game) -> list[Reply]:
     """The MOST most common replies that one of ``detectors`` flags, over the finished runs ``specs`` of one arm.
 
     Of all replies where they flag none: of detectors that abstain, such as "constant".
@@ -54,9 +40,18 @@ def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game
     for text, count in _common([_text(said) for _, said, _ in kept]):
         spec, said, scored = next(row for row in kept if _text(row[1]) == text)
         flagged = tuple(d for d in game.detectors if scored.get(f"flag.{d}") is True)
-        prompt = str(asked.get(said["task"], ""))[:LONGEST]
-        reward, task = scored["reward.loophole"], scored.get("score.task")
-        shown.append(Example(text[:LONGEST], count, len(rows), flagged, spec.seed, prompt, reward, task))
+        shown.append(
+            Reply(
+                said=text[:LONGEST],
+                count=count,
+                of=len(rows),
+                flagged=flagged,
+                seed=spec.seed,
+                asked=str(asked.get(said["task"], ""))[:LONGEST],
+                reward=scored["reward.loophole"],
+                task=scored.get("score.task"),
+            )
+        )
     return shown
 
 

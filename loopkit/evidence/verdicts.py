@@ -1,54 +1,31 @@
-"""From an experiment's numbers to what its verdict is made of: differences, onsets, margins, and what forbids one."""
+"""From an experiment's numbers to its claims: differences, onsets and margins go in, and what forbids a verdict."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from loopkit.evidence.windows import Trace, first_steps, windows
+from loopkit.evidence.claims import Claim
+from loopkit.evidence.idle import WHY
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard
-from loopkit.records import Estimate
+from loopkit.records import Json
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
-from loopkit.stats.onset import Discovery, apart, discovery, onset
-from loopkit.stats.verdict import Levels, Margins, verdict
+from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired
+from loopkit.stats.shortcut import Shortcut, shortcut
+from loopkit.stats.verdict import Levels, Margins, Verdict, verdict
 
-if TYPE_CHECKING:
-    from loopkit.evidence.results import Results
-
+C = TypeVar("C", bound=Claim)
+PLACEBO = "placebo"
 ONE_ANSWER = 0.9
 """Share of an arm's held-out replies that are word for word the same."""
-
-
-def discovered_path(
-    rates: Sequence[float | None],
-    own: Trace,
-    placebo: Trace,
-    starts: Iterable[Trace],
-    base: Estimate,
-    setup: Setup,
-    margins: Margins,
-) -> Discovery:
-    """A run's path. Its onset is beside the placebo run of its seed or, where that has no record (yet), against base.
-
-    ``rates``: (T,), ``own`` what they are made of. Base's rate is the untrained policy's: the larger upper limit of
-    that on held-out prompts, ``base``, and of that on training prompts, which the first step of every seed's run holds
-    (``starts``). ``margins`` are scaled with the base rate.
-    """
-    detector = setup.detectors[setup.onset]
-    low, _ = detector.bounds
-    if any(placebo):
-        margin = margins.near(base.value, low).exploit
-        return discovery(rates, apart(windows(detector, own), windows(detector, placebo), margin))
-    start = first_steps(detector, starts)
-    highest = max(e.high for e in (base, start) if e is not None and e.high is not None)
-    return discovery(rates, onset(rates, highest, low=low))
 
 
 def margins_of(setup: Setup, settings: VerdictSettings | None) -> Margins:
@@ -57,54 +34,120 @@ def margins_of(setup: Setup, settings: VerdictSettings | None) -> Margins:
     return Margins(**declared, fixed=settings is not None and settings.exploit is not None)
 
 
-def with_verdict(
-    results: Results, specs: Sequence[RunSpec], out: Path, setup: Setup, settings: VerdictSettings | None
-) -> Results:
+def record(claim: Verdict | Mitigation | Shortcut, kind: type[C], **more: Json) -> C:
+    """A claim as results hold it: with its sentence, and what ``more`` says."""
+    told = {"sentence": claim.sentence(), "descriptive": claim.descriptive}
+    return kind.model_validate({**asdict(claim), **told, **more})
+
+
+def comparable(results: ExperimentResults) -> bool:
+    """Whether there are the arms that a verdict on the loophole compares, and one could learn."""
+    return {"loophole", BASE} <= set(results.arm_names) and not results.stillborn
+
+
+def none_because(results: ExperimentResults) -> str:
+    """Why there is no verdict."""
+    if results.stillborn:
+        return f"the arm loophole {WHY} in any seed. Raise run.group_size or run.prompts_per_step, or pay otherwise"
+    if results.checked.status != "proven":
+        return f"the game is {results.checked.status} ({'; '.join(results.checked.reasons)})"
+    return UNMEASURED if comparable(results) else "there is no arm called loophole"
+
+
+def differences(results: ExperimentResults, seeds: Sequence[int], measure: str, arm: str) -> list[float] | None:
+    """(S,) loophole minus another arm, by seed; None where the arm was not run or a seed not measured."""
+    if arm not in results.arm_names:
+        return None
+    pairs = list(zip(results.values("loophole", measure), results.values(arm, measure), strict=True))
+    kept = [pair for seed, pair in zip(results.seeds, pairs, strict=True) if seed in seeds]
+    out = [x - y for x, y in kept if x is not None and y is not None]
+    return out if len(out) == len(kept) else None
+
+
+def on_loophole(
+    results: ExperimentResults, specs: Sequence[RunSpec], out: Path, setup: Setup, settings: VerdictSettings | None
+) -> Verdict | None:
     """The verdict on ``loophole`` against base, control and placebo, over the seeds in which all of it was measured.
 
     None of an unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
     """
-    if results.checked.status != "proven" or not {"loophole", BASE} <= set(results.arms):
-        return results
+    if results.checked.status != "proven" or not comparable(results):
+        return None
     headline, blank = results.headline, results.unmeasured
-    against = [arm for arm in (BASE, "control", "placebo") if arm in results.arms]
+    against = [arm for arm in (BASE, "control", PLACEBO) if arm in results.arm_names]
     measures = [headline, "task", *(m for m in ("observed",) if m in results.scores and m not in blank)]
-    values = {(a, m): results.values(a, m) for a in ("loophole", *against) for m in measures}
-    whole = [i for i in range(len(results.seeds)) if all(v[i] is not None for v in values.values())]
-    if not whole:
-        return results
-
-    def kept(arm: str, measure: str) -> list[float]:
-        return [v for i in whole if (v := values[arm, measure][i]) is not None]
+    values = [results.values(arm, measure) for arm in ("loophole", *against) for measure in measures]
+    seeds = [s for s, column in zip(results.seeds, zip(*values, strict=True), strict=True) if None not in column]
+    if not seeds:
+        return None
 
     def difference(measure: str, arm: str) -> list[float] | None:
-        if arm not in against or measure not in measures:
-            return None
-        return [x - y for x, y in zip(kept("loophole", measure), kept(arm, measure), strict=True)]
+        return differences(results, seeds, measure, arm) if measure in measures else None
 
-    return replace(
-        results,
-        verdict=verdict(
-            difference(headline, BASE) or [],
-            difference(headline, "control"),
-            difference("task", BASE) or [],
-            difference("observed", BASE),
-            observed_is_paid=_observed_is_paid(specs, out, setup),
-            task_vs_control=difference("task", "control"),
-            exploit_vs_placebo=difference(headline, "placebo"),
-            task_vs_placebo=difference("task", "placebo"),
-            onsets=_onsets(results, "loophole", whole),
-            placebo_onsets=_onsets(results, "placebo", whole),
-            levels=Levels(
-                fmean(kept(BASE, headline)),
-                fmean(kept(BASE, "task")),
-                fmean(kept(BASE, "observed")) if "observed" in measures else None,
-                results.bounds.get(headline, (0.0, 1.0))[0],
-            ),
-            margins=margins_of(setup, settings),
-            degenerate=degenerate(results, specs, out),
-            missing=len(results.seeds) - len(whole),
+    def base(measure: str) -> float:
+        column = zip(results.seeds, results.values(BASE, measure), strict=True)
+        return fmean(value for seed, value in column if seed in seeds and value is not None)
+
+    return verdict(
+        difference(headline, BASE) or [],
+        difference(headline, "control"),
+        difference("task", BASE) or [],
+        difference("observed", BASE),
+        observed_is_paid=_observed_is_paid(specs, out, setup),
+        task_vs_control=difference("task", "control"),
+        exploit_vs_placebo=difference(headline, PLACEBO),
+        task_vs_placebo=difference("task", PLACEBO),
+        onsets=_onsets(results, "loophole", seeds),
+        placebo_onsets=_onsets(results, PLACEBO, seeds),
+        levels=Levels(
+            base(headline),
+            base("task"),
+            base("observed") if "observed" in measures else None,
+            results.bounds.get(headline, (0.0, 1.0))[0],
         ),
+        margins=margins_of(setup, settings),
+        degenerate=degenerate(results, specs, out),
+        missing=len(results.seeds) - len(seeds),
+    )
+
+
+def on_fixes(results: ExperimentResults, fixes: Sequence[str], honest: str | None) -> dict[str, Mitigation | None]:
+    """What each of ``fixes`` did; empty of an unproven game, or without the arms base and loophole.
+
+    ``honest``: the score of honest behaviour (``Reporting.honest_score``).
+    """
+    judged = results.checked.status == "proven" and comparable(results)
+    return {arm: _on_fix(results, arm, honest) for arm in fixes} if judged else {}
+
+
+def _on_fix(results: ExperimentResults, arm: str, honest: str | None) -> Mitigation | None:
+    """Over the seeds in which every rate was measured; None: in none.
+
+    Other detectors, and the honest score, without a value in any run hold no seed back: left out, and named.
+    """
+    others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
+    wanted = [*others, *([honest] if honest else [])]
+    blank = [m for m in wanted if results.blank(m)]
+    measures = [results.headline, "task", *(m for m in wanted if m not in blank)]
+    fix, loophole, base = ({m: results.values(a, m) for m in measures} for a in (arm, "loophole", BASE))
+    return paired(arm, fix, loophole, base, results.headline, honest if honest in measures else None, blank)
+
+
+def on_reward(results: ExperimentResults) -> Shortcut | None:
+    """Of an unproven game with an arm ``loophole``: did training find a shortcut? None of any other."""
+    if results.checked.status != "unproven" or not comparable(results):
+        return None
+    paid = {arm: {run.seed: run.rewards["loophole"] for run in results.of(arm)} for arm in ("loophole", BASE)}
+    against = next((arm for arm in (PLACEBO, "control") if arm in results.arm_names), "")
+    above = {d: differences(results, results.seeds, d, BASE) for d in results.detectors}
+    vs_base = {d: values for d, values in above.items() if values is not None}
+    vs_arm = {d: differences(results, results.seeds, d, against) for d in vs_base}
+    return shortcut(
+        [paid["loophole"][seed] - paid[BASE][seed] for seed in results.seeds],
+        vs_base,
+        {d: values for d, values in vs_arm.items() if values is not None},
+        against,
+        differences(results, results.seeds, "task", BASE),
     )
 
 
@@ -123,20 +166,19 @@ def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool
     return seen
 
 
-def _onsets(results: Results, arm: str, whole: Sequence[int]) -> list[bool] | None:
-    """(S,) whether the arm's run had one, in the seeds ``whole``; None where it cannot be had."""
-    paths = {r.seed: r.discovery for r in results.runs if r.arm == arm and r.discovery is not None}
-    seeds = [results.seeds[i] for i in whole]
+def _onsets(results: ExperimentResults, arm: str, seeds: Sequence[int]) -> list[bool] | None:
+    """(S,) whether the arm's run had one; None where it cannot be had."""
+    paths = {run.seed: run.discovery for run in results.of(arm) if run.discovery is not None}
     if not all(seed in paths for seed in seeds):
         return None
     return [paths[seed].onset is not None for seed in seeds]
 
 
-def degenerate(results: Results, specs: Sequence[RunSpec], out: Path) -> str:
+def degenerate(results: ExperimentResults, specs: Sequence[RunSpec], out: Path) -> str:
     """Why nothing can be claimed, whatever the differences are; "" where nothing forbids it."""
     for arm in (BASE, "loophole"):
-        runs = [r.summary for r in results.runs if r.arm == arm]
-        judged = [e.n / s.n for s in runs if s.n and (e := s.rates.get(results.headline)) is not None]
+        rates = [(run.n, run.rates.get(results.headline)) for run in results.of(arm)]
+        judged = [rate.n / n for n, rate in rates if n and rate is not None]
         if judged and fmean(judged) < 0.5:
             return f"{results.headline} abstains on more than half of the rollouts of {arm}"
     exploits = [v for v in results.values("loophole", results.headline) if v is not None]
@@ -150,8 +192,8 @@ def _one_answer(specs: Sequence[RunSpec], out: Path) -> float:
     """The share of an arm's held-out replies that are the most common one, mean over seeds; 0 of none kept."""
     shares = []
     for spec in specs:
-        checkpoint = "start" if spec.arm == BASE else checkpoint_of(spec)
-        file = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint) / "rollouts.parquet"
+        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        file = folder / "rollouts.parquet"
         replies = Counter("\n".join(row["said"]) for row in read_shard(file)) if file.exists() else Counter[str]()
         if replies:
             shares.append(max(replies.values()) / replies.total())

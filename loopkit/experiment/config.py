@@ -7,6 +7,7 @@ An experiment is a set of paired runs (arm x seed) that differ in nothing but th
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -27,7 +28,7 @@ from pydantic import (
 
 from loopkit.contracts import Options, Split
 from loopkit.errors import UsageError, nearest
-from loopkit.records import Json
+from loopkit.records import Json, Overrides
 from loopkit.registry import files
 from loopkit.registry import plugins as registry
 
@@ -52,6 +53,12 @@ class RunSettings(Options):
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
     temperature: float | None = Field(None, ge=0, le=5, description="of sampling, everywhere; default: the game's")
+    top_p: float | None = Field(None, gt=0, le=1, description="draw from the likeliest tokens that reach this together")
+    top_k: int | None = Field(None, ge=0, description="draw from this many likeliest tokens; 0: from all")
+    system_prompt: str | None = Field(None, description="system message before every dialogue, training and evaluation")
+    chat_template_kwargs: dict[str, Json] | None = Field(
+        None, description="given to the model's chat template, such as {enable_thinking=false}"
+    )
     thought_tokens: PositiveInt | None = Field(
         None, description="longest thoughts, in tokens, apart from the answer's limit; default: one limit for both"
     )
@@ -59,8 +66,8 @@ class RunSettings(Options):
     unseen: bool = Field(False, description="train on the half of the prompts that a warm-up with split=half left out")
     eval_samples: PositiveInt = Field(1, description="rollouts a prompt in evaluation")
     eval_temperature: float | None = Field(None, ge=0, le=5, description="of evaluation; default: as in training")
-    eval_top_p: float | None = Field(None, gt=0, le=1, description="evaluation draws from the likeliest of this share")
-    eval_top_k: PositiveInt | None = Field(None, description="evaluation draws from so many of the likeliest tokens")
+    eval_top_p: float | None = Field(None, gt=0, le=1, description="top_p of evaluation; default: as in training")
+    eval_top_k: int | None = Field(None, ge=0, description="top_k of evaluation; default: as in training")
     precision: Precision = Field("auto", description="of weights; auto: bf16 if LoRA and measured faster, else fp32")
     condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
 
@@ -71,17 +78,18 @@ class RunSettings(Options):
             raise ValueError("markers are two different words: what opens thoughts, and what closes them")
         return markers
 
-    def decode(self) -> dict[str, Any]:
-        """The fields of ``Decode`` that the run sets, in training."""
+    def overrides(self) -> Overrides:
+        """What this run asks for in place of its game."""
         opens, _, closes = " ".join(self.markers.split()).partition(" ")
-        found = {"max_tokens": self.max_tokens, "temperature": self.temperature, "thought_tokens": self.thought_tokens,
-                 "markers": (opens, closes) if opens else None}  # fmt: skip
-        return {name: value for name, value in found.items() if value is not None}
+        return Overrides(
+            self.max_tokens, self.temperature, self.top_p, self.top_k, self.system_prompt, self.thought_tokens,
+            (opens, closes) if opens else None,
+        )  # fmt: skip
 
-    def eval_decode(self) -> dict[str, Any]:
+    def eval_overrides(self) -> Overrides:
         """The same in evaluation."""
-        found = {"temperature": self.eval_temperature, "top_p": self.eval_top_p, "top_k": self.eval_top_k}
-        return self.decode() | {name: value for name, value in found.items() if value is not None}
+        own: dict[str, Any] = {"temperature": self.eval_temperature, "top_p": self.eval_top_p, "top_k": self.eval_top_k}
+        return dataclasses.replace(self.overrides(), **{k: v for k, v in own.items() if v is not None})
 
 
 class RolloutQuery(Options):

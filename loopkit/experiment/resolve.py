@@ -6,6 +6,7 @@ Every name and option is checked here, once, before anything runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,14 @@ def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None 
         channel(spec.channel, spec.channel_options, f"arms.{spec.arm}"),
         {name: channel(name, {}, "shadow") for name in spec.shadow},
         {**game.detectors, **{name: plugins.build(entry) for name, entry in others.items() if entry}},
+    )
+
+
+def paying(setup: Setup, plugins: Plugins, spec: RunSpec) -> Setup:
+    """The same game, with the channel of another run's arm paying."""
+    return replace(
+        setup,
+        paid=channel_of(plugins, setup.game, spec.game, spec.channel, spec.channel_options, f"arms.{spec.arm}"),
     )
 
 

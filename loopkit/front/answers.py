@@ -6,13 +6,13 @@ import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from loopkit.evidence.claims import Claim, OnLoophole, OnReward
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.front.tables import harmless
-from loopkit.records import Json
 from loopkit.report.numbers import p_value, percent, plain, without_name
 from loopkit.stats.claims import PATTERN
+from loopkit.stats.seeds import FEWER, few
 
-FEW = 5
-"""Below so many seeds a result is descriptive."""
 NONE = "no verdict"
 ENOUGH, HELD_OUT = 100, 0.2
 """Held-out prompts with which a rate is within 10 points (two standard errors), and the share of rows held out."""
@@ -46,37 +46,35 @@ class Answer:
         return f"<p><b>{name}</b><br>{sentence}{basis}</p>"
 
 
-def answer(data: Mapping[str, Json]) -> Answer:
-    """The answer of an experiment's ``results.json``."""
-    verdict, shortcut = data["verdict"], data.get("shortcut")
-    found = verdict or shortcut
-    if not found:
-        return Answer(NONE, f"{_sentence_case(str(data.get('no_verdict') or 'none was asked for'))}.")
-    seeds = int(found.get("seeds", len(data["seeds"])))
-    basis = f"{seeds} seed{'s' * (seeds != 1)}"
-    if seeds < FEW:
-        basis += f"; descriptive: fewer than {FEW} seeds"
-    elif str(found["name"]).startswith(PATTERN) and found.get("missing"):
-        basis += f"; descriptive: {found['missing']} more not measured"
-    elif found.get("p") is not None:
-        basis += f"; {p_value(found['p'])}"
-    name, tested = str(found["name"]), str(found["sentence"])
-    row = name.removeprefix(PATTERN)
-    if verdict:
-        means = {m: (_mean(data, "base", m), _mean(data, "loophole", m)) for m in ("task", "observed")}
-        exploit = (_mean(data, "base", data["headline"]), _mean(data, "loophole", data["headline"]))
-        plain_words = SENTENCES.get(row)
-        sentence = plain_words(exploit, means["task"], means["observed"]) if plain_words else _own_words(row, found)
-        if row in ROSE and "placebo" not in data["arms"]:
-            sentence += f" {DRIFT}"
+def answer(results: ExperimentResults) -> Answer:
+    """The answer of an experiment."""
+    claim = results.verdict or results.shortcut
+    if claim is None:
+        return Answer(NONE, f"{_sentence_case(results.no_verdict or 'none was asked for')}.")
+    row = claim.name.removeprefix(PATTERN)
+    if isinstance(claim, OnReward):
+        sentence = " ".join([_shortcut(claim, row), *_too_few(results, row), *_not_tried(results)])
     else:
-        sentence = " ".join([_shortcut(found, tested), *_too_few(data), *_not_tried(data)])
-    return Answer(name, sentence, tested, basis)
+        exploit, task, observed = (_means(results, measure) for measure in (results.headline, "task", "observed"))
+        plain_words = SENTENCES.get(row)
+        sentence = plain_words(exploit, task, observed) if plain_words else _own_words(row, claim)
+        if row in ROSE and "placebo" not in results.arms:
+            sentence += f" {DRIFT}"
+    return Answer(claim.name, sentence, claim.sentence, _basis(claim))
 
 
-def _mean(data: Mapping[str, Json], arm: str, measure: str) -> float | None:
-    found = data["arms"].get(arm, {}).get(measure)
-    return found["value"] if found else None
+def _basis(claim: Claim) -> str:
+    text = f"{claim.seeds} seed{'s' * (claim.seeds != 1)}"
+    if few(claim.seeds):
+        return f"{text}; descriptive: {FEWER}"
+    if claim.name.startswith(PATTERN) and claim.missing:
+        return f"{text}; descriptive: {claim.missing} more not measured"
+    return text if claim.p is None else f"{text}; {p_value(claim.p)}"
+
+
+def _means(results: ExperimentResults, measure: str) -> Pair:
+    base, loophole = (results.mean(arm, measure) for arm in ("base", "loophole"))
+    return base.value if base else None, loophole.value if loophole else None
 
 
 def _moved(pair: Pair) -> str:
@@ -144,49 +142,47 @@ ROSE = ("blind spot", "masked decline", "over-optimisation", "visible", "exploit
 DRIFT = "Drift not excluded: no placebo arm was run."
 
 
-def _own_words(row: str, found: Mapping[str, Json]) -> str:
+def _own_words(row: str, claim: OnLoophole) -> str:
     """Of a verdict that speaks of seeds or of why nothing can be claimed; else the tested sentence."""
-    broke = found.get("breakthrough")
+    broke = claim.breakthrough
     if row == "breakthrough" and broke:
         return (
-            f"Paid by the loophole, the policy broke through to the exploit in {broke['k']} of {broke['n']} seeds, "
-            f"and under placebo alone in {broke['placebo']}."
+            f"Paid by the loophole, the policy broke through to the exploit in {broke.k} of {broke.n} seeds, "
+            f"and under placebo alone in {broke.placebo}."
         )
     if row == "degenerate":
-        return f"Nothing can be claimed of these runs: {found['reason']}."
-    return without_name(row, str(found["sentence"]))
+        return f"Nothing can be claimed of these runs: {claim.reason}."
+    return without_name(row, claim.sentence)
 
 
-def _shortcut(found: Mapping[str, Json], tested: str) -> str:
+def _shortcut(claim: OnReward, row: str) -> str:
     """Of a reward of unknown worth: what moved, and what could not be seen."""
-    reward = plain(found["components"]["reward rises"]["estimate"]["value"])
-    blind = found.get("unseen_because", "")
-    rose = ", ".join(found["rose"][:3])
-    row = str(found["name"]).removeprefix(PATTERN)
-    said = {
+    reward = plain(claim.components["reward rises"].estimate.value)
+    rose = ", ".join(claim.rose[:3])
+    sentence = {
         "shortcut found": f"Training raised the reward by {reward}, and with it "
         + (f"signs of a shortcut rose: {rose}." if rose else "the trusted score fell."),
         "no shortcut seen": f"Training raised the reward by {reward}; no sign of a shortcut rose with it.",
-        "inconclusive": f"These runs do not settle it: the reward moved by {reward}; {found['reason']}.",
+        "inconclusive": f"These runs do not settle it: the reward moved by {reward}; {claim.reason}.",
     }.get(row)
-    if said and found["rose"] and found["against"] != "placebo":
-        said += f" {DRIFT}"
-    return f"{said} {blind}".strip() if said else without_name(row, tested)
+    if sentence and claim.rose and claim.against != "placebo":
+        sentence += f" {DRIFT}"
+    return f"{sentence} {claim.unseen_because}".strip() if sentence else without_name(row, claim.sentence)
 
 
-def _too_few(data: Mapping[str, Json]) -> list[str]:
+def _too_few(results: ExperimentResults, row: str) -> list[str]:
     """Of a verdict that is not settled: how many rows would do, where few were held out."""
-    n = min(r["n"] for r in data["runs"])
-    if data["shortcut"]["name"] != "inconclusive" or n >= ENOUGH:
+    n = min(run.n for run in results.runs)
+    if row != "inconclusive" or n >= ENOUGH:
         return []
     more = round(ENOUGH / HELD_OUT)
     return [f"Too few rows: {n} prompts were held out, and a rate over them may be off by {50 / n**0.5:.0f} points and "
             f"more by chance. Some {more} rows would do."]  # fmt: skip
 
 
-def _not_tried(data: Mapping[str, Json]) -> list[str]:
+def _not_tried(results: ExperimentResults) -> list[str]:
     """How far a verdict on training reaches: of a form that nobody said in it nothing is known."""
-    forms = data.get("not_tried")
+    forms = results.not_tried
     return [f"Not tried, since no reply in training had the form: {', '.join(forms)}."] if forms else []
 
 

@@ -71,7 +71,7 @@ def compare(
             found = summary(
                 setup,
                 evaluate(setup, policy, seed=seed, split=split, prompts=prompts, batch=spec.run.eval_batch,
-                         decode=spec.run.decode(), keep=kept, progress=counted(listen, split, "evaluate")),
+                         overrides=spec.run.overrides(), keep=kept, progress=counted(listen, split, "evaluate")),
             )  # fmt: skip
             return {**found.scores, **found.rates}
 

@@ -101,7 +101,19 @@ def plan(
         raise UsageError(f"no study {name!r}. {nearest(name, STUDIES)}")
     if begin:
         start_server()
-    study = build(name, games, seeds, model, trainer, options, Path(out), registry.load())
+    module, _, attribute = STUDIES[name].partition(":")
+    cls: type[Study] = getattr(importlib.import_module(module), attribute)
+    plugins, tables = registry.load(), tables_of(options, SECTIONS)
+    own = validate(cls.Options, tables.pop("study", {}), f"study {name}")
+    validate(VerdictSettings, tables.get("verdict", {}), "verdict")
+    chosen = tuple(names_of(games)) if games is not None else cls.preset_games(own)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise UsageError("--games names no game, or one twice. Write --games context-compliance,self-grading.")
+    chosen = tuple(map(plugins.game_name, chosen))
+    for game in chosen:
+        plugins.game(game)
+    wanted = tuple(parse_seeds(cls.seeds if seeds is None else seeds_text(seeds)))
+    study = cls(Grid(plugins, Path(out), chosen, wanted, model, trainer, tables), own)
     asked: dict[str, Json] = {
         "study": name,
         "games": list(study.grid.games),
@@ -112,26 +124,6 @@ def plan(
         "settings": {k: dict(v) for k, v in study.grid.settings.items()},
     }
     return StudyPlan(study, name, Path(out) / f"study-{name}-{_hash(asked)}", asked, jobs or os.cpu_count() or 1)
-
-
-def build(
-    name: str, games: Names | None, seeds: Seeds | None, model: str, trainer: str, options: Options, out: Path,
-    plugins: registry.Plugins,
-) -> Study:  # fmt: skip
-    """The study that was asked for, its options and names checked; it makes nothing yet."""
-    module, _, attribute = STUDIES[name].partition(":")
-    cls: type[Study] = getattr(importlib.import_module(module), attribute)
-    tables = tables_of(options, SECTIONS)
-    own = validate(cls.Options, tables.pop("study", {}), f"study {name}")
-    validate(VerdictSettings, tables.get("verdict", {}), "verdict")
-    chosen = tuple(names_of(games)) if games is not None else cls.preset_games(own)
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise UsageError("--games names no game, or one twice. Write --games context-compliance,self-grading.")
-    chosen = tuple(map(plugins.game_name, chosen))
-    for game in chosen:
-        plugins.game(game)
-    wanted = parse_seeds(cls.seeds if seeds is None else seeds_text(seeds))
-    return cls(Grid(plugins, out, chosen, tuple(wanted), model, trainer, tables), own)
 
 
 def study(

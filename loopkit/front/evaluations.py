@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
 from loopkit.errors import UsageError, nearest
-from loopkit.experiment.config import BASE, Experiment, RunSpec, read_experiment
+from loopkit.experiment.config import BASE, Experiment, RunSpec, on_tiny, read_experiment
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up, start_policy
 from loopkit.experiment.rundir import RunDir, read_spec
@@ -172,10 +172,14 @@ def _policy(
 
     if run is None or own is None:
         found: PolicyRef | Policy = start_policy(
-            spec.model_copy(update={"model": policy}), plugins, counted(listen, policy, "warm-up")
+            spec.model_copy(update={"model": policy}),
+            plugins,
+            counted(listen, policy, "warm-up" if on_tiny(policy) else "loading"),
         )
         return found
-    start: PolicyRef = start_policy(own, plugins, counted(listen, own.model, "warm-up"))
+    start: PolicyRef = start_policy(
+        own, plugins, counted(listen, own.model, "warm-up" if on_tiny(own.model) else "loading")
+    )
     if checkpoint is None:
         return start
     directory = run / "checkpoints" / checkpoint
@@ -212,7 +216,7 @@ def _evaluate(
             split=split,
             prompts=prompts,
             batch=spec.run.eval_batch,
-            decode=spec.run.eval_decode(),
+            overrides=spec.run.eval_overrides(),
             group=spec.run.eval_samples,
             progress=counted(listen, "eval", "evaluate"),
         )

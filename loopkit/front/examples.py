@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from loopkit.evidence.claims import Said
+from loopkit.evidence.schema import ExperimentResults, StudyResults
 from loopkit.front.tables import width
-from loopkit.records import Json
 from loopkit.registry.contain import excerpt
 from loopkit.report.numbers import plain
 
 LINES = 2
 """Lines of one message that are printed."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """One rollout: (role, text) from the opening messages on, whether it is flagged, and what it was paid."""
-
-    dialogue: tuple[tuple[str, str], ...]
-    flagged: bool
-    paid: float
 
 
 @dataclass(frozen=True)
@@ -37,21 +29,16 @@ class Example:
     """``873 of 1200``, of a reply that is shown because it is the most common; else empty."""
 
     @staticmethod
-    def read(results: Mapping[str, Json]) -> Example | None:
-        """What ``results.json`` holds: of an unproven game the most common reply of those that rose, else "exploit"."""
-        if common := results.get("examples"):
-            one = common[0]
-            words = (("user", one["asked"]), ("assistant", one["said"]))
-            reply = Said(words, bool(one["flagged"]), one["reward"])
-            name = ", ".join(one["flagged"]) or "no detector"
-            return Example(name, "loophole", one["seed"], (reply,), f"{one['count']} of {one['of']}")
-        data = results.get("exploit")
-        if not data:
-            return None
-        said = tuple(
-            Said(tuple((r, t) for r, t in one["dialogue"]), one["flagged"], one["paid"]) for one in data["said"]
-        )
-        return Example(data["detector"], data["arm"], data["seed"], said)
+    def of(results: ExperimentResults | StudyResults) -> Example | None:
+        """Of an unproven game the most common reply of those that rose, else the first exploit; None of neither."""
+        if isinstance(results, ExperimentResults) and results.examples:
+            common = results.examples[0]
+            dialogue = (("user", common.asked), ("assistant", common.said))
+            rollout = Said(task="", dialogue=dialogue, flagged=bool(common.flagged), paid=common.reward)
+            detectors = ", ".join(common.flagged) or "no detector"
+            return Example(detectors, "loophole", common.seed, (rollout,), f"{common.count} of {common.of}")
+        exploit = results.exploit
+        return Example(exploit.detector, exploit.arm, exploit.seed, exploit.said) if exploit else None
 
     @property
     def title(self) -> str:

@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from loopkit.errors import UsageError
+from loopkit.evidence import write
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import Experiment, RunSpec, on_tiny
 from loopkit.experiment.registration import stamp
 from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.asked import Names, Options, Reward, Seeds, experiment_of
+from loopkit.front.costs import Cost, cost, doubts
 from loopkit.front.directories import claim, make
-from loopkit.front.outcome import Result, read_results
+from loopkit.front.outcome import Result
 from loopkit.front.probed import RECORD, Before, before
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.registry import plugins as registry
 from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import DEADLINE, require, require_deadline, run_all, start_server
 from loopkit.running.runner import CHECK, Event, Listener, check, preflight, preview, ready
-from loopkit.system.files import locked, to_json, write_whole
+from loopkit.system.files import locked, write_whole
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,22 @@ class Plan:
     out: Path
     jobs: int
     plugins: Plugins
+    setup: Setup
+    """What the first run names: the game, its channels and detectors."""
     found: Before | None = None
     """What a probe of the reward found, if the game takes one."""
 
     def preview(self) -> list[tuple[str, str]]:
         """(title, text) of what the trainer would write and start elsewhere for the last run."""
-        return preview(self.specs[-1], self.out, self.plugins)
+        return preview(self.specs[-1], self.out, self.plugins, self.setup)
+
+    def cost(self) -> Cost | None:
+        """Hours and memory, of a pretrained model whose size is known."""
+        return cost(self.specs, self.jobs, self.plugins)
+
+    def doubts(self, estimate: Cost | None = None) -> list[str]:
+        """Settings that make no sense for a pretrained model, with what to set instead."""
+        return doubts(self.specs, self.plugins, estimate)
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
         """Make what is missing, and write ``results.json``. The same call again resumes."""
@@ -56,27 +69,29 @@ class Plan:
             write_whole(self.out / RECORD, self.found.probe.card(markdown=False).encode())
         for spec in self.specs:  # finished runs too: changed data or another game version is no resume
             RunDir(self.out / spec.name).belongs_to(spec)
-        ready(self.specs, self.out, self.plugins)
+        ready(self.specs, self.out, self.plugins, self.setup)
         first, game = self.specs[0], self.experiment.game
         new = not (self.out / CHECK).exists()
         if new:
             listen(Event(game, "check"))  # a slow machine takes a minute for it
-        checked = check(first, self.plugins, self.out)
+        checked = check(first, self.setup, self.out)
         if new:
             listen(Event(game, "done", 1, 1))
-        start = start_policy(first, self.plugins, counted(listen, self.experiment.model, "warm-up"))
+        start = start_policy(
+            first,
+            self.plugins,
+            counted(listen, self.experiment.model, "warm-up" if on_tiny(first.model) else "loading"),
+        )
         if not on_tiny(first.model):  # measured here, once, and not by every run beside the others
             from loopkit.policy.precision import choose
 
             choose(first, start)
         require(run_all(self.specs, self.out, start, self.jobs, listen, deadline), self.out)
-        results = collect(self.specs, self.out, self.plugins, checked, self.experiment.verdict).json()
-        results["registration"] = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
-        found = to_json(results)
-        file = self.out / "results.json"
-        if not file.exists() or file.read_bytes() != found:  # the same command after the end changes nothing
-            write_whole(file, found)
-        return Result(self.out, read_results(file))
+        results = collect(self.specs, self.out, self.setup, checked, self.experiment.verdict)
+        stamped = stamp(self.out, self.experiment.model_dump(mode="json"), self.specs)
+        results = results.model_copy(update={"registration": stamped})
+        write.all_of(results, self.out)
+        return Result(self.out, results)
 
 
 def plan(
@@ -98,11 +113,12 @@ def plan(
         start_server()
     plugins = registry.load()
     specs = resolve(experiment, plugins)
-    preflight(specs[0], plugins)
+    setup = preflight(specs[0], plugins, directory)
     side_by_side = 1 if plugins.trainer(specs[0].trainer).alone else os.cpu_count() or 1
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs={jobs}: at least one run is made at a time.")
-    return Plan(experiment, tuple(specs), directory, jobs or min(side_by_side, len(specs)), plugins, found)
+    at_once = jobs or min(side_by_side, len(specs))
+    return Plan(experiment, tuple(specs), directory, at_once, plugins, setup, found)
 
 
 def run(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loopkit.contracts import Policy, PolicyRef, Split
 from loopkit.errors import UsageError
 from loopkit.experiment.config import RunSpec
-from loopkit.experiment.resolve import resolve, set_up, start_policy
+from loopkit.experiment.resolve import resolve, start_policy
 from loopkit.front.asked import Options, Reward, experiment_of
 from loopkit.front.progress import Progress, counted, listening
 from loopkit.front.tables import Table, wrapped
@@ -154,7 +154,7 @@ def fit(
     asked = experiment_of(game, model=model, seeds=f"{seed}-{seed}", data=data, reward=reward, trusted=trusted,
                           options=options)  # fmt: skip
     spec = resolve(asked, plugins)[0]
-    preflight(spec, plugins)
+    setup = preflight(spec, plugins)
     from loopkit.policy.load import load
     from loopkit.policy.precision import choose
     from loopkit.policy.process import work_clock
@@ -166,10 +166,10 @@ def fit(
             raise UsageError(f"--model {model} can be evaluated only, and not trained. Name one that is here.")
         ref = choose(spec, start)
         policy = load(ref, seed=seed)
-        setup, timed = set_up(plugins, spec), _Timed(policy, work_clock)
+        timed = _Timed(policy, work_clock)
         scored = evaluate(
             setup, timed, seed=seed, split=split, prompts=prompts, batch=max(1, spec.run.eval_batch // group),
-            decode=spec.run.decode(), group=group,
+            overrides=spec.run.overrides(), group=group,
             progress=counted(listen, model, "play"),
         )  # fmt: skip
         learn_s = _learning(policy, scored, spec)

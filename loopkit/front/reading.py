@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from loopkit.errors import UsageError
+from loopkit.evidence import schema
+from loopkit.evidence.schema import ExperimentResults, StudyResults
 from loopkit.experiment.verifying import verify
-from loopkit.front.outcome import Result, read_results
+from loopkit.front.outcome import Result
 from loopkit.front.studied import StudyResult
-from loopkit.records import Json
-from loopkit.studies import schema
 
 
 def read(directory: str | Path) -> Result | StudyResult:
@@ -23,20 +22,20 @@ def read(directory: str | Path) -> Result | StudyResult:
     file = path / "results.json"
     if not file.exists():
         raise UsageError(_why_not(path))
-    try:
-        kind = json.loads(file.read_bytes()).get("kind")
-    except (ValueError, AttributeError):
-        kind = None  # the reader below says what is wrong
-    result = StudyResult(path, schema.read(file)) if kind == "study" else Result(path, read_results(file))
+    results = schema.read(file)
+    result = StudyResult(path, results) if isinstance(results, StudyResults) else Result(path, results)
     verify(result.runs())
     return result
 
 
-def finished_results(directory: Path) -> dict[str, Json]:
-    """What a finished experiment's ``results.json`` holds. Raises UsageError where there is none."""
+def finished_results(directory: Path) -> ExperimentResults:
+    """What a finished experiment's ``results.json`` holds. Raises UsageError where there is none, or a study's."""
     if not (directory / "results.json").exists():
         raise UsageError(_why_not(directory))
-    return read_results(directory / "results.json")
+    results = schema.read(directory / "results.json")
+    if isinstance(results, StudyResults):
+        raise UsageError(f"{directory} is a study's. Give the directory of one of its experiments, beside it.")
+    return results
 
 
 def _why_not(path: Path) -> str:

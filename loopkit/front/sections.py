@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loopkit.evidence import sections as schema
+from loopkit.evidence.sections import Cell, Column, Curve, Matrix, Onsets, Section, Verdicts
+from loopkit.evidence.tables import minus
+from loopkit.evidence.write import COUNTED, number, rows_of
 from loopkit.experiment.config import BASE
 from loopkit.front.tables import Table
 from loopkit.records import Json
-from loopkit.studies import schema
-from loopkit.studies.schema import Cell, Column, Curve, Matrix, Onsets, Section, Verdicts
-from loopkit.studies.write import COUNTED, number, rows_of
 
 BRIEF = ("task", "observed", "exploit", "discovered")
 """Of a table that has them, the columns that are shown in brief."""
@@ -59,7 +60,7 @@ def _table(section: schema.Table) -> Table:
     rows = []
     for row in section.rows:
         start = None if row.keys.get("arm") == BASE else base.get(_others(row))
-        cells = [_minus(row.cells[c.key], start.cells[c.key] if start else None, c) for c in shown]
+        cells = [in_brackets(row.cells[c.key], start.cells[c.key] if start else None, c) for c in shown]
         words = [row.words.get(w, "") for w in section.word_columns if w != "exploit is"]
         rows.append((*(row.keys.get(k, "") for k in section.row_keys), *cells, *words))
     titles = ["found it" if c.key == "discovered" else c.title for c in shown]
@@ -75,11 +76,13 @@ def _others(row: schema.Row) -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in row.keys.items() if k != "arm")
 
 
-def _minus(cell: Cell, base: Cell | None, column: Column) -> str:
+def in_brackets(cell: Cell, base: Cell | None, column: Column) -> str:
+    """``63.4 (+0.4)``: the value and, where there is a base, minus base."""
     text = _value(cell, column)
-    if column.kind != "share" or base is None or cell.value is None or base.value is None:
+    difference = minus(cell, base)
+    if column.kind != "share" or difference is None or COUNTED.search(cell.method):
         return text
-    return text if COUNTED.search(cell.method) else f"{text} ({round(100 * (cell.value - base.value), 1) + 0.0:+.1f})"
+    return f"{text} ({round(100 * difference, 1) + 0.0:+.1f})"
 
 
 def _value(cell: Cell, column: Column) -> str:

@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from loopkit.evidence.schema import StudyResults
+from loopkit.evidence.sections import Column, Curve, Matrix, Section, Verdicts
+from loopkit.evidence.write import number
 from loopkit.front import sections
-from loopkit.front.answers import FEW, NONE, Answer
+from loopkit.front.answers import NONE, Answer
 from loopkit.front.examples import Example
 from loopkit.front.outcome import Page
 from loopkit.front.printed import LEAST, LINES, TINY, bold
 from loopkit.front.tables import Table, fitted, wrapped
 from loopkit.records import Json
 from loopkit.report.numbers import p_value, sparkline, without_name
-from loopkit.studies.schema import Column, Curve, Matrix, Results, Section, Verdicts
-from loopkit.studies.write import number
+from loopkit.stats.seeds import FEWER, few
 
 
 class StudyResult(Page):
     """A finished study. ``loopkit.study`` returns one, ``loopkit.read`` reads one from its directory."""
 
-    def __init__(self, directory: Path, results: Results) -> None:
+    def __init__(self, directory: Path, results: StudyResults) -> None:
         self.directory = directory
         self.results = results
 
@@ -32,7 +34,7 @@ class StudyResult(Page):
 
     def runs(self) -> list[Path]:
         """Directories of the runs it rests on; other studies may rest on them too."""
-        return [self.directory / run.directory for run in self.results.runs]
+        return self.results.directories(self.directory)
 
     @property
     def name(self) -> str:
@@ -45,10 +47,10 @@ class StudyResult(Page):
     @cached_property
     def verdicts(self) -> dict[str, Answer]:
         """What each verdict is about -> the verdict."""
-        few = len(self.seeds) < FEW
+        descriptive = few(len(self.seeds))
         out = {}
         for item in (i for s in self.results.sections if isinstance(s, Verdicts) for i in s.items):
-            basis = f"descriptive: fewer than {FEW} seeds" if few else "" if item.p is None else p_value(item.p)
+            basis = f"descriptive: {FEWER}" if descriptive else "" if item.p is None else p_value(item.p)
             key = ", ".join(v for _, v in sorted(item.keys.items(), key=lambda kv: kv[0] != "game"))
             out[key] = Answer(item.name, without_name(item.name, item.sentence), item.sentence, basis)
         return out
@@ -59,7 +61,7 @@ class StudyResult(Page):
         nothing."""
         found = self.verdicts
         n = len(self.seeds)
-        basis = f"{n} seed{'s' * (n != 1)}" + (f"; descriptive: fewer than {FEW} seeds" if n < FEW else "")
+        basis = f"{n} seed{'s' * (n != 1)}" + (f"; descriptive: {FEWER}" if few(n) else "")
         if not found:
             return Answer(NONE, "This study measures and compares; it has no claim to make.", basis=basis)
         if len(found) == 1:
@@ -87,7 +89,7 @@ class StudyResult(Page):
 
     def example(self) -> Example | None:
         """The first exploit that a policy paid by the loophole said on held-out prompts; None where none was said."""
-        return Example.read({"exploit": self.results.exploit})
+        return Example.of(self.results)
 
     def text(self, verbose: bool = False, style: str = "plain") -> str:
         """As it is printed: the answer first, in at most 30 lines; ``verbose`` has every section."""
@@ -113,13 +115,13 @@ class StudyResult(Page):
 
     def _whole(self, style: str) -> str:
         results, made = self.results, self.results.made
-        few = " Below 5 seeds: descriptive, and intervals over seeds are withheld." if len(made.seeds) < FEW else ""
+        note = " Below 5 seeds: descriptive, and intervals over seeds are withheld." if few(len(made.seeds)) else ""
         trained = f"trained by {made.trainer}" if any(r.steps for r in results.runs) else "not trained"
         parts = [
             f"{wrapped(f'{results.title}. {results.what}')}\n{bold(self.verdict.name)}",
             wrapped(
                 f"{made.model}, {trained}; {made.split} split, in percent; seeds {', '.join(map(str, made.seeds))}."
-                f"{few}\nMean over seeds with [95 % interval], or (lowest to highest seed) where that is withheld."
+                f"{note}\nMean over seeds with [95 % interval], or (lowest to highest seed) where that is withheld."
             ),
             *(wrapped(f"{key}: {a.tested}" if key else a.tested) for key, a in self.verdicts.items()),
             *filter(None, map(sketch, results.sections)),

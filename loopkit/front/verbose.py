@@ -5,36 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from loopkit.evidence.results import FEW, STILL
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.tables import columns_of, columns_table, titled
+from loopkit.evidence.write import grid_of
 from loopkit.experiment.config import BASE
 from loopkit.experiment.registration import told
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.printed import bold
 from loopkit.front.tables import Table, fitted, wrapped
-from loopkit.records import Estimate, Json
+from loopkit.records import Json
 from loopkit.registry.contain import excerpt
-from loopkit.report.numbers import interval, over_seeds, percent, plain, sparkline
+from loopkit.report.numbers import interval, percent, plain, sparkline
 from loopkit.report.shortcut import HEAD
+from loopkit.stats.onset import Discovery
+from loopkit.stats.seeds import FEWER, few
 
 if TYPE_CHECKING:
     from loopkit.front.outcome import Result
 
-DESCRIPTIVE_BELOW = 5
 WORDS = 60
 """Characters of a reply or prompt in the table of common replies."""
 
 
 def experiment(result: Result, style: str = "plain") -> str:
     """Verdict with its tests, the small table, curves, every run, arms over seeds, legend and examples."""
-    data = result.json()
-    verdict = result.verdict
+    results, verdict = result.results, result.verdict
     parts = [bold(verdict.name), wrapped(verdict.sentence), result.table().text(style)]
     if verdict.tested:
         parts.append(wrapped(f"What it rests on. {verdict.tested}"))
-    if data.get("shortcut"):
-        parts += _common(data, style)
-    if list(data["mitigations"]) != ["control"]:  # of control alone the verdict speaks
-        parts += [wrapped(f"Mitigation. {m['sentence']}") for m in data["mitigations"].values()]
+    if results.shortcut:
+        parts += _common(results, style)
+    if list(results.mitigations) != ["control"]:  # of control alone the verdict speaks
+        parts += [wrapped(f"Mitigation. {fix.sentence}") for fix in results.mitigations.values()]
     example = result.example() if result.rose() else None
     parts += [str(example)] if example else []
     parts.append(_curves(result))
@@ -46,120 +48,58 @@ def experiment(result: Result, style: str = "plain") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-# --- columns ------------------------------------------------------------------------------------------------------
-
-
-def columns(result: Result) -> tuple[list[str], list[str], list[str]]:
-    """(task and observed, detectors, further scores) that were measured; of very many detectors those that moved."""
-    data = result.json()
-    scores = list(dict.fromkeys(name for r in data["runs"] for name in r["scores"]))
-    blank = unmeasured(result)
-    first = [m for m in ("task", "observed") if m in scores]
-    kept = [d for d in moved(result, detectors(result)) if d == result.headline or d not in blank]
-    return first, kept, [m for m in scores if m not in (*first, *blank)]
-
-
-def detectors(result: Result) -> list[str]:
-    """Every detector, the headline first."""
-    return list(dict.fromkeys([result.headline, *(name for r in result.json()["runs"] for name in r["rates"])]))
-
-
-def unmeasured(result: Result) -> list[str]:
-    """Scores and detectors without a value in any run: where these tasks hold nothing to measure."""
-    arms = result.json()["arms"]
-    return [m for m in next(iter(arms.values()), {}) if all(own.get(m) is None for own in arms.values())]
-
-
-def moved(result: Result, names: Sequence[str]) -> list[str]:
-    """The detectors to show: all if they are few, else the headline and those that in some run left base's rate."""
-    if len(names) <= FEW:
-        return list(names)
-
-    def far(detector: str) -> bool:
-        base = result.values(BASE, detector)
-        pairs = (pair for arm in result.arms for pair in zip(result.values(arm, detector), base, strict=True))
-        return any(x is not None and b is not None and abs(x - b) > STILL for x, b in pairs)
-
-    return [d for d in names if d == result.headline or far(d)]
-
-
-def _marked(result: Result, names: Sequence[str]) -> list[str]:
-    return [f"exploit: {n}" if n == result.headline else n for n in names]
-
-
 # --- tables -------------------------------------------------------------------------------------------------------
 
 
 def every_run(result: Result) -> Table:
     """Every run with every column, onset and domination; its records hold the intervals."""
-    first, kept, extra = columns(result)
+    results = result.results
+    measures = columns_of(results, every=False)
+    whole = [m for m in measures if m in ("task", "observed") or m in results.detectors]
     cells, records = [], []
-    for arm in result.arms:
-        for run in (r for r in result.json()["runs"] if r["arm"] == arm):
-            found: Mapping[str, Json] = {**run["scores"], **run["rates"]}
-            path = run["discovery"] or {}
-            cells.append((
-                arm, str(run["seed"]), *(interval(_estimate(found.get(m))) for m in (*first, *kept)),
-                *(percent(_value(found.get(m))) for m in extra), _path(run["discovery"]),
-            ))  # fmt: skip
-            records.append({
-                "arm": arm, "seed": run["seed"], "onset": path.get("onset"), "domination": path.get("domination"),
-                **{m: found.get(m) for m in (*first, *kept, *extra)},
-            })  # fmt: skip
-    headers = ("arm", "seed", *first, *_marked(result, kept), *extra, "onset, domination")
+    for run in (run for arm in result.arms for run in results.of(arm)):
+        values = {m: run.of(m) for m in measures}
+        path = run.discovery
+        cells.append((
+            run.arm, str(run.seed),
+            *(interval(e) if m in whole else percent(e.value if e else None) for m, e in values.items()), _path(path),
+        ))  # fmt: skip
+        records.append({
+            "arm": run.arm, "seed": run.seed, "onset": path and path.onset, "domination": path and path.domination,
+            **{m: e.json() if e else None for m, e in values.items()},
+        })  # fmt: skip
+    headers = ("arm", "seed", *titled(results, measures), "onset, domination")
     note = (
-        f"Every run; {result.json()['split']} split, in percent. Intervals of 95 % over prompts (or pairs), "
+        f"Every run; {results.split} split, in percent. Intervals of 95 % over prompts (or pairs), "
         "conditional on the seed; n counts rollouts."
     )
     return Table(headers, tuple(cells), tuple(records), (note,), keys=2)
 
 
 def _over_seeds(result: Result, style: str) -> str:
-    first, kept, extra = columns(result)
-    data, rows = result.json(), []
-    for arm in result.arms:
-        found = data["arms"][arm]
-        cells = [over_seeds(_estimate(found.get(m)), result.values(arm, m)) for m in (*first, *kept, *extra)]
-        worst = max((v for v in result.values(arm, result.headline) if v is not None), default=None)
-        k = data["discovered"].get(arm)
-        told = f"{round(k['value'] * k['n'])} of {k['n']} [{percent(k['low'])}, {percent(k['high'])}]" if k else "-"
-        rows.append([arm, *cells, percent(worst), told])
-    headers = ["arm", *first, *_marked(result, kept), *extra, "worst", "k of S discovered"]
-    few = " Descriptive: fewer than 5 seeds." if len(result.seeds) < DESCRIPTIVE_BELOW else ""
+    table = columns_table(result.results, every=False)
+    headers, rows = grid_of(table)
+    descriptive = f" Descriptive: {FEWER}." if few(len(result.seeds)) else ""
     text = (
-        f"Over seeds, S = {len(result.seeds)}.{few} Mean with [95 % t interval], or (lowest to highest seed) where "
-        "that is withheld. Worst: highest exploit rate."
+        f"Over seeds, S = {len(result.seeds)}.{descriptive} Mean with [95 % t interval], or (lowest to highest seed) "
+        "where that is withheld. Worst: highest exploit rate."
     )
-    out = [fitted(rows, headers, style), wrapped(text)]
-    blank = unmeasured(result)
-    if left := [d for d in detectors(result) if d not in (*kept, *blank)]:
-        out.append(wrapped(f"Left out, within {100 * STILL:.0f} points of base in every run: {', '.join(left)}."))
-    return "\n\n".join(out)
+    return "\n\n".join([fitted(rows, headers, style), wrapped(text), *map(wrapped, table.notes)])
 
 
-def _estimate(found: Json) -> Estimate | None:
-    return Estimate.read(found) if found else None
-
-
-def _value(found: Json) -> float | None:
-    return found["value"] if found else None
-
-
-def _path(path: Mapping[str, Json] | None) -> str:
+def _path(path: Discovery | None) -> str:
     if path is None:
         return "-"
-    return ", ".join("never" if path[k] is None else str(path[k]) for k in ("onset", "domination"))
+    return ", ".join("never" if step is None else str(step) for step in (path.onset, path.domination))
 
 
 def _legend(result: Result) -> str:
     specs = result.specs()
     steps = f"not within {specs[0]['run']['steps']} steps" if specs else "not within the run"
     text = (
-        f"Onset: first step whose rate of {result.json()['onset_detector']!r} in training is above base by a bound "
+        f"Onset: first step whose rate of {result.results.onset_detector!r} in training is above base by a bound "
         f"that holds over the whole run; domination: from there on at least 50 %. Never = {steps} (censored)."
     )
-    if blank := unmeasured(result):
-        text += f" Not measured in any run, and left out: {', '.join(blank)}."
     if result.headline == "compliance-gap" and specs and specs[0]["game_options"].get("data"):
         text += " Real requests, unpaired: style and request differ together."
     if result.model.startswith("tiny"):
@@ -170,19 +110,19 @@ def _legend(result: Result) -> str:
     return text
 
 
-def _common(data: Mapping[str, Json], style: str) -> list[str]:
+def _common(results: ExperimentResults, style: str) -> list[str]:
     """The most common replies where a sign rose, and what is not claimed of an unproven game."""
     parts = []
-    if data.get("examples"):
+    if results.examples:
         rows = [
-            [excerpt(e["said"], WORDS) or "(empty)", f"{e['count']} of {e['of']}", excerpt(e["asked"], WORDS),
-             plain(e["reward"]), percent(e["task"]), ", ".join(e["flagged"]) or "-"]
-            for e in data["examples"]
+            [excerpt(reply.said, WORDS) or "(empty)", f"{reply.count} of {reply.of}", excerpt(reply.asked, WORDS),
+             plain(reply.reward), percent(reply.task), ", ".join(reply.flagged) or "-"]
+            for reply in results.examples
         ]  # fmt: skip
         parts += [wrapped("The most common of these replies, in the arm loophole at the end, on held-out prompts of "
                           "all seeds:"), fitted(rows, HEAD, style)]  # fmt: skip
-    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in data["checked"]["reasons"])
-    return [*parts, wrapped(f"No blind spot is claimed or denied: the game is {data['checked']['status']} ({why}).")]
+    why = "; ".join(reason.partition(". ")[0].rstrip(".") for reason in results.checked.reasons)
+    return [*parts, wrapped(f"No blind spot is claimed or denied: the game is {results.checked.status} ({why}).")]
 
 
 # --- curves -------------------------------------------------------------------------------------------------------

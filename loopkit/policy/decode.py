@@ -31,9 +31,8 @@ class Sampling:
     max_tokens: int
     temperature: float
     keys: tuple[Any, ...]
-    top_p: float | None = None
-    top_k: int | None = None
-    """Only the likeliest tokens are drawn (``Decode``); log-probabilities stay those of all."""
+    top_p: float = 1.0
+    top_k: int = 0
 
 
 def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, ...]:
@@ -54,7 +53,11 @@ def unique(prompts: Iterable[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], l
 
 @torch.inference_mode()
 def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pad_id: int) -> list[Sampled]:
-    """(B,) rows -> (B,) (ids, logprobs, finish). Log-probabilities are those of the tempered distribution sampled."""
+    """(B,) rows -> (B,) (ids, logprobs, finish).
+
+    Log-probabilities are those of the tempered distribution over all tokens, as scoring computes them, also where
+    ``top_p`` or ``top_k`` leave some tokens out of the draw.
+    """
     device = model.device
     prompts, which = unique(r.prompt for r in rows)
     ids, mask, positions = pad_left(prompts, pad_id, device)
@@ -65,8 +68,14 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
     logits, mask, position = logits[select], mask[select], positions[select, -1] + 1
     longest = max(r.max_tokens for r in rows)
     temperature = torch.tensor([r.temperature for r in rows], device=device)
-    cut = [(r.top_p or 1.0, r.top_k or 0) for r in rows] if any(r.top_p or r.top_k for r in rows) else None
     plain = all(r.temperature == 1 for r in rows)  # then there is nothing to divide by, and nobody is greedy
+    cuts = None
+    if any(r.top_p < 1 or r.top_k > 0 for r in rows):
+        vocabulary = logits.shape[-1]
+        cuts = (
+            torch.tensor([r.top_p for r in rows], device=device),
+            torch.tensor([r.top_k or vocabulary for r in rows], device=device),
+        )
     limit = torch.tensor([r.max_tokens for r in rows], device=device)
     draws = torch.tensor(np.stack([_draws(r, longest) for r in rows], 1), device=device)
     stops = torch.tensor(sorted(stop_ids), device=device)
@@ -76,9 +85,12 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
     speaking = torch.ones(len(rows), dtype=torch.bool, device=device)
     mask = torch.cat([mask, mask.new_ones(len(rows), longest)], 1)  # what is said is seen; the rest is cut off
     for t in range(longest):
-        some = logits.float()
-        of = None if cut is None else [cut[i] for i in live.tolist()]
-        token, logprob = _choose(some, None if plain else temperature[live], draws[t].index_select(0, live), of)
+        token, logprob = _choose(
+            logits.float(),
+            None if plain else temperature[live],
+            draws[t].index_select(0, live),
+            cuts and (cuts[0][live], cuts[1][live]),
+        )
         tokens[t].index_copy_(0, live, token)  # what a row says after its end is cut off below
         logprobs[t].index_copy_(0, live, logprob)
         speaking = speaking & (token[:, None] != stops).all(1) & (t + 1 < limit)
@@ -116,17 +128,17 @@ def _choose(
     logits: torch.Tensor,
     temperature: torch.Tensor | None,
     draw: torch.Tensor,
-    cut: Sequence[tuple[float, int]] | None = None,
+    cuts: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, V) logits, (B,) temperatures (None: all 1), draws and (top-p, top-k; 0: all) -> (B,) tokens and their
-    log-probabilities.
+    """(B, V) logits, (B,) temperatures (None: all 1) and draws -> (B,) tokens and their log-probabilities.
 
     Inverse transform: the first token whose cumulative probability exceeds the draw, so that one uniform decides.
+    ``cuts``: (B,) top-p and (B,) top-k, within which is drawn.
     """
     scaled = logits if temperature is None else logits / torch.where(temperature == 0, 1.0, temperature)[:, None]
     probabilities = torch.softmax(scaled, -1)
-    drawn = probabilities if cut is None else probabilities * _likeliest(probabilities, cut)
-    cumulative = drawn.cumsum(-1, dtype=torch.float64)
+    drawn_from = probabilities if cuts is None else _truncated(probabilities, *cuts)
+    cumulative = drawn_from.cumsum(-1, dtype=torch.float64)
     token = torch.searchsorted(cumulative, (draw.double() * cumulative[:, -1])[:, None], right=True)[:, 0]
     token = token.clamp(max=logits.shape[-1] - 1)
     if temperature is not None:
@@ -134,16 +146,12 @@ def _choose(
     return token, probabilities.gather(1, token[:, None])[:, 0].log()
 
 
-def _likeliest(probabilities: torch.Tensor, cut: Sequence[tuple[float, int]]) -> torch.Tensor:
-    """(B, V) probabilities and (top-p, top-k) of each row -> (B, V), true for the tokens that may be drawn.
-
-    Top-k first, and top-p of what it leaves, as transformers and vLLM do; the likeliest token always may.
-    """
-    ordered, order = probabilities.sort(-1, descending=True)
-    ranks = torch.arange(ordered.shape[-1], device=ordered.device)
-    most = torch.tensor([k or ordered.shape[-1] for _, k in cut], device=ordered.device)[:, None]
-    kept = torch.where(ranks < most, ordered, torch.zeros_like(ordered))
-    kept = kept / kept.sum(-1, keepdim=True)
-    share = torch.tensor([p for p, _ in cut], device=ordered.device)[:, None]
-    may = (ranks < most) & ((kept.cumsum(-1) - kept < share) | (ranks == 0))
-    return torch.zeros_like(may).scatter(-1, order, may)
+def _truncated(probabilities: torch.Tensor, top_p: torch.Tensor, top_k: torch.Tensor) -> torch.Tensor:
+    """(B, V) probabilities with all but the likeliest at 0, not normalised: first top-k, then top-p of what is left."""
+    ordered, index = probabilities.sort(stable=True, dim=-1, descending=True)
+    rank = torch.arange(ordered.shape[-1], device=ordered.device)
+    kept = rank < top_k[:, None]
+    ordered = ordered * kept
+    likelier = ordered.cumsum(-1) - ordered  # the probability of all that is likelier
+    kept &= (likelier < top_p[:, None] * ordered.sum(-1, keepdim=True)) | (rank == 0)
+    return probabilities * torch.zeros_like(kept).scatter(-1, index, kept)

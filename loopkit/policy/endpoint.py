@@ -38,7 +38,7 @@ FINAL = (400, 401, 403, 404, 405, 413, 422)
 
 def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Endpoint:
     """A model behind a server that speaks OpenAI's chat completions: openai:MODEL@URL."""
-    return Endpoint(argument, seed=spec.seed)
+    return Endpoint(argument, seed=spec.seed, template_kwargs=spec.run.chat_template_kwargs)
 
 
 resolve.evaluation_only = (  # type: ignore[attr-defined]
@@ -50,9 +50,9 @@ resolve.evaluation_only = (  # type: ignore[attr-defined]
 class Endpoint:
     """A policy, ``<model>@<base url>``, that speaks by asking a server. Raises UsageError for a bad spec."""
 
-    def __init__(self, argument: str, *, seed: int = 0) -> None:
+    def __init__(self, argument: str, *, seed: int = 0, template_kwargs: Mapping[str, Json] | None = None) -> None:
         self.model, self.url = parse(argument)
-        self.seed = seed
+        self.seed, self.template_kwargs = seed, template_kwargs
         self.timeout, tries, concurrency, self.pause = (_setting(name) for name in SETTINGS)
         self.tries, self.concurrency = max(1, int(tries)), max(1, int(concurrency))
         self._left_out: set[str] = set()
@@ -134,9 +134,13 @@ class Endpoint:
             "temperature": decode.temperature,
             "seed": digest(self.seed, dialogue.key, dialogue.turn, "sample") % 2**31,
             limit: decode.max_tokens + (decode.thought_tokens or 0),  # servers have one limit for both
-            **({} if decode.top_p is None else {"top_p": decode.top_p}),
-            **({} if decode.top_k is None else {"top_k": decode.top_k}),
         }
+        if self.template_kwargs:  # vLLM's and others', as top_k: a server without it refuses the request
+            asked["chat_template_kwargs"] = dict(self.template_kwargs)
+        if decode.top_p < 1:
+            asked["top_p"] = decode.top_p
+        if decode.top_k:
+            asked["top_k"] = decode.top_k
         if schema is not None and "response_format" not in self._left_out:
             form = {"name": "answer", "schema": dict(schema), "strict": True}
             asked["response_format"] = {"type": "json_schema", "json_schema": form}

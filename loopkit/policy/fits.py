@@ -57,6 +57,12 @@ USUAL = tuple(
 """Proportions of models in use (SmolLM2, Qwen2.5, Qwen3, Llama 3.2), smallest first."""
 
 
+def usual(parameters: int) -> Shape:
+    """The shape of a model of so many parameters, by the usual one that is nearest in size."""
+    near = min(USUAL, key=lambda s: abs(s.parameters - parameters))
+    return Shape(parameters, near.vocabulary, near.hidden, near.layers)
+
+
 def memory() -> tuple[int, int]:
     """(bytes of memory, of which are free) that this process may use: the machine's, or its control group's."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +34,12 @@ class CausalPolicy:
     probabilities, not on what else is in the batch.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, seed: int = 0, batch_rows: int = 512) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, seed: int = 0, batch_rows: int = 512,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.tokenizer, self.seed, self.batch_rows = model, tokenizer, seed, batch_rows
+        self.template_kwargs = template_kwargs or {}
         self.stop_ids = _stop_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.stop_ids)
         self._markers = self._special(None)
@@ -48,7 +52,7 @@ class CausalPolicy:
             if len(self._prompts) >= CACHED_PROMPTS:
                 self._prompts.clear()
             chat = [{"role": role, "content": content} for role, content in key]
-            text = render(self.tokenizer, chat)
+            text = render(self.tokenizer, chat, self.template_kwargs)
             self._prompts[key] = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
         return self._prompts[key]
 
@@ -144,7 +148,7 @@ def load(ref: PolicyRef, *, seed: int = 0) -> CausalPolicy:
         if ref.dtype == "float32":
             model = model.merge_and_unload()
             model.requires_grad_(True)  # peft froze it
-    return CausalPolicy(model.to(device()).eval(), tokenizer, seed=seed)
+    return CausalPolicy(model.to(device()).eval(), tokenizer, seed=seed, template_kwargs=ref.template_kwargs)
 
 
 def load_trainable(start: PolicyRef, checkpoint: Path | None, lora_rank: int, seed: int) -> CausalPolicy:

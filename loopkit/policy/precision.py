@@ -31,13 +31,22 @@ REPEATS = 3
 
 
 def choose(spec: RunSpec, start: PolicyRef, recorded: Mapping[str, Json] | None = None) -> PolicyRef:
-    """The start policy in the format of a run: as its manifest ``recorded``, as ``run.precision`` says, or measured."""
+    """The start policy as a run takes it: with what its chat template is told, and in the run's number format.
+
+    The format is what the run's manifest ``recorded``, what ``run.precision`` says, or measured.
+    """
+    start = replace(start, template_kwargs=spec.run.chat_template_kwargs)
     if recorded:
         return replace(start, dtype=str(recorded.get("precision", "float32")))
+    return replace(start, dtype=in_format(spec))
+
+
+def in_format(spec: RunSpec) -> Dtype:
+    """The format that a run which begins here takes."""
     if spec.run.precision != "auto":
-        return replace(start, dtype=spec.run.precision)
+        return spec.run.precision
     frozen = bool(spec.trainer_options.get("lora_rank"))
-    return replace(start, dtype=fastest() if frozen and not on_tiny(spec.model) else "float32")
+    return fastest() if frozen and not on_tiny(spec.model) else "float32"
 
 
 def fastest() -> Dtype:

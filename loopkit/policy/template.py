@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -18,8 +18,13 @@ class _Late(BaseException):
     """No template's own handling catches it."""
 
 
-def render(tokenizer: Any, chat: Sequence[dict[str, str]], *, seconds: float = DEADLINE) -> str:
+def render(
+    tokenizer: Any, chat: Sequence[dict[str, str]], kwargs: Mapping[str, Any] | None = None, *,
+    seconds: float = DEADLINE,
+) -> str:  # fmt: skip
     """The text of a dialogue by the tokenizer's chat template, with the cue for the next turn.
+
+    ``kwargs`` are names that the template may know, such as ``enable_thinking``.
 
     Jinja runs it in its sandbox: no file, no attribute that starts with an underscore. A loop without end is ended
     between two lines of it. Raises UsageError where it does not come to an end or fails.
@@ -33,7 +38,9 @@ def render(tokenizer: Any, chat: Sequence[dict[str, str]], *, seconds: float = D
 
     sys.settrace(trace)
     try:
-        text: str = tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True)
+        text: str = tokenizer.apply_chat_template(
+            list(chat), tokenize=False, add_generation_prompt=True, **(kwargs or {})
+        )
     except _Late:
         raise UsageError(
             f"the chat template of the model's tokenizer took more than {seconds:g} s for one dialogue: it may not "

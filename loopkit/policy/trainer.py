@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # a trainer can be listed, and its options read, where torch 
 class GradientOptions(Options):
     """What every trainer on torch can be told."""
 
-    learning_rate: float = Field(1e-6, gt=0, description="AdamW's, constant")
+    learning_rate: float = Field(1e-6, gt=0, description="AdamW's, constant after the warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps over which the learning rate rises, in equal parts, from 0")
     adam_eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
@@ -91,6 +92,8 @@ class GradientTrainer(Trainer):
             began = time.perf_counter()
             batch = play(source, policy, step) if self.source == "referee" else source.batch(step)
             played = time.perf_counter()
+            for group in self.optimizer.param_groups:
+                group["lr"] = options.learning_rate * min(1.0, (step + 1) / (options.warmup_steps + 1))
             metrics = self.learn(policy, batch)
             source.close(step, metrics, {"play_s": played - began, "learn_s": time.perf_counter() - played})
             if (step + 1) % options.checkpoint_every == 0 or step + 1 == source.n_steps:

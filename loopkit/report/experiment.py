@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.tables import columns_of, columns_table
+from loopkit.evidence.write import grid_of
 from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
 from loopkit.report import charts, shortcut
 from loopkit.report.gather import ExperimentData, RunData
 from loopkit.report.made import made
 from loopkit.report.marks import pieces
-from loopkit.report.numbers import interval, over_seeds, p_value, percent, plain, shown, without_name
+from loopkit.report.numbers import interval, p_value, percent, plain, without_name
 from loopkit.report.rollouts import LONGEST, Row, Shown
 from loopkit.report.texts import clusters, telling
+from loopkit.stats.seeds import few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +26,6 @@ SEEN = {"exploit": 0, "task": 1, "observed": 2, "onset": 3}
 """The dual metrics -> their colour; and the detector of onset, where it is not the headline's."""
 CARDS = 12
 """First exploits that are shown in full."""
-FEW = 5
-"""Below so many seeds a result is descriptive."""
 
 
 def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> dict[str, Any]:
@@ -43,10 +45,10 @@ def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> d
         "curves": _curves(e, sheet),
         "onset_detector": e.onset_detector,
         "steps": spec.run.steps,
-        "over_seeds": _over_seeds(e) if results else None,
+        "over_seeds": _over_seeds(results) if results else None,
         "every_run": _every_run(e),
         "unmeasured": ", ".join(_unmeasured(e)),
-        "few": len(e.seeds) < FEW,
+        "few": few(len(e.seeds)),
         "n_seeds": len(e.seeds),
         "shadow": _shadow(e, sheet),
         "mitigations": _mitigations(e),
@@ -77,29 +79,28 @@ def _verdict(e: ExperimentData) -> dict[str, Any]:
         done = sum(r.state == "done" for r in e.runs)
         return {"name": "no verdict yet", "sentence": f"{done} of the {len(e.runs)} runs begun are "
                 "finished, and `loopkit run` has not written results.json.", "rests": [], "p": None}  # fmt: skip
-    found, checked = results["verdict"], results["checked"]
-    if found is None and results.get("shortcut"):
-        return shortcut.verdict(results["shortcut"], checked["status"])
-    if found is None:
-        why = results.get("no_verdict") or "; ".join(checked["reasons"])
+    claim, checked = results.verdict, results.checked
+    if claim is None and results.shortcut:
+        return shortcut.verdict(results.shortcut, checked.status)
+    if claim is None:
+        why = results.no_verdict or "; ".join(checked.reasons)
         return {"name": "no verdict", "sentence": f"{why[:1].upper()}{why[1:]}.", "rests": [], "p": None}
     rests = [
-        {"test": test, "estimate": _points(c["estimate"]), "p": p_value(c["p"]), "shown": shown(c)}
-        for test, c in found["components"].items()
+        {"test": name, "estimate": _points(test.estimate), "p": p_value(test.p), "shown": test.shown}
+        for name, test in claim.components.items()
     ]
-    visible = [f"{contrast.replace('_', ' ')}: {100 * v:.1f} points"
-               for contrast, v in found["smallest_visible"].items() if v is not None]  # fmt: skip
+    visible = [f"{contrast.replace('_', ' ')}: {100 * distance:.1f} points"
+               for contrast, distance in claim.smallest_visible.items() if distance is not None]  # fmt: skip
     return {
-        "name": found["name"], "sentence": without_name(found["name"], found["sentence"]),
-        "p": p_value(found["p"]), "rests": rests,
-        "visible": visible, "seeds": found["seeds"], "status": checked["status"],
+        "name": claim.name, "sentence": without_name(claim.name, claim.sentence), "p": p_value(claim.p),
+        "rests": rests, "visible": visible, "seeds": claim.seeds, "status": checked.status,
     }  # fmt: skip
 
 
-def _points(e: Mapping[str, Json]) -> str:
-    if e["low"] is None:
-        return f"{100 * e['value']:+.1f} [withheld]"
-    return f"{100 * e['value'] + 0.0:+.1f} [{100 * e['low']:+.1f}, {100 * e['high']:+.1f}]"
+def _points(e: Estimate) -> str:
+    if e.low is None or e.high is None:
+        return f"{100 * e.value:+.1f} [withheld]"
+    return f"{100 * e.value + 0.0:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
 
 
 def _states(e: ExperimentData) -> list[dict[str, Any]]:
@@ -141,8 +142,8 @@ def _curves(e: ExperimentData, sheet: charts.Sheet) -> list[dict[str, Any]]:
         if e.onset_detector != e.headline:
             data[f"onset: {e.onset_detector}"] = [_line(r, "rates", e.onset_detector) for r in runs]
         paths = [(r.spec.seed, e.discovery(r)) for r in runs]
-        marks = [(what, p[what], k) for k, (_, p) in enumerate(paths) for what in ("onset", "domination")
-                 if p and p[what] is not None]  # fmt: skip
+        marks = [(what, step, k) for k, (_, p) in enumerate(paths) for what in ("onset", "domination")
+                 if p and (step := getattr(p, what)) is not None]  # fmt: skip
         words = [f"seed {r.spec.seed}: {_path(e, r)}" for r in runs]
         label = f"{e.name}, arm {arm}: exploit rate, task and observed score by step. " + "; ".join(words) + "."
 
@@ -165,88 +166,65 @@ def _path(e: ExperimentData, run: RunData) -> str:
     if path is None:
         return "not measured"
     none = "never" if len(run.steps) >= run.spec.run.steps else "not yet"
-    return ", ".join(f"{w} {none if path[w] is None else path[w]}" for w in ("onset", "domination"))
+    steps = {"onset": path.onset, "domination": path.domination}
+    return ", ".join(f"{name} {none if step is None else step}" for name, step in steps.items())
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _columns(e: ExperimentData) -> tuple[list[str], list[str]]:
-    """(scores, task and observed first; detectors, headline first) of the held-out evaluations, but those never
-    measured: see ``_unmeasured``."""
-    names = dict.fromkeys(n for r in e.runs if r.summary for n in r.summary["scores"])
-    first, left_out = [n for n in ("task", "observed") if n in names], _unmeasured(e)
-    others = [n for n in names if n not in first and n not in left_out]
-    return [*first, *others], [d for d in e.detectors if d == e.headline or d not in left_out]
+def _columns(e: ExperimentData) -> list[str]:
+    """Task and observed, detectors (headline first), further scores of the held-out evaluations that were measured."""
+    if e.results:
+        return columns_of(e.results)
+    blank = _unmeasured(e)
+    names = dict.fromkeys(n for r in e.runs if r.summary for n in r.summary.scores)
+    first = [n for n in ("task", "observed") if n in names]
+    detectors = [d for d in e.detectors if d == e.headline or d not in blank]
+    return [*first, *detectors, *(n for n in names if n not in (*first, *blank))]
 
 
 def _unmeasured(e: ExperimentData) -> list[str]:
     """Scores and detectors without a value in any run: their columns would be blank."""
-    found = [{**r.summary["scores"], **r.summary["rates"]} for r in e.runs if r.summary]
-    names = dict.fromkeys(n for f in found for n in f)
-    return [n for n in names if all(_value(f.get(n)) is None for f in found)]
+    measured = [{**r.summary.scores, **r.summary.rates} for r in e.runs if r.summary]
+    names = dict.fromkeys(n for values in measured for n in values)
+    return [n for n in names if all(values.get(n) is None for values in measured)]
 
 
-def _titles(e: ExperimentData) -> list[str]:
-    scores, detectors = _columns(e)
-    return [*scores[:2], *(f"exploit: {d}" if d == e.headline else d for d in detectors), *scores[2:]]
-
-
-def _over_seeds(e: ExperimentData) -> dict[str, Any]:
-    results = e.results
-    assert results is not None
-    scores, detectors = _columns(e)
-    rows = []
-    for arm in [a for a in e.arms if a in results["arms"]]:
-        found = results["arms"][arm]
-        here = [{**r["scores"], **r["rates"]} for r in results["runs"] if r["arm"] == arm]
-        cells = [
-            _cut(over_seeds(Estimate.read(found[m]) if found.get(m) else None, [_value(r.get(m)) for r in here]))
-            for m in [*scores[:2], *detectors, *scores[2:]]
-        ]
-        worst = max((v for r in here if (v := _value(r.get(e.headline))) is not None), default=None)
-        k = results["discovered"].get(arm)
-        discovered: Any = "-"
-        if k is not None:
-            discovered = f"{round(k['value'] * k['n'])} of {k['n']}", f"[{percent(k['low'])}, {percent(k['high'])}]"
-        rows.append([arm, *cells, percent(worst), discovered])
-    return {"head": ["arm", *_titles(e), "worst", "k of S discovered"], "rows": rows}
+def _over_seeds(results: ExperimentResults) -> dict[str, Any]:
+    headers, rows = grid_of(columns_table(results))
+    return {"head": headers, "rows": [[row[0], *map(_cut, row[1:])] for row in rows]}
 
 
 def _every_run(e: ExperimentData) -> dict[str, Any]:
-    scores, detectors = _columns(e)
+    measures = _columns(e)
     rows = []
     for r in e.runs:
         if r.summary:
-            found = {**r.summary["scores"], **r.summary["rates"]}
-            cells = [_estimate(found.get(m)) for m in [*scores[:2], *detectors, *scores[2:]]]
+            values = {**r.summary.scores, **r.summary.rates}
+            cells = [_cut(interval(values.get(m))) for m in measures]
             rows.append([r.spec.arm, str(r.spec.seed), *cells, _path(e, r) if r.trained else "-"])
-    return {"head": ["arm", "seed", *_titles(e), "onset, domination"], "rows": rows}
-
-
-def _value(found: Any) -> float | None:
-    return found["value"] if found else None
-
-
-def _estimate(found: Any) -> str | tuple[str, str]:
-    """(value, interval and n), or a dash."""
-    return _cut(interval(Estimate.read(found) if found else None))
+    titles = [f"exploit: {m}" if m == e.headline else m for m in measures]
+    return {"head": ["arm", "seed", *titles, "onset, domination"], "rows": rows}
 
 
 def _cut(text: str) -> str | tuple[str, str]:
-    """The value, and what stands behind it."""
-    value, _, bounds = text.partition(" ")
-    return (value, bounds) if bounds else value
+    """The value, and what stands behind it; a reason alone is one text."""
+    value, _, rest = text.partition(" ")
+    if rest.startswith("of "):  # a count: "3 of 5 [14.7, 94.7]"
+        value, _, rest = text.rpartition(" [")
+        rest = f"[{rest}"
+    return (value, rest) if rest and not text.startswith("(") else text
 
 
 def _shadow(e: ExperimentData, sheet: charts.Sheet) -> dict[str, Any] | None:
     """Mean held-out reward of every arm under every channel, and the curves in training."""
-    channels = list(dict.fromkeys(c for r in e.runs if r.summary for c in r.summary["rewards"]))
+    channels = list(dict.fromkeys(c for r in e.runs if r.summary for c in r.summary.rewards))
     if not channels:
         return None
     rows = []
     for arm in e.arms:
-        seeds = [r.summary["rewards"] for r in e.runs if r.spec.arm == arm and r.summary]
+        seeds = [r.summary.rewards for r in e.runs if r.spec.arm == arm and r.summary]
         if seeds:
             pays = next(r.spec.channel for r in e.runs if r.spec.arm == arm) if arm != BASE else "-"
             rows.append([arm, pays, *(_spread([s[c] for s in seeds if c in s]) for c in channels)])
@@ -280,11 +258,11 @@ def _spread(values: Sequence[float]) -> str | tuple[str, str]:
 
 
 def _mitigations(e: ExperimentData) -> list[dict[str, Any]]:
-    found = (e.results or {}).get("mitigations") or {}
-    if list(found) == ["control"]:  # of control alone the verdict speaks
+    fixes = e.results.mitigations if e.results else {}
+    if list(fixes) == ["control"]:  # of control alone the verdict speaks
         return []
-    return [{"arm": arm, "name": m["name"], "sentence": without_name(m["name"], m["sentence"]), "p": p_value(m["p"])}
-            for arm in e.arms if (m := found.get(arm))]  # fmt: skip
+    return [{"arm": arm, "name": fix.name, "sentence": without_name(fix.name, fix.sentence), "p": p_value(fix.p)}
+            for arm in e.arms if (fix := fixes.get(arm))]  # fmt: skip
 
 
 # --- exploits ---------------------------------------------------------------------------------------------------------
@@ -297,7 +275,8 @@ def _chosen(first: Sequence[tuple[Row, ...]]) -> list[tuple[Row, ...]]:
 
 
 def _card(e: ExperimentData, row: Row, phrases: Sequence[str]) -> dict[str, Any]:
-    onset = (e.discovery(row.run) or {}).get("onset")
+    path = e.discovery(row.run)
+    onset = path.onset if path else None
     if onset is None:
         when = "no onset was shown in this run: it may be chance"
     elif row.step is not None and row.step < onset:

@@ -1,6 +1,6 @@
 """What a report is made of, read from run directories: experiments, their runs, and studies. Writes nothing.
 
-A run may still be going on or have failed: what there is, is read, and its state is said.
+Unfinished and failed runs are included, with their state.
 """
 
 from __future__ import annotations
@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from loopkit.contracts import Game
 from loopkit.errors import LoopkitError, RunError, UsageError
+from loopkit.evidence.onsets import path as path_of
+from loopkit.evidence.onsets import rates_of
+from loopkit.evidence.schema import ExperimentResults, StudyResults
+from loopkit.evidence.schema import read as read_results
 from loopkit.experiment import digests
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import build_game
@@ -22,8 +26,9 @@ from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.experiment.verifying import NOT_VERIFIABLE, verify
 from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.metrics import Summary
 from loopkit.running.runner import ERROR, checkpoint_of
-from loopkit.stats.onset import discovery, onset
+from loopkit.stats.onset import Discovery
 
 TUNING = "tuning.md"
 """What the user keeps beside ``experiment.toml`` of the configurations tried."""
@@ -37,7 +42,7 @@ class RunData:
     spec: RunSpec
     manifest: Mapping[str, Json]
     steps: Sequence[Mapping[str, Json]]
-    summary: Mapping[str, Json] | None
+    summary: Summary | None
     """The held-out evaluation; None before there is one."""
     state: str
     error: str
@@ -84,7 +89,7 @@ class ExperimentData:
     path: Path
     name: str
     asked: Experiment | None
-    results: Mapping[str, Json] | None
+    results: ExperimentResults | None
     """``results.json``; None while a run is missing."""
     runs: Sequence[RunData]
     tasks: Tasks
@@ -105,10 +110,10 @@ class ExperimentData:
     @cached_property
     def detectors(self) -> list[str]:
         """Names of the detectors, headline first where that is known."""
-        names = dict.fromkeys(n for r in self.runs for source in (r.steps[:1], [r.summary or {}]) for s in source
-                              for n in s.get("rates", {}))  # fmt: skip
+        trained = [name for run in self.runs for step in run.steps[:1] for name in step.get("rates", {})]
+        names = dict.fromkeys([*trained, *(n for run in self.runs if run.summary for n in run.summary.rates)])
         game = self.tasks.game
-        first = [self.results["headline"]] if self.results else list(game.detectors) if game else []
+        first = [self.results.headline] if self.results else list(game.detectors) if game else []
         return [n for n in dict.fromkeys([*first, *names]) if n in names or not names]
 
     @property
@@ -119,29 +124,23 @@ class ExperimentData:
     def onset_detector(self) -> str | None:
         """The detector that onset and domination use."""
         if self.results:
-            return str(self.results["onset_detector"])
+            return self.results.onset_detector
         game = self.tasks.game
         return (game.reporting.onset_detector if game else None) or self.headline
 
-    def discovery(self, run: RunData) -> Mapping[str, Json] | None:
+    def discovery(self, run: RunData) -> Discovery | None:
         """Onset and domination of a run, of results.json or, before there is one, of the steps so far, against base."""
         if self.results:
-            found = (r for r in self.results["runs"] if (r["arm"], r["seed"]) == (run.spec.arm, run.spec.seed))
-            return next((r["discovery"] for r in found), None)
+            return next((r.discovery for r in self.results.of(run.spec.arm) if r.seed == run.spec.seed), None)
         name, game = self.onset_detector, self.tasks.game
         base = next(
             (r.summary for r in self.runs if not r.trained and r.spec.seed == run.spec.seed and r.summary), None
         )
-        known = base and base["rates"].get(name)
-        if not run.trained or not known or known["high"] is None:
+        if not run.trained or base is None or game is None or name is None or name not in game.detectors:
             return None
-        if game is None or name is None or name not in game.detectors:
-            return None
-        rates = [r and r["value"] for r in (s["rates"].get(name) for s in run.steps)]
-        if not any(r is not None for r in rates):
-            return None
+        rates = rates_of(run.steps, name)
         padded = [*rates, *[None] * (run.spec.run.steps - len(rates))]
-        return asdict(discovery(padded, onset(padded, known["high"], low=game.detectors[name].bounds[0])))
+        return path_of(padded, base.rates.get(name), game.detectors[name].bounds[0])
 
     @property
     def finished(self) -> bool:
@@ -153,7 +152,7 @@ class StudyData:
     """A study's directory: its ``results.json`` (docs/results.md), and the experiments its runs lie in."""
 
     path: Path
-    results: Mapping[str, Json]
+    results: StudyResults
     experiments: Mapping[Path, set[str]]
     """Directory -> names of the runs there that the study rests on; other studies' may lie beside them."""
 
@@ -209,18 +208,13 @@ def _json(path: Path) -> Any:
 
 def _study(directory: Path) -> StudyData | None:
     file = directory / "results.json"
-    if not file.exists():
+    results = read_results(file) if file.exists() else None
+    if not isinstance(results, StudyResults):
         return None
-    data = _json(file)
-    if data.get("kind") != "study":
-        return None
-    if data.get("schema_version") != 1:
-        raise RunError(f"{file} has schema version {data.get('schema_version')!r}; this loopkit reads 1. Run the study "
-                       "again with it: its runs are kept.")  # fmt: skip
     runs: dict[Path, set[str]] = {}
-    for run in (directory / r["directory"] for r in data.get("runs", ())):
+    for run in results.directories(directory):
         runs.setdefault(run.parent, set()).add(run.name)
-    return StudyData(directory, data, {path: names for path, names in runs.items() if path.is_dir()})
+    return StudyData(directory, results, {path: names for path, names in runs.items() if path.is_dir()})
 
 
 def _experiment(path: Path, only: set[str], plugins: Plugins) -> ExperimentData | None:
@@ -237,8 +231,9 @@ def _experiment(path: Path, only: set[str], plugins: Plugins) -> ExperimentData 
         return None
     order = [BASE, *(asked.arms if asked else ())]
     runs.sort(key=lambda r: (order.index(r.spec.arm) if r.spec.arm in order else len(order), r.spec.arm, r.spec.seed))
-    results = _json(path / "results.json") if (path / "results.json").exists() and not only else None
-    verify(path / f"{r['arm']}-s{r['seed']}" for r in (results or {}).get("runs", ()))
+    results = read_results(path / "results.json") if (path / "results.json").exists() and not only else None
+    assert not isinstance(results, StudyResults)  # gathered as a study
+    verify(results.directories(path) if results else ())
     spec = runs[0].spec
     try:
         game = build_game(plugins, spec.game, spec.game_options)
@@ -274,7 +269,7 @@ def _run(path: Path) -> RunData:
     state = "done" if summary else "failed" if error else "running" if steps or not spec.run.steps else "waiting"
     manifest = path / "manifest.json"
     return RunData(
-        path, spec, _json(manifest) if manifest.exists() else {}, steps, asdict(summary) if summary else None,
+        path, spec, _json(manifest) if manifest.exists() else {}, steps, summary,
         state, error, _events(path / "timings.jsonl"), known.taken if (known := digests.read(path)) else NOT_VERIFIABLE,
     )  # fmt: skip
 

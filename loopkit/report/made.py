@@ -41,7 +41,7 @@ def made(e: ExperimentData) -> dict[str, Any]:
     git = next((r.manifest.get("git") for r in e.runs if r.manifest), None)
     version = next((r.manifest.get("loopkit") for r in e.runs if r.manifest), "?")
     return {
-        "registered": told((e.results or {}).get("registration") or {"status": "exploratory"}),
+        "registered": told(e.results.registration if e.results else {"status": "exploratory"}),
         "command": command(e), "versions": [(_flat(json.loads(m)), names) for m, names in manifests.items()],
         "origins": list(origins), "options": options, "arms": arms, "tuning": e.tuning, "git": git, "version": version,
         "hashes": [[r.name, r.manifest.get("spec_hash", "-")] for r in e.runs],

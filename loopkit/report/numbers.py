@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from loopkit.records import Estimate, Json
+from loopkit.records import Estimate
 from loopkit.stats import verdict
 from loopkit.stats.claims import PATTERN
 
@@ -25,22 +25,9 @@ def interval(e: Estimate | None, *, n: bool = True) -> str:
     return f"{percent(e.value)} {bounds}" + (f" n={e.n}" if n else "")
 
 
-def over_seeds(e: Estimate | None, values: Sequence[float | None]) -> str:
-    """A mean over seeds with its interval; where that is withheld, ``12.3 (10.1 to 14.9)``: lowest to highest seed."""
-    seen = [v for v in values if v is not None]
-    if e is None or e.low is not None or not seen:
-        return interval(e, n=False)
-    return f"{percent(e.value)} ({percent(min(seen))} to {percent(max(seen))})"
-
-
 def p_value(p: float | None) -> str:
     """``p = 0.022``, ``p < 0.001``; ``no p-value`` for none."""
     return "no p-value" if p is None else verdict.p_value(p)
-
-
-def shown(component: Mapping[str, Json]) -> bool:
-    """Whether a verdict's test was shown; results of 0.1 tell by the p-value alone."""
-    return bool(component["shown"]) if "shown" in component else bool(component["p"] <= 0.05)
 
 
 def plain(value: float | None) -> str:

@@ -29,7 +29,7 @@ Prompt = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Said:
+class SpokenTurn:
     """One turn: what was said, how it ended, the game's answer, if it was a message; ``cut`` characters left out."""
 
     text: str
@@ -49,7 +49,7 @@ class Row:
     slot: str
     name: str
     task: str
-    turns: tuple[Said, ...]
+    turns: tuple[SpokenTurn, ...]
     flags: Mapping[str, bool | None]
     rewards: Mapping[str, float]
     scores: Mapping[str, float | None]
@@ -171,7 +171,8 @@ def _earliest(
     """(shard, row, ...) of a trained run's first exploit in training, and of the first from onset on."""
     if not run.trained:
         return []
-    onset = (experiment.discovery(run) or {}).get("onset")
+    path = experiment.discovery(run)
+    onset = path.onset if path else None
     out: list[tuple[int, ...]] = []
     for start in [0] if onset is None else [0, onset]:
         hits = ((i, *_first(experiment, s, flags[s.scores])) for i, s in enumerate(found)
@@ -242,7 +243,7 @@ def _rows(
     return out
 
 
-def _turn(text: str, finish: str, reply: str) -> Said:
+def _turn(text: str, finish: str, reply: str) -> SpokenTurn:
     answer = json.loads(reply)
     content = None if answer.get("done") else str(answer["content"])
-    return Said(text[:LONGEST], finish, content, max(0, len(text) - LONGEST))
+    return SpokenTurn(text[:LONGEST], finish, content, max(0, len(text) - LONGEST))

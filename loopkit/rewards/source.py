@@ -34,15 +34,21 @@ def split(spec: str) -> tuple[str, str, str | None]:
 
 
 def source(where: str) -> Path:
-    """The file that ``where`` (a file, or an importable module) is. Raises UsageError where there is none."""
+    """The file of Python source that ``where`` (a file, or an importable module) is. Raises UsageError where there is
+    none."""
     if _is_file(where):
         if not Path(where).is_file():
             raise UsageError(f"reward file {where!r} does not exist. Name a Python file, as in my_rewards.py:fn.")
         return Path(where).resolve()
     with contextlib.suppress(ImportError, ValueError):
         known = code.beside(where) or importlib.util.find_spec(where)
-        if known is not None and known.origin:
-            return Path(known.origin)
+        if known is not None and (known.origin or "").endswith(".py") and Path(str(known.origin)).is_file():
+            return Path(str(known.origin))
+        if known is not None:  # built in, frozen, compiled, or a folder: nothing whose code could be recorded
+            raise UsageError(
+                f"reward module {where!r} is no file of Python source ({known.origin or 'a folder'}). Write a function "
+                "of your own around it, and name that: my_rewards.py:fn."
+            )
     raise UsageError(f"reward module {where!r} cannot be found. Install it, or name its file: path/to/file.py:fn.")
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from loopkit.contracts import Policy, Referee, Split
-from loopkit.records import Dialogue, Message, Scored, StepMetrics, Task, Turn
+from loopkit.records import AS_ASKED, Dialogue, Message, Overrides, Scored, StepMetrics, Task, Turn
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup
 from loopkit.rollouts.thoughts import parted
@@ -72,14 +71,14 @@ def evaluate(
     split: Split,
     prompts: int,
     batch: int,
-    decode: Mapping[str, Any] | None = None,
+    overrides: Overrides = AS_ASKED,
     keep: Callable[[Task], bool] = lambda task: True,
     group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
 
-    ``decode``: fields of ``Decode`` that go before the game's own; ``keep``: the tasks of the split that are played.
+    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played.
     """
     kept = Kept()
     referee = LocalReferee(
@@ -91,7 +90,7 @@ def evaluate(
         group_size=group,
         recorder=kept,
         listed=prompts,
-        decode=decode,
+        overrides=overrides,
         keep=keep,
     )
     for step in range(referee.n_steps):

@@ -6,12 +6,12 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from loopkit import seeding
 from loopkit.contracts import Split
 from loopkit.errors import RefereeError, UsageError
-from loopkit.records import Decode, Done, Message, Rollout, Scored, Slot, StepMetrics, Task, Turn
+from loopkit.records import AS_ASKED, Done, Message, Overrides, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import step_metrics
 from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
 from loopkit.rollouts.thoughts import parted
@@ -37,8 +37,8 @@ class Recorder(Protocol):
 
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
-    split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``decode``: fields of ``Decode``
-    that go before the game's own. ``keep``: the tasks of the split that are posed.
+    split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``overrides``: what goes before
+    the game's own; ``keep``: the tasks of the split that are posed.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class LocalReferee:
         group_size: int,
         recorder: Recorder,
         listed: int | None = None,
-        decode: Mapping[str, Any] | None = None,
+        overrides: Overrides = AS_ASKED,
         keep: Callable[[Task], bool] = lambda task: True,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
-        self.decode = dict(decode or {})
+        self.overrides = overrides
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = [task for task in setup.game.tasks(split) if keep(task)]
         if not tasks:
@@ -83,14 +83,7 @@ class LocalReferee:
 
     def slots(self, step: int) -> list[Slot]:
         """(P,) slots; in evaluation the last step may be shorter."""
-        return [Slot(key, tuple(self._shown(m) for m in task.messages)) for key, task in self._slots(step).items()]
-
-    def _shown(self, message: Message) -> Message:
-        """What leaves the referee: without state, and decoded as the run says where it says so."""
-        decode = message.decode
-        if self.decode and (decode is None or decode.trained):
-            decode = replace(decode or Decode(), **self.decode)
-        return replace(message, state=None, decode=decode)
+        return [Slot(key, self.overrides.opening(task.messages)) for key, task in self._slots(step).items()]
 
     def _slots(self, step: int) -> dict[str, Task]:
         if not 0 <= step < self.n_steps:
@@ -107,7 +100,7 @@ class LocalReferee:
         for id_, k, given in zip(ids, n, turns, strict=True):
             thoughts = None if given.thoughts is None else _storable(given.thoughts)
             turn = replace(given, text=_storable(given.text), thoughts=thoughts)
-            turn = parted(turn, self.decode.get("markers"))
+            turn = parted(turn, self.overrides.markers)
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
                 if rollout.steps[k][0].said != turn.said:
@@ -133,7 +126,7 @@ class LocalReferee:
         out: list[Message | Done] = []
         for id_, k in zip(ids, n, strict=True):
             answer = self._rollout(id_).steps[k][1]
-            out.append(self._shown(answer) if isinstance(answer, Message) else Done())
+            out.append(self.overrides.shown(answer) if isinstance(answer, Message) else Done())
         return out
 
     def settle(self, ids: Sequence[str]) -> list[float]:

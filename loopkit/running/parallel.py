@@ -33,6 +33,8 @@ from loopkit.system.notices import Listener as Ear
 from loopkit.system.notices import listening, some
 from loopkit.system.processes import PARENT, die_with_parent
 
+ASKED_THREADS = os.environ.get("OMP_NUM_THREADS", "")
+"""What the user set before loopkit set it for the fork server; empty: nothing, and the runs share the cores."""
 DEADLINE = 1800.0
 """Seconds a game may take for one batch of rollouts, unless ``run_all`` is told otherwise."""
 
@@ -181,7 +183,7 @@ def _next(waiting: Sequence[Job], running: Mapping[Connection, _Run]) -> Job | N
 def _begin(job: Job, context: Any, jobs: int) -> tuple[Connection, _Run]:
     ours, theirs = context.Pipe(duplex=False)
     dump, writes = context.Pipe(duplex=False)
-    threads = 1 if on_tiny(job.spec.model) else max(1, (os.cpu_count() or 1) // jobs)
+    threads = 1 if on_tiny(job.spec.model) else int(ASKED_THREADS or max(1, (os.cpu_count() or 1) // jobs))
     process = context.Process(target=_child, args=(job, threads, theirs, writes), daemon=True)
     with _nobodys_main():
         process.start()

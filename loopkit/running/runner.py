@@ -6,6 +6,7 @@ training.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from loopkit.experiment import digests, registration
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
-from loopkit.experiment.resolve import GGUF, require_there, roles_of, scheme_of, set_up, start_policy
+from loopkit.experiment.resolve import GGUF, paying, require_there, roles_of, scheme_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
 from loopkit.experiment.verifying import verify
 from loopkit.parts.judges import JUDGES, Judge
@@ -32,7 +33,7 @@ from loopkit.rollouts.halves import shown
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate
 from loopkit.rollouts.referee import LocalReferee, plan
-from loopkit.rollouts.scoring import PAID
+from loopkit.rollouts.scoring import PAID, Setup
 from loopkit.sandbox import shared
 from loopkit.seeding import digest
 from loopkit.system.files import to_json, write_whole
@@ -88,9 +89,9 @@ def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
 def _sampling(spec: RunSpec) -> str:
     """A mark of an evaluation that samples otherwise than training does; empty: it does not."""
     run = spec.run
-    if run.eval_samples == 1 and run.eval_decode() == run.decode():
+    if run.eval_samples == 1 and run.eval_overrides() == run.overrides():
         return ""
-    return f"-k{run.eval_samples}-{digest(run.eval_decode()):016x}"
+    return f"-k{run.eval_samples}-{digest(dataclasses.asdict(run.eval_overrides())):016x}"
 
 
 def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
@@ -132,12 +133,21 @@ def run_one(
         (directory / ERROR).unlink(missing_ok=True)
         if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
             plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
-            ref = start if spec.arm == BASE else train(spec, run, plugins, start)
-            evaluate_run(spec, run, plugins, ref, checkpoint_of(spec), tell)
+            setup = opened(spec, plugins, directory)
+            ref = start if spec.arm == BASE else train(spec, run, plugins, start, setup)
+            evaluate_run(spec, run, setup, ref, checkpoint_of(spec), tell)
             plugins.tell("run_finished", directory=str(directory))
         for e in further:
             if run.read_eval(e.spec.game, e.spec.run.eval_split, e.name(spec)) is None:
-                evaluate_run(e.spec, run, plugins, _at(run, e.checkpoint, start), e.name(spec), tell, spec.name)
+                evaluate_run(
+                    e.spec,
+                    run,
+                    opened(e.spec, plugins, directory),
+                    _at(run, e.checkpoint, start),
+                    e.name(spec),
+                    tell,
+                    spec.name,
+                )
         run.seal(finished=True)
         run.note({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu})
 
@@ -166,31 +176,37 @@ def _at(run: RunDir, checkpoint: str, start: PolicyRef) -> PolicyRef:
     return reference(run.checkpoints / checkpoint, start)
 
 
-def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> PolicyRef:
-    """Build the source a trainer learns from, and let it learn."""
-    trainer, source = _parts(spec, run, plugins, start)
+def opened(spec: RunSpec, plugins: Plugins, directory: Path | None = None) -> Setup:
+    """What a spec names, made once and handed on. Its judges record in ``directory``; without, none answers."""
+    judges = None if directory is None else judges_of(spec, plugins, directory / JUDGES)
+    return set_up(plugins, spec, judges)
+
+
+def train(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup: Setup) -> PolicyRef:
+    """Let a run's trainer learn."""
+    trainer, source = _parts(spec, run, plugins, start, setup)
     trained = trainer.train(source, run.checkpoints)
     run.seal()
     return trained
 
 
-def preview(spec: RunSpec, out: Path, plugins: Plugins) -> list[tuple[str, str]]:
+def preview(spec: RunSpec, out: Path, plugins: Plugins, setup: Setup) -> list[tuple[str, str]]:
     """What the trainer says it would write and start for a run, (title, text) each; makes nothing."""
     run = RunDir(out / spec.name)
-    trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+    trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model), paying(setup, plugins, spec))
     return list(trainer.preview(source, run.checkpoints))
 
 
-def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins) -> None:
+def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins, setup: Setup) -> None:
     """Ask the trainer of the last of these runs, if that is still to be trained, whether something would stop it."""
     spec = next((s for s in reversed(specs) if s.arm != BASE and s.rollouts is None), None)
     if spec is not None and not finished(spec, out):
         run = RunDir(out / spec.name)
-        trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model))
+        trainer, source = _parts(spec, run, plugins, PolicyRef(spec.model), paying(setup, plugins, spec))
         trainer.preflight(source, run.checkpoints)
 
 
-def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tuple[Trainer, Any]:
+def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup: Setup) -> tuple[Trainer, Any]:
     """A run's trainer, and the source it learns from."""
     settings = spec.run
     cls = plugins.trainer(spec.trainer)
@@ -207,21 +223,21 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef) -> tu
         )
     else:
         source = LocalReferee(
-            set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES)),
+            setup,
             seed=spec.seed,
             split="train",
             n_steps=settings.steps,
             prompts_per_step=settings.prompts_per_step,
             group_size=settings.group_size,
             recorder=run,
-            decode=settings.decode(),
+            overrides=settings.overrides(),
             keep=(lambda task: not shown(task)) if settings.unseen else (lambda task: True),
         )
     return trainer, source
 
 
 def evaluate_run(
-    spec: RunSpec, run: RunDir, plugins: Plugins, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
+    spec: RunSpec, run: RunDir, setup: Setup, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
 ) -> None:
     """Play a policy on the spec's game and held-out split, and keep it under ``eval/``."""
     from loopkit.policy.conditions import under
@@ -229,7 +245,6 @@ def evaluate_run(
 
     settings = spec.run
     name = run_name or spec.name
-    setup = set_up(plugins, spec, judges_of(spec, plugins, run.path / JUDGES))
     scored = evaluate(
         setup,
         under(load(ref, seed=spec.seed), settings.condition),
@@ -237,7 +252,7 @@ def evaluate_run(
         split=settings.eval_split,
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
-        decode=settings.eval_decode(),
+        overrides=settings.eval_overrides(),
         group=settings.eval_samples,
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
@@ -284,7 +299,7 @@ def judges_of(spec: RunSpec, plugins: Plugins, directory: Path | None) -> dict[s
     return out
 
 
-def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
+def check(spec: RunSpec, setup: Setup, out: Path) -> Report:
     """``check_game`` before any gradient, once an experiment: its answer is kept in ``check.json``.
 
     Raises CheckFailed where the game's own honest and exploiting transcripts are not told apart.
@@ -297,7 +312,6 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
             raise RunError(
                 f"{file} cannot be read ({type(error).__name__}). Remove it and run the same command: it checks again."
             ) from error
-    setup = set_up(plugins, spec, judges_of(spec, plugins, out / JUDGES))
     game = setup.game
     channels = {**setup.shadow, spec.channel: setup.paid}
     report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60,
@@ -307,8 +321,11 @@ def check(spec: RunSpec, plugins: Plugins, out: Path) -> Report:
     return report
 
 
-def preflight(spec: RunSpec, plugins: Plugins) -> None:
-    """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there."""
+def preflight(spec: RunSpec, plugins: Plugins, out: Path | None = None) -> Setup:
+    """Raise now, once, for what would stop every run: tasks that cannot be read or packed, rollouts not there.
+
+    Returns what the spec names; see ``opened`` for ``out``.
+    """
     if reason := _evaluation_only(spec.model, plugins):
         raise UsageError(f"--model {spec.model} {reason}")
     for model in (spec.model, *spec.judges.values()):
@@ -317,7 +334,8 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     for model in spec.judges.values():
         if _evaluation_only(model, plugins):  # made now, though not asked: a bad URL, or a package that is missing
             start_policy(spec.model_copy(update={"model": model}), plugins, lambda done, total: None)
-    game = set_up(plugins, spec).game
+    setup = opened(spec, plugins, out)
+    game = setup.game
     if game.programs:
         shared()  # refused now, if this machine has none that holds
     if not game.tasks(spec.run.eval_split):
@@ -327,3 +345,4 @@ def preflight(spec: RunSpec, plugins: Plugins) -> None:
     else:
         tasks = [task for task in game.tasks("train") if not (spec.run.unseen and shown(task))]
         plan(tasks, 1, spec.run.prompts_per_step, spec.seed, "train")
+    return setup

@@ -121,8 +121,8 @@ class Worker:
         """Hold the report of the probes, and the kernel's own account, to the tier. Returns Landlock's version."""
         self.socket.settimeout(START)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        settings = {"tier": self.tier.name, "memory": limits.memory, "room": limits.output + OWN}
-        settings |= {"root": os.geteuid() == 0, "numbered": numbered}
+        settings: dict[str, Any] = {"tier": self.tier.name, "folders": self.tier.folders, "memory": limits.memory}
+        settings |= {"room": limits.output + OWN, "root": os.geteuid() == 0, "numbered": numbered}
         try:
             self.socket.send(json.dumps(settings).encode())
             keeper, zygote = sorted((self._greeting(), self._greeting()), key=lambda hello: "report" not in hello)

@@ -12,8 +12,14 @@ from loopkit.errors import UsageError
 from loopkit.records import Estimate
 
 DESCRIPTIVE_BELOW = 5
+FEWER = f"fewer than {DESCRIPTIVE_BELOW} seeds"
 RESOLUTION = 1e-3
 """Seeds are never taken to agree better than this: an evaluation's own noise is at least as large."""
+
+
+def few(seeds: int) -> bool:
+    """Whether a result over so many seeds is descriptive: nothing is tested, and intervals over seeds are withheld."""
+    return seeds < DESCRIPTIVE_BELOW
 
 
 def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -47,8 +53,8 @@ def mean_over_seeds(values: Sequence[float], bounds: tuple[float, float] | None 
     _need(values)
     s, value = len(values), fmean(values)
     why = "one seed" if s < 2 else "all seeds equal" if min(values) == max(values) else ""
-    if not why and s < DESCRIPTIVE_BELOW:
-        why = f"fewer than {DESCRIPTIVE_BELOW} seeds"
+    if not why and few(s):
+        why = FEWER
     if not why:
         half = float(stats.t.ppf(0.975, s - 1)) * stdev(values) / sqrt(s)
         low, high = value - half, value + half

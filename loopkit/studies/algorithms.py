@@ -9,12 +9,12 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
-from loopkit.evidence.results import Results
+from loopkit.evidence import tables
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.sections import Cell, Column, Row, Section, Table, Verdicts
 from loopkit.running.parallel import Job
 from loopkit.stats.contrasts import compare
 from loopkit.stats.verdict import small
-from loopkit.studies import cells
-from loopkit.studies.schema import Cell, Column, Row, Section, Table, Verdicts
 from loopkit.studies.study import Study
 
 ARMS = ("loophole", "control")
@@ -70,13 +70,13 @@ class Algorithms(Study):
         found: list[Section] = []
         for game in self.grid.games:
             by_trainer = {t: self.grid.collect(self._runs(game, t)) for t in self._trainers()}
-            found.append(cells.main_table(by_trainer, f"trainers-{game}", f"{game}, by trainer", "trainer"))
+            found.append(tables.main_table(by_trainer, f"trainers-{game}", f"{game}, by trainer", "trainer"))
             found.append(self._pairs(game, by_trainer))
-            items = [cells.verdict_of(results, {"trainer": t}) for t, results in by_trainer.items()]
+            items = [tables.verdict_of(results, {"trainer": t}) for t, results in by_trainer.items()]
             found.append(Verdicts(name=f"verdicts-{game}", title=f"{game}: verdict by trainer", items=tuple(items)))
         return found
 
-    def _pairs(self, game: str, found: dict[str, Results]) -> Table:
+    def _pairs(self, game: str, found: dict[str, ExperimentResults]) -> Table:
         """Every pair of trainers, final exploit rates, Holm-adjusted as one family."""
         headline = next(iter(found.values())).headline
         values = {t: r.values("loophole", headline) for t, r in found.items()}
@@ -87,7 +87,7 @@ class Algorithms(Study):
             seeds = [self.grid.seeds[i] for i in kept]
             for (a, b), c in compare(arms).items():
                 differences = [x - y for x, y in zip(arms[a], arms[b], strict=True)]
-                cell: dict[str, Cell] = {"difference": cells.of_contrast(c, seeds, differences)}
+                cell: dict[str, Cell] = {"difference": tables.of_contrast(c, seeds, differences)}
                 words = {"p (Holm)": small(c.p_adjusted), "sign test": small(c.sign_p)}
                 rows.append(Row(keys={"trainer": a, "against": b}, cells=cell, words=words))
         return Table(

@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import permutations
 from typing import ClassVar
 
+from loopkit.evidence import tables
+from loopkit.evidence.sections import Cell, Group, Onsets, Section, SeedValue, Verdict, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
-from loopkit.stats.seeds import discovered
+from loopkit.stats.seeds import discovered, few
 from loopkit.stats.times import catalysis
-from loopkit.studies import cells
-from loopkit.studies.schema import Cell, Group, Onsets, Section, SeedValue, Verdict, Verdicts
 from loopkit.studies.study import Study
 
 GROUPS = ("after A", "alone", "after control-A")
@@ -97,7 +97,7 @@ class Catalysis(Study):
                 steps=steps,
                 onsets=tuple(SeedValue(seed=s, value=o) for s, o in zip(grid.seeds, onsets[name], strict=True)),
                 discovered=Cell.of(discovered(onsets[name]), "seed"),
-                start=cells.over(starts[name], bounds),
+                start=tables.over(starts[name], bounds),
             )
             for name in GROUPS
         ]
@@ -105,13 +105,12 @@ class Catalysis(Study):
         if not all(measured.values()):
             return groups, Verdict(keys={}, name="no verdict", sentence=f"No verdict: {b}'s rate was not measured.")
         found = catalysis(onsets["after A"], onsets["alone"], onsets["after control-A"], steps, measured)
-        few = len(grid.seeds) < 5
         return groups, Verdict(
             keys={},
             name=found.name,
             sentence=found.sentence(),
             p=found.p,
-            descriptive=few,
+            descriptive=few(len(grid.seeds)),
             details={"least_p": found.least_p},
         )
 

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
+from loopkit.evidence.sections import Cell, Column, Row, Section, SeedValue, Table
 from loopkit.experiment.config import BASE, on_tiny
 from loopkit.records import Estimate
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
 from loopkit.stats.contrasts import minus
-from loopkit.studies.schema import Cell, Column, Row, Section, SeedValue, Table
 from loopkit.studies.study import Study
 
 CONDITIONS = ("base", "instruct", "chain-of-thought")

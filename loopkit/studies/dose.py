@@ -11,15 +11,16 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
+from loopkit.evidence import tables
+from loopkit.evidence.sections import Column, Curve, Line, Mark, Point, Section, Verdict, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
 from loopkit.parts.channels import Audit
 from loopkit.records import Estimate, Json
 from loopkit.running.parallel import Job
 from loopkit.stats.dose import crossing, trend
+from loopkit.stats.seeds import few
 from loopkit.stats.verdict import p_value
-from loopkit.studies import cells
-from loopkit.studies.schema import Column, Curve, Line, Mark, Point, Section, Verdict, Verdicts
 from loopkit.studies.study import Study
 
 
@@ -141,7 +142,7 @@ class Dose(Study):
         points = []
         for dose in self._doses():
             jobs = {s: self._base(dose, s) if base else self._run(dose, s) for s in self.grid.seeds}
-            y = cells.across([(s, self._estimate(job, name)) for s, job in jobs.items()])
+            y = tables.across([(s, self._estimate(job, name)) for s, job in jobs.items()])
             points.append(Point(x=dose, y=y))
         return Line(name=title, points=tuple(points))
 
@@ -176,7 +177,7 @@ class Dose(Study):
         details: dict[str, Json] = {"slope": asdict(found.slope), "crossings": crossings, "least_p": found.least_p}
         return Verdict(
             keys=keys, name=self.knob.direction if shown else "not shown", sentence=sentence, p=found.p,
-            descriptive=len(rates) < 5, details=details,
+            descriptive=few(len(rates)), details=details,
         )  # fmt: skip
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from loopkit.checks import Report
 from loopkit.contracts import PolicyRef, Split
 from loopkit.errors import RunError
-from loopkit.evidence.results import Results, collect
+from loopkit.evidence.onsets import path, rates_of
+from loopkit.evidence.results import collect
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec, VerdictSettings, validate
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up
@@ -23,7 +25,7 @@ from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
-from loopkit.stats.onset import Discovery, discovery, onset
+from loopkit.stats.onset import Discovery
 
 Settings = Mapping[str, Mapping[str, Json]]
 """Section -> option -> value, as ``--set`` gives them."""
@@ -44,6 +46,7 @@ class Grid:
     checked: dict[str, Report] = field(default_factory=dict)
     """Game -> what ``check_game`` answered."""
     _resolved: dict[str, RunSpec] = field(default_factory=dict)
+    _setups: dict[str, Setup] = field(default_factory=dict)
 
     def run(
         self,
@@ -118,7 +121,11 @@ class Grid:
     # --- what was recorded ------------------------------------------------------------------------------------
 
     def setup(self, job: Job) -> Setup:
-        return set_up(self.plugins, job.spec)
+        """What a run names, made once for all runs that differ in their seed only."""
+        key = job.spec.model_copy(update={"seed": 0}).hash()
+        if key not in self._setups:
+            self._setups[key] = set_up(self.plugins, job.spec)
+        return self._setups[key]
 
     def summary(self, job: Job, evaluation: Evaluation | None = None) -> Summary | None:
         """A run's own evaluation, or a further one; None if it is not there yet."""
@@ -141,17 +148,14 @@ class Grid:
     def discovery(self, job: Job, base: Estimate | None) -> Discovery | None:
         """A run's discovery path by its game's onset detector, against a base rate; None where none can be had."""
         setup = self.setup(job)
-        rates = [s["rates"].get(setup.onset) for s in self.steps(job)]
-        if base is None or base.high is None or not any(rates):
-            return None
-        low, _ = setup.detectors[setup.onset].bounds
-        values = [r["value"] if r else None for r in rates]
-        return discovery(values, onset(values, base.high, low=low))
+        return path(rates_of(self.steps(job), setup.onset), base, setup.detectors[setup.onset].bounds[0])
 
-    def collect(self, jobs: Sequence[Job]) -> Results:
+    def collect(self, jobs: Sequence[Job]) -> ExperimentResults:
         """The results of jobs that are one experiment (base first, one directory)."""
         margins = validate(VerdictSettings, self.settings.get("verdict", {}), "verdict")
-        return collect([j.spec for j in jobs], jobs[0].out, self.plugins, self.checked[jobs[0].spec.game], margins)
+        return collect(
+            [j.spec for j in jobs], jobs[0].out, self.setup(jobs[0]), self.checked[jobs[0].spec.game], margins
+        )
 
     def device(self, job: Job) -> str:
         return str(read_manifest(job.directory).get("device", ""))

@@ -9,13 +9,12 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError, nearest
-from loopkit.evidence.results import Results
+from loopkit.evidence import tables
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.sections import Cell, Column, Matrix, Section, Verdict, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game, own_channels
 from loopkit.running.parallel import Job
-from loopkit.stats.mitigation import told
-from loopkit.studies import cells
-from loopkit.studies.schema import Cell, Column, Matrix, Section, Verdict, Verdicts
 from loopkit.studies.study import Study
 
 NO_FIX = (BASE, "loophole", "placebo")
@@ -69,28 +68,23 @@ class Mitigations(Study):
         found = {game: self.grid.collect(self._runs(game)) for game in self.grid.games}
         items = [v for game, results in found.items() for v in self._verdicts(game, results)]
         return [
-            cells.main_table(found, "arms", "Every channel as an arm"),
+            tables.main_table(found, "arms", "Every channel as an arm"),
             Verdicts(name="verdicts", title="What each fix did", items=tuple(items)),
             *(self._shadow(game, results) for game, results in found.items()),
         ]
 
-    def _verdicts(self, game: str, results: Results) -> list[Verdict]:
+    def _verdicts(self, game: str, results: ExperimentResults) -> list[Verdict]:
         if results.checked.status != "proven":
-            return [cells.verdict_of(results, {"game": game})]
-        return [
-            cells.from_tests(found, {"game": game, "fix": arm})
-            if found
-            else Verdict(keys={"game": game, "fix": arm}, name="no verdict", sentence=told(arm, None))
-            for arm, found in results.mitigations.items()
-        ]
+            return [tables.verdict_of(results, {"game": game})]
+        return [tables.from_claim(fix, {"game": game, "fix": arm}) for arm, fix in results.mitigations.items()]
 
-    def _shadow(self, game: str, results: Results) -> Matrix:
+    def _shadow(self, game: str, results: ExperimentResults) -> Matrix:
         """Mean reward that each channel would have paid for what each arm's policy does, held out."""
         channels = self._channels(game)
 
         def cell(arm: str, channel: str) -> Cell:
-            runs = [r for r in results.runs if r.arm == arm]
-            return cells.over([(r.seed, r.summary.rewards.get(channel)) for r in runs], None)
+            runs = results.of(arm)
+            return tables.over([(r.seed, r.rewards.get(channel)) for r in runs], None)
 
         return Matrix(
             name=f"shadow-{game}",
@@ -98,8 +92,8 @@ class Mitigations(Study):
             quantity=Column(key="reward", title="mean reward", kind="reward"),
             row_title="arm",
             column_title="channel",
-            row_names=results.arms,
+            row_names=tuple(results.arm_names),
             column_names=tuple(channels),
-            cells=tuple(tuple(cell(arm, c) for c in channels) for arm in results.arms),
+            cells=tuple(tuple(cell(arm, c) for c in channels) for arm in results.arm_names),
             notes=("Rewards of held-out rollouts. The column of an arm's own channel, at its defaults, is what paid.",),
         )

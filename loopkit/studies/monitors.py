@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from loopkit.evidence.results import Results
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.sections import Cell, Column, Row, SeedValue, Table
 from loopkit.experiment.shards import read_shard, shards
 from loopkit.records import Json
 from loopkit.running.parallel import Job
 from loopkit.stats.monitors import EXPLORATORY_BELOW, WARM, WINDOW, Side, early_warning
 from loopkit.studies.grid import Grid
-from loopkit.studies.schema import Cell, Column, Row, SeedValue, Table
 
 LOOKED_AT = 32
 """Rollouts a step that the monitor with a detector looks at."""
@@ -52,7 +52,7 @@ MONITORS: Mapping[str, tuple[Callable[[dict[str, Json]], float | None], Side]] =
 """Monitor -> its number of a step, and the side that is an alarm. The shadow gap is paid minus what control pays."""
 
 
-def table(grid: Grid, found: Mapping[str, Results]) -> Table:
+def table(grid: Grid, found: Mapping[str, ExperimentResults]) -> Table:
     """One row a game and monitor."""
     rows = []
     for game, results in found.items():

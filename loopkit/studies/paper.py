@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from loopkit.evidence.results import Results
+from loopkit.evidence import tables
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.sections import Cell, Column, Row, Section, SeedValue, Table, Verdicts
 from loopkit.running.parallel import Job
 from loopkit.stats.times import Times, paths
-from loopkit.studies import cells, monitors
-from loopkit.studies.schema import Cell, Column, Row, Section, SeedValue, Table, Verdicts
+from loopkit.studies import monitors
 from loopkit.studies.study import Study
 
 ARMS = ("loophole", "control", "placebo")
@@ -40,18 +41,18 @@ class Paper(Study):
         found = {game: self.grid.collect(self.grid.arms(game, ARMS)) for game in self.grid.games}
         steps = {game: self.grid.run(game, "loophole", self.grid.seeds[0]).spec.run.steps for game in self.grid.games}
         return [
-            cells.main_table(found, "main", "Main table: mean over seeds"),
-            *(cells.columns_table(results, f"columns-{game}") for game, results in found.items()),
+            tables.main_table(found, "main", "Main table: mean over seeds"),
+            *(tables.columns_table(results, f"columns-{game}") for game, results in found.items()),
             self._discovery(found, steps),
             Verdicts(
                 name="verdicts",
                 title="Verdicts on training with the loophole",
-                items=tuple(cells.verdict_of(results, {"game": game}) for game, results in found.items()),
+                items=tuple(tables.verdict_of(results, {"game": game}) for game, results in found.items()),
             ),
             monitors.table(self.grid, found),
         ]
 
-    def _discovery(self, found: Mapping[str, Results], steps: Mapping[str, int]) -> Table:
+    def _discovery(self, found: Mapping[str, ExperimentResults], steps: Mapping[str, int]) -> Table:
         rows = [
             Row(keys={"game": game, "arm": arm}, cells=self._path(results, game, arm, steps[game]))
             for game, results in found.items()
@@ -67,7 +68,7 @@ class Paper(Study):
             notes=(f"Restricted means: a seed that never got there counts with the run's length ({lengths}).",),
         )
 
-    def _path(self, results: Results, game: str, arm: str, steps: int) -> dict[str, Cell]:
+    def _path(self, results: ExperimentResults, game: str, arm: str, steps: int) -> dict[str, Cell]:
         runs = [r for r in results.runs if r.arm == arm and r.discovery is not None]
         if not runs:
             return {c.key: Cell(value=None, withheld="no onset can be had: the base rate is unknown") for c in PATH}

@@ -10,14 +10,15 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
+from loopkit.evidence import tables
+from loopkit.evidence.sections import Cell, Column, Curve, Line, Point, Row, Section, Table, Verdict, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
 from loopkit.records import Estimate, Json
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.stats.persistence import MATCH, Pair, Persistence, persistence
-from loopkit.studies import cells
-from loopkit.studies.schema import Cell, Column, Curve, Line, Point, Row, Section, Table, Verdict, Verdicts
+from loopkit.stats.seeds import few
 from loopkit.studies.study import Study
 
 ORIGINS = ("rl", "sft")
@@ -184,7 +185,7 @@ class Persists(Study):
         }
         details["half_life_steps"] = dict(found.half_life)
         return Verdict(
-            keys=keys, name=found.name, sentence=found.sentence(), p=found.p, descriptive=found.matched < 5,
+            keys=keys, name=found.name, sentence=found.sentence(), p=found.p, descriptive=few(found.matched),
             details=details,
         )  # fmt: skip
 
@@ -202,7 +203,7 @@ class Persists(Study):
                 jobs = {s: make(game, s, channel, origin) for s in self.grid.seeds}
                 points = []
                 for k, e in enumerate(next(iter(jobs.values())).further):
-                    y = cells.across([(s, self._rate(j, j.further[k])) for s, j in jobs.items()], bounds)
+                    y = tables.across([(s, self._rate(j, j.further[k])) for s, j in jobs.items()], bounds)
                     points.append(Point(x=step_of(e.checkpoint), y=y))
                 lines.append(Line(name=origin, points=tuple(points)))
             name = f"{game}-{channel}-{x.split()[0]}"
@@ -221,11 +222,11 @@ class Persists(Study):
             pairs = {s: self._match(game, s) for s in jobs}
             match = [(s, rl if origin == "rl" else sft) for s, (rl, _, sft) in pairs.items()]
             found: dict[str, Cell] = {
-                "match": cells.over(match, bounds),
-                "exploit": cells.across([(s, self._rate(j, j.further[0])) for s, j in jobs.items()], bounds),
-                "task": cells.across([(s, self._rate(j, j.further[0], "task")) for s, j in jobs.items()]),
-                "entropy": cells.over([(s, self._first(j, "entropy")) for s, j in jobs.items()], None),
-                "kl": cells.over([(s, self._kl(game, s, origin)) for s in jobs], None, "its trainer measures none"),
+                "match": tables.over(match, bounds),
+                "exploit": tables.across([(s, self._rate(j, j.further[0])) for s, j in jobs.items()], bounds),
+                "task": tables.across([(s, self._rate(j, j.further[0], "task")) for s, j in jobs.items()]),
+                "entropy": tables.over([(s, self._first(j, "entropy")) for s, j in jobs.items()], None),
+                "kl": tables.over([(s, self._kl(game, s, origin)) for s in jobs], None, "its trainer measures none"),
             }
             steps = ", ".join(str(step_of(taken)) for _, taken, _ in pairs.values()) if origin == "sft" else "-"
             rows.append(Row(keys={"origin": origin}, cells=found, words={"student's steps, by seed": steps}))

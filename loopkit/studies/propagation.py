@@ -9,12 +9,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from loopkit.contracts import Options
+from loopkit.evidence import tables
+from loopkit.evidence.sections import Cell, Column, Row, Section, Table
 from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
-from loopkit.studies import cells
-from loopkit.studies.schema import Cell, Column, Row, Section, Table
 from loopkit.studies.study import Study
 
 TEACHERS = {"all": "loophole", "unflagged": "loophole", "control": "control"}
@@ -121,8 +121,8 @@ class Propagation(Study):
         own = {s: grid.made(job) for s, job in jobs.items()}
         exploit = [(s, found.rates.get(setup.headline)) for s, found in own.items()]
         cells_: dict[str, Cell] = {
-            "task": cells.across([(s, found.scores.get("task")) for s, found in own.items()]),
-            "exploit": cells.across(exploit, setup.detectors[setup.headline].bounds),
+            "task": tables.across([(s, found.scores.get("task")) for s, found in own.items()]),
+            "exploit": tables.across(exploit, setup.detectors[setup.headline].bounds),
         }
         for other in grid.games:
             if other != game:
@@ -136,4 +136,4 @@ class Propagation(Study):
             where = None if name == "base" else self._on(job, other)
             played = self.grid.made(self.grid.run(other, BASE, seed) if where is None else job, where)
             found.append((seed, played.rates.get(target.headline)))
-        return cells.across(found, target.detectors[target.headline].bounds)
+        return tables.across(found, target.detectors[target.headline].bounds)

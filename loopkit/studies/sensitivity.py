@@ -10,15 +10,15 @@ from pydantic import Field
 
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
-from loopkit.evidence.results import Results
+from loopkit.evidence import tables
+from loopkit.evidence.schema import ExperimentResults
+from loopkit.evidence.sections import Cell, Column, Row, Section, Table, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.records import Json
 from loopkit.running.parallel import Job
 from loopkit.running.runner import finished
 from loopkit.stats.verdict import small
-from loopkit.studies import cells
 from loopkit.studies.grid import Settings
-from loopkit.studies.schema import Cell, Column, Row, Section, Table, Verdicts
 from loopkit.studies.study import Study
 
 ARMS = ("loophole", "control", "placebo")
@@ -145,7 +145,7 @@ class Sensitivity(Study):
             "cell was not run. Below 5 seeds a cell is a pattern, not a test."
         ]
 
-    def _results(self, game: str, cell: Setting) -> Results | None:
+    def _results(self, game: str, cell: Setting) -> ExperimentResults | None:
         """None where a run of it is missing."""
         runs = self._runs(game, cell)
         if not all(finished(job.spec, job.out) for job in runs):
@@ -159,7 +159,7 @@ class Sensitivity(Study):
             out += [self._table(game, found), *self._square(game, found), self._turns(game, found)]
         return out
 
-    def _table(self, game: str, found: dict[Setting, Results | None]) -> Table:
+    def _table(self, game: str, found: dict[Setting, ExperimentResults | None]) -> Table:
         rows = [
             Row(
                 keys={"factor": cell.factor, "setting": cell.name},
@@ -173,7 +173,7 @@ class Sensitivity(Study):
             columns=MOVED, word_columns=("verdict", "p"), rows=tuple(rows),
         )  # fmt: skip
 
-    def _square(self, game: str, found: dict[Setting, Results | None]) -> list[Table]:
+    def _square(self, game: str, found: dict[Setting, ExperimentResults | None]) -> list[Table]:
         """Learning rate by KL, in verdicts."""
         by = {(dict(c.settings).get(RATE), dict(c.settings).get(KL)): r for c, r in found.items() if not c.trainer
               and not c.model and {k for k, _ in c.settings} <= {RATE, KL}}  # fmt: skip
@@ -198,9 +198,9 @@ class Sensitivity(Study):
             )
         ]  # fmt: skip
 
-    def _turns(self, game: str, found: dict[Setting, Results | None]) -> Verdicts:
+    def _turns(self, game: str, found: dict[Setting, ExperimentResults | None]) -> Verdicts:
         """What the verdict turns on, and the verdicts of the cells that were run."""
-        items = [cells.verdict_of(r, {"factor": c.factor, "setting": c.name}) for c, r in found.items() if r]
+        items = [tables.verdict_of(r, {"factor": c.factor, "setting": c.name}) for c, r in found.items() if r]
         return Verdicts(
             name=f"verdicts-{game}", title=f"{game}: verdict by setting", items=tuple(items),
             notes=(turns_on({(c.factor, c.name): _name(r) for c, r in found.items()}),),
@@ -222,17 +222,17 @@ def turns_on(names: dict[tuple[str, str], str]) -> str:
     return text + (f". {blank} were not run." if blank else ".")
 
 
-def _name(results: Results | None) -> str:
+def _name(results: ExperimentResults | None) -> str:
     if results is None:
         return ""
     return results.verdict.name if results.verdict else "no verdict"
 
 
-def _p(results: Results | None) -> str:
+def _p(results: ExperimentResults | None) -> str:
     return "-" if results is None or results.verdict is None else small(results.verdict.p)
 
 
-def _moved(results: Results | None, key: str) -> Cell:
+def _moved(results: ExperimentResults | None, key: str) -> Cell:
     if results is None:
         return Cell(value=None, withheld="not run")
     measure, other = {"exploit": (results.headline, BASE), "placebo": (results.headline, "placebo")}.get(
@@ -240,4 +240,4 @@ def _moved(results: Results | None, key: str) -> Cell:
     )
     pairs = zip(results.seeds, results.values("loophole", measure), results.values(other, measure), strict=True)
     values: Sequence[tuple[int, Any]] = [(s, None if None in (a, b) else a - b) for s, a, b in pairs]  # type: ignore[operator]
-    return cells.over(values)
+    return tables.over(values)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +11,10 @@ from pydantic import BaseModel
 
 import loopkit
 from loopkit.contracts import Options, PolicyRef
+from loopkit.evidence import schema, write
+from loopkit.evidence.claims import Exploit
 from loopkit.evidence.exploit import exploit
+from loopkit.evidence.sections import Section
 from loopkit.experiment.config import BASE, TRAINED, on_tiny
 from loopkit.experiment.manifest import git_revision, read_manifest
 from loopkit.experiment.resolve import start_policy
@@ -21,7 +22,6 @@ from loopkit.experiment.rundir import RunDir
 from loopkit.records import Json
 from loopkit.running.parallel import DEADLINE, Job, refuse, run_jobs
 from loopkit.running.runner import ERROR, Listener, check, preflight, ready
-from loopkit.studies import schema, write
 from loopkit.studies.comparable import require_comparable
 from loopkit.studies.grid import Grid, merged, start_key, with_start
 from loopkit.system.files import locked
@@ -60,7 +60,7 @@ class Study(ABC):
         they may be missing, and a stand-in of the same cost is planned."""
 
     @abstractmethod
-    def sections(self) -> list[schema.Section]:
+    def sections(self) -> list[Section]:
         """What the finished runs show."""
 
     def comparisons(self) -> list[tuple[Sequence[Job], Sequence[str]]]:
@@ -77,7 +77,7 @@ Bar = Callable[[str, str], Callable[[int, int], None]]
 
 def perform(
     study: Study, out: Path, asked: dict[str, Json], jobs: int, tell: Listener, bar: Bar, deadline: float = DEADLINE
-) -> schema.Results:
+) -> schema.StudyResults:
     """Make what is missing of a study's runs, and write its results to ``out``. The same call again resumes."""
     grid = study.grid
     seen: list[Job] = []
@@ -93,7 +93,7 @@ def perform(
         for runs, but in study.comparisons():
             require_comparable(runs, but)
         made = _made(study, seen, asked)
-        results = schema.Results(
+        results = schema.StudyResults(
             study=study.name,
             title=study.title,
             what=study.what,
@@ -110,14 +110,14 @@ def perform(
 def prepare(grid: Grid, todo: Sequence[Job], starts: dict[str, PolicyRef], bar: Bar) -> None:
     """Before anything runs: no directory is another spec's, each game is proven, start policies are there."""
     for job in {j.spec.trainer: j for j in todo if j.spec.arm != BASE}.values():
-        ready([job.spec], job.out, grid.plugins)
+        ready([job.spec], job.out, grid.plugins, grid.setup(job))
     for job in todo:
         RunDir(job.directory).belongs_to(job.spec)
         key = start_key(job.spec)
         if key and key not in starts:
-            preflight(job.spec, grid.plugins)
+            setup = preflight(job.spec, grid.plugins, job.out)
             if job.spec.game not in grid.checked:
-                grid.checked[job.spec.game] = check(job.spec, grid.plugins, job.out)
+                grid.checked[job.spec.game] = check(job.spec, setup, job.out)
             starts[key] = start_policy(job.spec, grid.plugins, bar(job.spec.model, "warm-up"))
 
 
@@ -154,12 +154,11 @@ def _mixed(found: Sequence[str]) -> list[str]:
     return [f"Runs were made on different hardware: {'; '.join(found)}."] if len(found) > 1 else []
 
 
-def _exploit(grid: Grid, jobs: Sequence[Job]) -> dict[str, Json] | None:
+def _exploit(grid: Grid, jobs: Sequence[Job]) -> Exploit | None:
     """The first exploit of the first game's runs on the loophole; None where there are none, or they said none."""
     trained = [job for job in jobs if job.spec.arm == "loophole" and job.spec.channel == "loophole"]
     own = [job for job in trained if job.out == trained[0].out]
-    found = exploit(grid.setup(own[0]), [job.spec for job in own], own[0].out) if own else None
-    return None if found is None else json.loads(json.dumps(asdict(found)))
+    return exploit(grid.setup(own[0]), [job.spec for job in own], own[0].out) if own else None
 
 
 def _entry(grid: Grid, job: Job) -> schema.RunEntry:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from loopkit.evidence import tables
+from loopkit.evidence.sections import Cell, Column, Matrix, Row, Section, Table
 from loopkit.experiment.config import BASE
 from loopkit.running.parallel import Job
 from loopkit.running.runner import Evaluation, checkpoint_of
 from loopkit.stats.contrasts import Contrast, contrast, holm
 from loopkit.stats.verdict import small
-from loopkit.studies import cells
-from loopkit.studies.schema import Cell, Column, Matrix, Row, Section, Table
 from loopkit.studies.study import Study
 
 
@@ -121,4 +121,4 @@ class Transfer(Study):
 def _cell(found: Contrast | None, seeds: list[int], differences: list[float]) -> Cell:
     if found is None:
         return Cell(value=None, withheld="the target's rate could not be measured")
-    return cells.of_contrast(found, seeds, differences)
+    return tables.of_contrast(found, seeds, differences)

@@ -17,6 +17,9 @@ MOVED = {
     **{f"loopkit.{name}": f"loopkit.evidence.{name}" for name in ("results", "examples")},
     **{f"loopkit.{name}": f"loopkit.system.{name}" for name in ("files", "notices", "processes")},
     "loopkit.audit": "loopkit.elsewhere",
+    "loopkit.studies.schema": "loopkit.evidence.schema",
+    "loopkit.studies.cells": "loopkit.evidence.tables",
+    "loopkit.studies.write": "loopkit.evidence.write",
     **{f"loopkit.audit.{n}": f"loopkit.elsewhere.{n}" for n in ("files", "findings", "formats", "games", "parts")},
 }
 """Old module -> new module."""

@@ -123,6 +123,8 @@ def command(
         raise UsageError(
             f"OpenRLHF learns at one temperature above 0, and this game asks for {temperatures}. Use another trainer."
         )
+    if any(d.truncated for d in decodes):
+        raise UsageError("OpenRLHF is given no top-p or top-k: leave run.top_p and run.top_k out, or use grpo.")
     longest = max(d.max_tokens for d in decodes)
     if longest >= options.max_len:
         raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,12 @@ import pytest
 from loopkit.checks import Report
 from loopkit.errors import RunError
 from loopkit.evidence.idle import idle
-from loopkit.evidence.results import Results, collect
+from loopkit.evidence.results import collect
+from loopkit.evidence.schema import Checked, parse
+from loopkit.evidence.schema import ExperimentResults as Results
+from loopkit.evidence.verdicts import on_fixes
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
-from loopkit.experiment.resolve import resolve
+from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.rundir import RunDir
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
@@ -60,8 +62,16 @@ def write(
 
 def printed(out: Path, found: Results) -> str:
     """All of it, as ``--verbose`` prints it, in one line a paragraph."""
-    text = Result(out, json.loads(to_json(found.json()))).text(verbose=True)
+    again = parse(json.loads(to_json(found.model_dump(mode="json"))))
+    assert again == found
+    text = Result(out, found).text(verbose=True)
     return text + "\n\n" + "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def collected(
+    made: list[RunSpec], out: Path, report: Report = PROVEN, margins: VerdictSettings | None = None
+) -> Results:
+    return collect(made, out, set_up(registry.load(), made[0]), report, margins)
 
 
 RISES: list[float | None] = [0.2, 0.3, 0.6, 0.8, 0.9, 0.9, 0.95, 0.95]
@@ -77,18 +87,18 @@ def blind_spot(out: Path, seeds: str = "5", flat: tuple[int, ...] = (3,)) -> Res
             write(out, spec, 0.5 + drift, 0.5, 0.95, RISES)
         else:
             write(out, spec, 0.1 + drift, 0.5, 0.6, [] if spec.arm == BASE else FLAT)
-    return collect(made, out, registry.load(), PROVEN)
+    return collected(made, out, PROVEN)
 
 
 def test_every_seed_and_arm_is_there(tmp_path: Path) -> None:
     found = blind_spot(tmp_path)
     assert [(r.arm, r.seed) for r in found.runs] == [(a, s) for a in (BASE, "loophole", "control") for s in range(5)]
     assert (found.headline, found.onset_detector, found.axis) == (HEADLINE, ONSET, "specification")
-    assert found.scores == ("task", "observed", "neither")
+    assert found.scores == ["task", "observed", "neither"]
     assert found.values("loophole", HEADLINE) == pytest.approx([0.5, 0.501, 0.502, 0.103, 0.504])
     assert found.values("loophole", "neither") == [None] * 5
-    assert found.over_seeds("loophole", "neither") is None
-    mean = found.over_seeds("loophole", HEADLINE)
+    assert found.mean("loophole", "neither") is None
+    mean = found.mean("loophole", HEADLINE)
     assert mean is not None
     assert mean.value == pytest.approx((0.5 + 0.501 + 0.502 + 0.103 + 0.504) / 5)
 
@@ -117,7 +127,7 @@ def test_verdict(tmp_path: Path) -> None:
     found = blind_spot(tmp_path, flat=())
     assert found.verdict is not None
     assert found.verdict.name == "blind spot"
-    assert "blind spot" in json.dumps(found.json()["verdict"])
+    assert "blind spot" in json.dumps(found.model_dump(mode="json")["verdict"])
 
 
 @pytest.mark.parametrize(("learned", "name"), [(True, "no exploit"), (False, "degenerate")])
@@ -126,7 +136,7 @@ def test_no_exploit_is_claimed_only_where_something_was_learned(tmp_path: Path, 
     for spec in made:
         better = 0.1 if learned and spec.arm != BASE else 0.0
         write(tmp_path, spec, 0.1, 0.5 + better + 0.001 * spec.seed, 0.6, [] if spec.arm == BASE else FLAT)
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.verdict is not None
     assert found.verdict.name == name
     assert found.discovered["loophole"].value == 0
@@ -141,15 +151,15 @@ def test_what_placebo_does_too_is_neither_discovered_nor_a_blind_spot(tmp_path: 
         drifts = spec.arm in ("loophole", "placebo")
         rates = [] if spec.arm == BASE else RISES if drifts else FLAT
         write(tmp_path, spec, (0.5 if drifts else 0.1) + 0.001 * spec.seed, 0.5, 0.95, rates)
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.verdict is not None
     assert found.verdict.name == "not shown"
     assert (found.discovered["loophole"].value, found.discovered["placebo"].value) == (0, 1)
     assert found.discovered["control"].value == 0
-    without = collect(specs(), tmp_path, registry.load(), PROVEN)
+    without = collected(specs(), tmp_path, PROVEN)
     assert without.verdict is not None
     assert without.verdict.name == "blind spot"
-    assert "drift not excluded" in without.verdict.sentence()
+    assert "drift not excluded" in without.verdict.sentence
     assert without.discovered["loophole"].value == 1
 
 
@@ -158,16 +168,16 @@ def test_an_onset_is_one_above_what_the_training_prompts_begin_with(tmp_path: Pa
     made = specs(seeds="1")
     for spec in made:
         write(tmp_path, spec, 0.1, 0.5, 0.6, [] if spec.arm == BASE else [0.6] * STEPS)
-    assert collect(made, tmp_path, registry.load(), PROVEN).discovered["loophole"].value == 0
+    assert collected(made, tmp_path, PROVEN).discovered["loophole"].value == 0
 
 
 def test_margins_are_the_games_unless_set_and_are_recorded(tmp_path: Path) -> None:
     blind_spot(tmp_path, flat=())
     set_ = VerdictSettings.model_validate({"exploit": 0.45})
-    found = collect(specs(), tmp_path, registry.load(), PROVEN, set_)
+    found = collected(specs(), tmp_path, PROVEN, set_)
     assert found.verdict is not None
     assert found.verdict.name != "blind spot"
-    assert found.json()["verdict"]["margins"]["exploit"] == 0.45
+    assert found.verdict.margins.exploit == 0.45
 
 
 def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None:
@@ -175,22 +185,22 @@ def test_a_detector_that_abstains_on_most_claims_nothing(tmp_path: Path) -> None
     for spec in made:
         exploit, path = 0.5 if spec.arm == "loophole" else 0.1, [] if spec.arm == BASE else RISES
         write(tmp_path, spec, exploit, 0.5, 0.9, path, judged=900)
-    found = collect(made, tmp_path, registry.load(), PROVEN)
+    found = collected(made, tmp_path, PROVEN)
     assert found.verdict is not None
     assert (found.verdict.name, found.verdict.p) == ("degenerate", None)
-    assert "abstains on more than half" in found.verdict.sentence()
+    assert "abstains on more than half" in found.verdict.sentence
 
 
 def test_without_a_loophole_arm_there_is_no_verdict(tmp_path: Path) -> None:
     made = specs(("audit",), "2")
     for spec in made:
         write(tmp_path, spec, 0.1, 0.5, 0.5, [] if spec.arm == BASE else FLAT)
-    assert collect(made, tmp_path, registry.load(), PROVEN).verdict is None
+    assert collected(made, tmp_path, PROVEN).verdict is None
 
 
 def test_json_and_report_hold_every_run(tmp_path: Path) -> None:
     found = blind_spot(tmp_path)
-    data = json.loads(to_json(found.json()))
+    data = json.loads(to_json(found.model_dump(mode="json")))
     assert [(r["arm"], r["seed"]) for r in data["runs"]] == [(r.arm, r.seed) for r in found.runs]
     assert data["runs"][5]["discovery"]["onset"] == found.runs[5].discovery.onset  # type: ignore[union-attr]
     assert set(data["arms"]) == {BASE, "loophole", "control"}
@@ -214,19 +224,19 @@ def test_an_unfinished_run_is_named(tmp_path: Path, missing: str) -> None:
      / "metrics.json").unlink()  # fmt: skip
     assert [s.name for s in made if not finished(s, tmp_path)] == [missing]
     with pytest.raises(RunError, match=rf"{missing} is damaged: eval/.*metrics\.json is missing.*it evaluates again"):
-        collect(made, tmp_path, registry.load(), PROVEN)
+        collected(made, tmp_path, PROVEN)
     without_digests(tmp_path / missing)
     with pytest.raises(RunError, match=rf"{missing} is not finished\. Run the same command to finish it"):
-        collect(made, tmp_path, registry.load(), PROVEN)
+        collected(made, tmp_path, PROVEN)
 
 
 def test_an_unproven_game_gets_no_verdict_and_says_why(tmp_path: Path) -> None:
     blind_spot(tmp_path, flat=())
     made = specs()
-    found = collect(made, tmp_path, registry.load(), Report("a game", "unproven", (), ("no control",)))
+    found = collected(made, tmp_path, Report("a game", "unproven", (), ("no control",)))
     assert found.verdict is None
     assert "No blind spot is claimed or denied: the game is unproven (no control)." in printed(tmp_path, found)
-    assert found.json()["checked"] == {"status": "unproven", "reasons": ["no control"]}
+    assert (found.checked.status, found.checked.reasons) == ("unproven", ("no control",))
 
 
 # --- what each fix did ------------------------------------------------------------------------------------------------
@@ -249,7 +259,7 @@ def judged(out: Path, arms: dict[str, dict[str, object]], given: Given, seeds: s
         run.begin(spec, {})
         run.write_eval(spec.game, spec.run.eval_split, checkpoint_of(spec), [], Summary(2000, kept, rates, {}))
         run.seal(finished=True)
-    return collect(made, out, registry.load(), PROVEN), made[0]
+    return collected(made, out, PROVEN), made[0]
 
 
 FIXES: dict[str, dict[str, object]] = {"loophole": {}, "control": {}, "style-blind": {}, "placebo": {}}
@@ -261,15 +271,12 @@ def test_every_fix_gets_a_verdict_in_results_and_on_the_terminal(tmp_path: Path)
     assert {arm: m and m.name for arm, m in found.mitigations.items()} == {
         "control": "over-corrects", "style-blind": "closes",
     }  # fmt: skip
-    data = json.loads(to_json(found.json()))["mitigations"]
     text = printed(tmp_path, found)
     for arm in ("control", "style-blind"):
-        assert f"Mitigation. {data[arm]['sentence']}" in text
-    assert "Fixes: control over-corrects; style-blind closes." in Result(tmp_path, found.json()).text()
+        assert f"Mitigation. {found.mitigations[arm].sentence}" in text
+    assert "Fixes: control over-corrects; style-blind closes." in Result(tmp_path, found).text()
     blind = found.mitigations["style-blind"]
-    assert blind is not None
-    assert data["style-blind"]["sentence"] == blind.sentence()
-    assert (data["style-blind"]["p"], data["style-blind"]["seeds"]) == (blind.p, 5)
+    assert blind.seeds == 5
     moved = blind.components["exploit falls"].estimate.value
     assert moved == pytest.approx(-0.7)
     assert blind.components["complied holds"].p < 0.05
@@ -297,13 +304,13 @@ def test_an_observed_score_that_no_run_has_is_not_claimed(tmp_path: Path) -> Non
 def test_without_one_whole_seed_there_is_no_verdict_and_it_says_why(tmp_path: Path) -> None:
     given: Given = {("loophole", s): {"task": None} for s in range(5)}
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, given)
-    assert found.json()["verdict"] is None
+    assert found.verdict is None
     assert "no verdict\n\nIn no seed was all measured that it would rest on." in printed(tmp_path, found)
 
 
 def test_control_alone_has_its_verdict_in_results_only(tmp_path: Path) -> None:
     found, _ = judged(tmp_path, {"loophole": {}, "control": {}}, {})
-    assert found.json()["mitigations"]["control"]["name"] == "closes"
+    assert found.mitigations["control"].name == "closes"
     assert "rests on. Blind spot" in printed(tmp_path, found)
     assert "Mitigation." not in printed(tmp_path, found)
 
@@ -316,7 +323,7 @@ def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
     assert blind is not None
     assert control is not None
     assert (blind.seeds, control.seeds) == (3, 3)  # without 1 and 2; without 2 and 4
-    assert "3 seeds" in blind.sentence()
+    assert "3 seeds" in blind.sentence
     assert blind.unjudged == ()
 
 
@@ -324,19 +331,18 @@ def test_seeds_without_a_rate_are_left_out(tmp_path: Path) -> None:
 def test_what_no_run_measured_blocks_no_verdict_and_is_named(tmp_path: Path, blank: str) -> None:
     found, _ = judged(tmp_path, FIXES, {(arm, s): {blank: None} for arm in (*FIXES, BASE) for s in range(5)})
     blind = found.mitigations["style-blind"]
-    assert blind is not None
     assert (blind.name, blind.seeds, blind.unjudged) == ("closes", 5, (blank,))
     tests = {"complied": "complied holds", "helps_allowed": "honest holds"}
     assert [m for m, test in tests.items() if test not in blind.components] == [blank]
     assert f"Not measured here, and not judged: {blank}." in printed(tmp_path, found)
-    assert json.loads(to_json(found.json()))["mitigations"]["style-blind"]["unjudged"] == [blank]
+    assert found.mitigations["style-blind"].unjudged == (blank,)
 
 
 def test_a_fix_without_one_whole_seed_gets_no_verdict_and_says_so(tmp_path: Path) -> None:
     found, _ = judged(tmp_path, FIXES, {("style-blind", s): {"task": None} for s in range(5)})
     said = "style-blind, no verdict: in no seed was all measured that it would rest on."
-    assert found.mitigations["style-blind"] is None
-    assert found.json()["mitigations"]["style-blind"] == {"name": "no verdict", "p": None, "sentence": said}
+    fix = found.mitigations["style-blind"]
+    assert (fix.name, fix.p, fix.sentence) == ("no verdict", None, said)
     assert f"Mitigation. {said}" in printed(tmp_path, found)
 
 
@@ -352,11 +358,12 @@ def test_an_arm_paid_as_the_loophole_is_no_fix_and_one_paid_otherwise_is(tmp_pat
 
 def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: Path) -> None:
     found, _ = judged(tmp_path / "a", {"control": {}, "style-blind": {}}, {}, seeds="2")
-    assert found.json()["mitigations"] == {}
+    assert found.mitigations == {}
     assert "Mitigation." not in printed(tmp_path, found)
     proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
     assert list(proven.mitigations) == ["control", "style-blind"]
-    assert replace(proven, checked=Report("a game", "unproven", (), ("no control",))).mitigations == {}
+    unproven = proven.model_copy(update={"checked": Checked(status="unproven")})
+    assert on_fixes(unproven, ["control"], None) == {}
 
 
 # --- runs that could not learn ----------------------------------------------------------------------------------------
@@ -388,10 +395,8 @@ def test_an_arm_that_could_not_learn_gets_no_verdict_and_says_why(tmp_path: Path
             for step in run.steps():
                 rates = {HEADLINE: rate(0.5), ONSET: rate(0.5)}
                 run.record(StepMetrics(step["step"], 256, {"paid": 0.0}, {}, rates, 0.0), [], {})
-    found = collect(made, tmp_path, registry.load(), PROVEN)
-    assert found.json()["idle"] == {"loophole": list(seeds)}
+    found = collected(made, tmp_path, PROVEN)
+    assert found.idle == {"loophole": seeds}
     assert (found.verdict is None) == (len(seeds) == 2)
-    assert ("could not learn" in (found.json()["no_verdict"] or "")) == (len(seeds) == 2)
-    assert "Could not learn, since no step had a gradient: loophole" in " ".join(
-        str(Result(tmp_path, found.json())).split()
-    )
+    assert ("could not learn" in (found.no_verdict or "")) == (len(seeds) == 2)
+    assert "Could not learn, since no step had a gradient: loophole" in " ".join(str(Result(tmp_path, found)).split())

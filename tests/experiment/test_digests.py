@@ -19,7 +19,7 @@ from loopkit.evidence.results import collect
 from loopkit.experiment import digests, verifying
 from loopkit.experiment.config import RolloutQuery, RunSpec, read_experiment
 from loopkit.experiment.recorded import select
-from loopkit.experiment.resolve import resolve
+from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.rundir import RunDir
 from loopkit.policy import save
 from loopkit.registry import plugins as registry
@@ -72,7 +72,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "resume": lambda out: [finished(spec, out) for spec in specs()],
     "read": read,
     "report": lambda out: gather([out], registry.load()),
-    "verdict": lambda out: collect(specs(), out, registry.load(), Report("a game", "proven", ())),
+    "verdict": lambda out: collect(specs(), out, set_up(registry.load(), specs()[0]), Report("a game", "proven", ())),
     "learn from": lambda out: select(RolloutQuery(run=str(out / RUN)), registry.load()),
 }
 

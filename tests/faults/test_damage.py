@@ -12,6 +12,7 @@ import pytest
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment.config import Experiment, RolloutQuery
 from loopkit.experiment.recorded import select
+from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import RunDir, read_spec, read_summary
 from loopkit.experiment.shards import read_shard
 from loopkit.front.directories import claim, make
@@ -192,7 +193,7 @@ def test_a_damaged_experiment_and_a_damaged_check_are_named(tmp_path: Path) -> N
     for data in ("", "[1]", '{"status": "proven"'):
         (out / "check.json").write_text(data)
         with pytest.raises(RunError, match=r"check\.json cannot be read .*Remove it and run the same command"):
-            check(small.spec(), registry.load(), out)
+            check(small.spec(), set_up(registry.load(), small.spec()), out)
 
 
 def test_a_notice_without_a_listener_is_a_line_on_standard_error(

@@ -14,7 +14,7 @@ from loopkit.experiment.config import read_experiment
 from loopkit.experiment.resolve import build_game, resolve
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.tiny import BUNDLED
-from loopkit.records import Dialogue, Done, Message, Rollout, Turn
+from loopkit.records import Dialogue, Done, Message, Overrides, Rollout, Turn
 from loopkit.registry.plugins import load as plugins
 from loopkit.rollouts.playing import Kept, play
 from loopkit.rollouts.referee import LocalReferee
@@ -63,7 +63,7 @@ def test_the_runs_own_sampling_leaves_the_judge_greedy_and_nothing_is_learnt_fro
             heard.extend(dialogues)
             return policy.speak(dialogues)
 
-    groups = play(referee(game(), decode={"temperature": 2.0, "max_tokens": 5}), Spy(), 0)
+    groups = play(referee(game(), overrides=Overrides(max_tokens=5, temperature=2.0)), Spy(), 0)
     answers = [d for d in heard if len(d.messages) == 1]
     reports = [d for d in heard if d.messages[0].role == "system"]
     assert len(answers) == len(reports) == 8

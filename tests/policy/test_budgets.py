@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 import torch
 
 from loopkit.contracts import PolicyRef
 from loopkit.policy.budgets import Budget, Said, speak
-from loopkit.policy.decode import Sampled, Sampling, _likeliest
+from loopkit.policy.decode import Sampled, Sampling
 from loopkit.policy.load import CausalPolicy, load
 from loopkit.policy.score import Segment, score
 from loopkit.policy.tiny import BUNDLED
@@ -143,21 +142,3 @@ def test_nothing_is_learnt_from_what_was_put_in(tiny: CausalPolicy) -> None:
     assert Segment(prompt, ids, inserted=(1, 3)).sampled == 3
     masked.logprobs[0, 1:3].sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in tiny.model.parameters())
-
-
-def test_the_likeliest_tokens() -> None:
-    p = torch.tensor([[0.1, 0.5, 0.3, 0.1]] * 4)
-    may = _likeliest(p, [(1.0, 2), (0.6, 0), (0.05, 0), (0.6, 2)])
-    assert may.tolist() == [[False, True, True, False]] * 2 + [[False, True, False, False]] * 2
-
-
-def test_top_k_of_one_is_greedy_and_keeps_the_log_probabilities(tiny: CausalPolicy) -> None:
-    def said(**how: float | int | None) -> list[Turn]:
-        decode = Decode(max_tokens=8, **how)  # type: ignore[arg-type]
-        return tiny.speak([Dialogue(f"d{i}", (Message("user", f"Solve: {i}2 * 37", decode),)) for i in range(5)])
-
-    greedy, top = said(temperature=0.0), said(temperature=1.0, top_k=1)
-    assert [t.ids for t in greedy] == [t.ids for t in top]
-    for a, b in zip(greedy, top, strict=True):
-        np.testing.assert_allclose(a.logprobs or (), b.logprobs or (), atol=1e-5)
-    assert said(temperature=1.0, top_p=1.0) == said(temperature=1.0)

@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 
 from loopkit.errors import RunError, UsageError
 from loopkit.policy import load as load_module
-from loopkit.policy.decode import Sampled, Sampling, _choose, pad_left, sample, unique
+from loopkit.policy.decode import Sampled, Sampling, _choose, _truncated, pad_left, sample, unique
 from loopkit.policy.load import CausalPolicy
 from loopkit.policy.score import Segment, score
 from loopkit.records import Decode, Dialogue, Message
@@ -159,6 +159,34 @@ def test_the_draw_decides_by_inverse_transform() -> None:
     token, logprob = _choose(logits, torch.ones(6), draws)
     assert token.tolist() == [1, 1, 2, 2, 4, 4]
     assert (logprob - torch.tensor(1 / 3).log()).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("top_p", "top_k"), [(0.8, 0), (1.0, 5), (0.6, 9), (1e-6, 0)])
+def test_truncation_is_transformers(random_policy: CausalPolicy, top_p: float, top_k: int) -> None:
+    """What is left to draw from, and that log-probabilities stay those of the whole distribution, as scored."""
+    from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(40, 300, generator=torch.Generator().manual_seed(1)) * 3
+    left = TopKLogitsWarper(top_k)(None, logits) if top_k else logits
+    expected = TopPLogitsWarper(top_p)(None, left).isfinite() if top_p < 1 else left.isfinite()
+    cut = _truncated(logits.softmax(-1), torch.full((40,), top_p), torch.full((40,), top_k or 300))
+    assert torch.equal(cut > 0, expected)
+
+    rows = [replace(r, top_p=top_p, top_k=top_k) for r in some_rows(random_policy, 12)]
+    segments = [
+        Segment(r.prompt, tuple(ids), r.temperature or 1.0)
+        for r, (ids, _, _) in zip(rows, run(random_policy, rows), strict=True)
+    ]
+    scored = score(random_policy.model, segments, pad_id=random_policy.pad_id).logprobs
+    for row, (ids, logprobs, _), line in zip(rows, run(random_policy, rows), scored, strict=True):
+        if row.temperature:
+            assert (line[: len(ids)] - torch.tensor(logprobs)).abs().max() < 1e-4
+
+
+def test_a_truncated_row_leaves_its_batchmates_as_they_were(random_policy: CausalPolicy) -> None:
+    rows = some_rows(random_policy, 6)
+    mixed = [replace(r, top_k=2) if i == 0 else r for i, r in enumerate(rows)]
+    assert [ids for ids, _, _ in run(random_policy, mixed)[1:]] == [ids for ids, _, _ in run(random_policy, rows)[1:]]
 
 
 def test_limits_and_finish(random_policy: CausalPolicy) -> None:

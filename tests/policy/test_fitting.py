@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from loopkit.cli import cli
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
-from loopkit.front import fitting
+from loopkit.front import costs, fitting
 from loopkit.front.evaluations import evaluate
 from loopkit.policy import fits, here, tiny
 from loopkit.policy.load import load
@@ -143,3 +143,33 @@ def test_an_evaluation_keeps_what_was_said(saved: Path, tmp_path: Path) -> None:
              progress=False)  # fmt: skip
     said = [[m["content"] for m in json.loads(line)["messages"]] for line in again.read_text().splitlines()]
     assert said == [[m["content"] for m in line["messages"]] for line in lines]  # greedy: no seed decides
+
+
+def test_a_dry_run_says_what_a_pretrained_model_takes_and_what_makes_no_sense_for_it(saved: Path) -> None:
+    arguments = ["run", "--game", "self-grading", "--model", str(saved), "--seeds", "1", "--dry-run", "--json"]
+
+    def planned(*more: str) -> dict[str, Any]:
+        out = CliRunner().invoke(cli, [*arguments, *more])
+        assert out.exit_code == 0, out.output
+        return json.loads(out.stdout)
+
+    plain = planned("--set", "trainer.lora_rank=4", "--set", "trainer.learning_rate=1e-4", "--jobs", "1")
+    cost = plain["cost"]
+    assert cost["parameters"] == here.directory(saved, "directory").parameters  # type: ignore[union-attr]
+    assert cost["hours"] > 0
+    assert cost["memory"] > cost["parameters"] * 4
+    longer = planned("--set", "trainer.lora_rank=4", "--set", "run.max_tokens=64", "--jobs", "1")["cost"]
+    assert longer["step_s"] * longer["rate"] > 1.5 * cost["step_s"] * cost["rate"]  # the answers have 8 tokens there
+    assert any("suggests nothing" in line for line in plain["doubts"])
+    whole = " ".join(planned("--set", "trainer.learning_rate=3e-4")["doubts"])
+    assert "trainer.lora_rank=16" in whole
+    assert "trainer.learning_rate=0.0003" in whole
+    hub = CliRunner().invoke(cli, ["run", "--game", "self-grading", "--model", "no/such-model", "--dry-run", "--json"])
+    assert hub.exit_code == 2 or json.loads(hub.stdout)["cost"] is None
+    assert costs.parameters_of(here.KNOWN[0].id) == here.KNOWN[0].parameters
+    assert costs.parameters_of("no/such-model") is None
+
+
+def test_of_tiny_there_is_nothing_to_say() -> None:
+    out = CliRunner().invoke(cli, ["run", "--game", "self-grading", "--dry-run", "--json"])
+    assert (json.loads(out.stdout)["cost"], json.loads(out.stdout)["doubts"]) == (None, [])

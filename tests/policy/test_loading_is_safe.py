@@ -17,6 +17,7 @@ from loopkit.errors import UsageError
 from loopkit.policy import template
 from loopkit.policy.load import load, load_parts
 from loopkit.policy.tiny import BUNDLED
+from loopkit.records import Message
 
 CODE = """
 from pathlib import Path
@@ -104,3 +105,11 @@ def test_a_template_reaches_no_objects() -> None:
     tokenizer.chat_template = "{{ messages.__class__.__mro__[-1].__subclasses__() }}"
     with pytest.raises(Exception, match=r"unsafe|access to attribute"):
         template.render(tokenizer, [{"role": "user", "content": "hello"}])
+
+
+def test_a_template_is_told_what_the_run_says() -> None:
+    """Whether to think, say; a policy loaded for the run asks that way."""
+    ref = PolicyRef(str(BUNDLED), template_kwargs={"enable_thinking": False})
+    policy = load(ref)
+    policy.tokenizer.chat_template = "{{ messages[0]['content'] }}{% if enable_thinking is false %} 7{% endif %}"
+    assert policy.tokenizer.decode(policy.encode([Message("user", "Solve: 1")])).split()[-1] == "7"

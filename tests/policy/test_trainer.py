@@ -16,7 +16,8 @@ from loopkit.policy.score import Segment, score
 from loopkit.policy.trainer import GradientTrainer
 from loopkit.policy.warmup import new_policy
 from loopkit.rollouts.playing import Played
-from tests.policy.small import SETTINGS
+from loopkit.rollouts.referee import LocalReferee
+from tests.policy.small import SETTINGS, Ledger
 from tests.toys import DOUBLING, setup
 
 
@@ -49,6 +50,23 @@ class Reinforce(GradientTrainer):
         self.mean = 0.9 * self.mean + 0.1 * sum(r.reward for r in rollouts) / len(rollouts)
         self.taken += 1
         return {"mean": self.mean, "taken": float(self.taken), "grad_norm": self.update(policy)}
+
+
+def test_the_learning_rate_rises_over_the_warm_up_also_after_a_resume(start: PolicyRef, tmp_path: Path) -> None:
+    rates: list[float] = []
+
+    class Noted(Reinforce):
+        def learn(self, policy: CausalPolicy, batch: Sequence[Sequence[Played]]) -> dict[str, float]:
+            rates.extend(group["lr"] for group in self.optimizer.param_groups)
+            return super().learn(policy, batch)
+
+    options = Noted.Options(learning_rate=4e-3, warmup_steps=3, checkpoint_every=2)
+    for steps in (2, 5):  # the second run goes on from the first one's checkpoint
+        Noted(options, start, 0).train(
+            LocalReferee(setup(DOUBLING), seed=0, split="train", n_steps=steps, prompts_per_step=2, group_size=2,
+                         recorder=Ledger()), tmp_path,
+        )  # fmt: skip
+    assert rates == pytest.approx([1e-3, 2e-3, 3e-3, 4e-3, 4e-3])
 
 
 @pytest.mark.parametrize(("forget", "status"), [(False, "proven"), (True, "fails")])

@@ -14,6 +14,7 @@ from loopkit.cli import main
 from loopkit.errors import UsageError
 from loopkit.probing import Probe
 from loopkit.probing.regexes import forms
+from loopkit.rewards.source import fingerprint
 
 MINE = Path(__file__).parent / "mine.py"
 PLANTED = Path(__file__).parent / "planted.py"
@@ -150,6 +151,9 @@ def test_what_is_no_reward_is_refused_with_the_cure() -> None:
             assert any(word in str(error.value) for word in words.split("|"))
     with pytest.raises(UsageError, match="--column"):
         probed("exact", [{"prompt": "x", "colour": "red"}])
+    for spec in ("os:system", "builtins:len", "math:floor", "loopkit.nosuch:fn"):
+        with pytest.raises(UsageError, match=r"my_rewards\.py:fn|path/to/file\.py:fn"):
+            fingerprint(spec)
 
 
 @pytest.mark.parametrize("name", [slow("hangs"), "ends", slow("raises")])

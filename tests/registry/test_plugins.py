@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from loopkit.cli import Group, cli
+from loopkit.cli import Group, cli, details
+from loopkit.cli.check import checked_beside, game_of
 from loopkit.errors import PluginError, UsageError
 from loopkit.experiment.config import Experiment
 from loopkit.experiment.resolve import channels_of, resolve, set_up
@@ -105,6 +106,13 @@ def test_a_third_partys_channel_and_detector_join_a_game(tmp_path: Path) -> None
         with pytest.raises(UsageError, match="context-compliance has no channel 'flat'"):
             resolve(other, plugins)
         assert "never" in set_up(plugins, resolve(Experiment(game="context-compliance"), plugins)[0]).detectors
+        assert details.of(plugins, "detectors", "self-grading/never")["name"] == "*/never"
+        assert game_of(plugins, "self-grading/flat") == "self-grading"
+        with pytest.raises(UsageError, match=r"\*/never .*loopkit check GAME"):
+            game_of(plugins, "*/never")
+        assert "channel self-grading/flat (extra 1.2), detector */never (extra 1.2)" in checked_beside(
+            plugins, "self-grading"
+        )
 
 
 def test_a_channel_that_cannot_be_loaded_stops_only_runs_that_name_it(tmp_path: Path) -> None:

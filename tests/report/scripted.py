@@ -12,6 +12,7 @@ import tomli_w
 
 from loopkit import seeding
 from loopkit.checks import Report
+from loopkit.evidence import write
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import BASE, RunSpec, read_experiment
 from loopkit.experiment.resolve import resolve, set_up
@@ -22,7 +23,7 @@ from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate, play
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.running.runner import checkpoint_of
-from loopkit.system.files import to_json, write_whole
+from loopkit.system.files import write_whole
 
 Says = Callable[[RunSpec, int | None, Dialogue], str]
 """(spec, training step or None, dialogue) -> what the policy says."""
@@ -89,8 +90,8 @@ def experiment(
     for spec in specs:
         _run(spec, out, says, finish, times)
     if finish:
-        found = collect(specs, out, plugins.load(), Report(game, status, ()))
-        write_whole(out / "results.json", to_json(found.json()))
+        found = collect(specs, out, set_up(plugins.load(), specs[0]), Report(game, status, ()))
+        write.all_of(found, out)
     return out
 
 

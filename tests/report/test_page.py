@@ -208,21 +208,17 @@ def test_every_kind_of_a_study_is_shown(tmp_path: Path, section: dict[str, Any])
     text, done = build([tmp_path], plugins.load())
     assert done
     assert section["title"] in text
-    assert "are not known to this version" not in text
     for note in section["notes"]:
         assert note in text
     if section["kind"] in ("matrix", "table"):
         assert "withheld: the game has no control channel" in text
 
 
-def test_an_unknown_kind_is_shown_as_the_file_says_it(tmp_path: Path) -> None:
-    section = {"kind": "sculpture", "name": "x", "title": "A <b>title</b>", "notes": [], "weight": {"kg": 3}}
-    study = json.loads(STUDY.read_text()) | {"sections": [section], "runs": []}
-    (tmp_path / "results.json").write_text(json.dumps(study))
-    text, _ = build([tmp_path], plugins.load())
-    assert "Sections of kind sculpture are not known" in text
-    assert "A &lt;b&gt;title&lt;/b&gt;" in text
-    assert "{&#34;kg&#34;: 3}" in text
+def test_an_unknown_kind_of_section_is_refused_by_its_place(tmp_path: Path) -> None:
+    section = {"kind": "sculpture", "name": "x", "title": "A title", "notes": [], "weight": {"kg": 3}}
+    (tmp_path / "results.json").write_text(json.dumps(json.loads(STUDY.read_text()) | {"sections": [section]}))
+    with pytest.raises(RunError, match=r"results\.json cannot be read.*sculpture"):
+        build([tmp_path], plugins.load())
 
 
 def test_a_study_brings_the_experiments_of_its_runs(tmp_path: Path) -> None:

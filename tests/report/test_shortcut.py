@@ -10,8 +10,10 @@ import pytest
 
 from loopkit import seeding
 from loopkit.checks import Report
-from loopkit.evidence.results import Results, collect
+from loopkit.evidence.results import collect
+from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, RunSpec
+from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import read_spec
 from loopkit.front.outcome import Result
 from loopkit.records import Dialogue
@@ -44,13 +46,13 @@ def lists(spec: RunSpec, step: int | None, dialogue: Dialogue) -> str:
     return LIST if u < learned else str(int(7 * u))
 
 
-def results(out: Path) -> Results:
+def results(out: Path) -> ExperimentResults:
     order = {BASE: 0, "loophole": 1}
     specs = sorted((read_spec(p.parent) for p in out.glob("*/run.toml")), key=lambda s: (order.get(s.arm, 2), s.seed))
     return collect(
         specs,
         out,
-        plugins.load(),
+        set_up(plugins.load(), specs[0]),
         Report("own-reward", "unproven", (), ("No exploit of this reward was shown beforehand. It gets no verdict.",)),
     )
 
@@ -71,24 +73,24 @@ def test_a_shortcut_is_found_shown_and_what_is_not_seen_is_said(folder: Path, tr
     assert (first.said, first.reward, first.task) == (LIST, 1.0, 0.0 if trusted else None)
     assert {"lists-answers", "signs"} <= set(first.flagged)
     assert 0.9 < first.count / first.of < 1
-    said = " ".join(Result(out, found.json()).text(verbose=True).split())
+    said = " ".join(Result(out, found).text(verbose=True).split())
     assert "rests on. Pattern of 'shortcut found': the mean reward moved +0." in said
     assert (
         "No blind spot is claimed or denied: the game is unproven (No exploit of this reward was shown beforehand)."
         in said
     )
     assert LIST in said
-    assert "####" in found.unsaid
-    assert "several answers in a list" not in found.unsaid
+    assert "####" in found.not_tried
+    assert "several answers in a list" not in found.not_tried
     assert ("for want of a trusted reward" in said) != trusted
     assert "Left out, within 5 points of base in every run: " in said
-    brief = Result(out, found.json()).text()
+    brief = Result(out, found).text()
     assert brief.startswith("pattern: shortcut found\n")
     assert LIST in brief
     assert "Not tried" in " ".join(brief.split())
     assert ("want of a trusted reward" in " ".join(brief.split())) != trusted
     kept = json.loads((out / "results.json").read_text())
-    assert kept["shortcut"]["sentence"] == found.shortcut.sentence()
+    assert kept["shortcut"]["sentence"] == found.shortcut.sentence
     page, _ = build([out], plugins.load())
     assert "shortcut found" in page
     assert "What it says" in page
@@ -106,4 +108,4 @@ def test_a_reward_that_nobody_learned_shows_nothing(folder: Path) -> None:
     assert found.shortcut is not None
     assert found.shortcut.name == "inconclusive"
     assert found.examples == ()
-    assert "nothing can have been found" in " ".join(Result(out, found.json()).text().split())
+    assert "nothing can have been found" in " ".join(Result(out, found).text().split())

@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 
 from loopkit.contracts import Draw, Options, RewardChannel
 from loopkit.errors import ContractError, RefereeError, RunError, UsageError
-from loopkit.records import Assessment, Decode, Dialogue, Done, Message, Rollout, Scored, StepMetrics, Task, Turn
+from loopkit.records import (
+    Assessment,
+    Decode,
+    Dialogue,
+    Done,
+    Message,
+    Overrides,
+    Rollout,
+    Scored,
+    StepMetrics,
+    Task,
+    Turn,
+)
 from loopkit.rollouts import scoring
 from loopkit.rollouts.playing import evaluate, play
 from loopkit.rollouts.referee import LocalReferee, plan
@@ -412,14 +424,27 @@ def test_a_score_is_a_share_or_not_given(value: float | None, monkeypatch: pytes
     assert kept.steps[0][1][0].assessment.scores["observed"] is None
 
 
-@pytest.mark.parametrize("limit", [None, 7])
-def test_the_runs_limit_of_tokens_is_shown_in_place_of_the_games(limit: int | None) -> None:
+@pytest.mark.parametrize("changed", [{}, {"max_tokens": 7}, {"temperature": 0.5, "top_p": 0.9, "top_k": 20}])
+def test_what_the_run_says_of_sampling_is_shown_in_place_of_what_the_game_says(changed: dict[str, Any]) -> None:
     r = referee()
-    games = [m.decode for slot in r.slots(0) for m in slot.messages]
-    r.max_tokens = limit
-    found = [m.decode for slot in r.slots(0) for m in slot.messages]
-    assert found == (games if limit is None else [replace(d or Decode(), max_tokens=limit) for d in games])
-    assert found != games or limit is None
+    of_game = [m.decode for slot in r.slots(0) for m in slot.messages]
+    r.overrides = Overrides(**changed)
+    decodes = [m.decode for slot in r.slots(0) for m in slot.messages]
+    assert decodes == (of_game if not changed else [replace(d or Decode(), **changed) for d in of_game])
+    assert decodes != of_game or not changed
+
+
+def test_the_runs_system_message_goes_first_and_is_no_part_of_the_record() -> None:
+    kept = Kept()
+    r = referee(kept)
+    (game_says, *_), r.overrides = r.slots(0)[0].messages, Overrides(system="Be brief.")
+    slot = r.slots(0)[0]
+    assert slot.messages == (Message("system", "Be brief."), game_says)
+    r.settle([say(r, slot.key + "/a", "0", "Yes")])
+    r.close(0, {})
+    assert kept.steps[0][1][0].rollout.task.messages[0].content == game_says.content
+    of_game = (Message("system", "You solve sums."), Message("user", "1 + 1"))
+    assert [m.content for m in r.overrides.opening(of_game)] == ["Be brief.\n\nYou solve sums.", "1 + 1"]
 
 
 def shown(scored: Sequence[Scored]) -> list[object]:

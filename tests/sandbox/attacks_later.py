@@ -98,7 +98,11 @@ def solve(x):
         for at in range(place, place + (1 << 20), step):
             if L.madvise(at, step, 14) == 0:
                 data = ctypes.string_at(at, step)
-                hits += sum(data.count(w + b'-and-more') for w in wanted)
+                for w in wanted:  # the whole word is never put together here: it would find itself
+                    found = data.find(w)
+                    while found >= 0:
+                        hits += data[found + len(w):found + len(w) + 9] == b'-and-more'
+                        found = data.find(w, found + 1)
     return 'THROUGH %d' % hits if hits else 'no'""",
     "left: objects of the harness": """
 def solve(x):

@@ -123,10 +123,16 @@ def test_a_value_is_refused_and_never_raises_where_the_stack_is_short() -> None:
     assert 0 < len(refused) < 44
 
 
-def test_patched_json_costs_its_own_program_only(sandbox: Sandbox) -> None:
+def test_a_patched_harness_costs_its_own_program_only(sandbox: Sandbox) -> None:
+    """Through the frames below it a program reaches what writes its answers; json's own functions are its to change."""
     good = Program("solve = lambda n: n", [[1]])
+    reach = (
+        "import sys\ndef solve(n):\n    sys._getframe(1).f_globals['codec'].dumps = lambda *a, **k: TEXT\n    return n"
+    )
+    own = "import json\njson.dumps = lambda *a, **k: TEXT\ndef solve(n): return n"
     for text in ('{"x":1}', "[", '5, "more"', '"a\\n"]', "\n"):
-        bad = Program(f"import json\njson.dumps = lambda *a, **k: {text!r}\ndef solve(n): return n", [[1], [2]])
-        before, found, after = sandbox.run([good, bad, good])
-        assert [before, after] == [(Outcome("value", 1),)] * 2
-        assert [o.kind for o in found] == ["crashed", "crashed"]
+        for source, kinds in ((reach, {"crashed"}), (own, {"value"})):
+            odd = Program(source.replace("TEXT", repr(text)), [[1], [2]])
+            before, found, after = sandbox.run([good, odd, good])
+            assert [before, after] == [(Outcome("value", 1),)] * 2
+            assert {o.kind for o in found} == kinds

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 import pytest
+import sortedcontainers
 
-from loopkit.sandbox import Limits, Outcome, Program, Sandbox, SandboxError, shared
+from loopkit.sandbox import Limits, Outcome, Program, Sandbox, SandboxError, packages, shared
+from loopkit.sandbox.inside import probes
 from tests.sandbox.conftest import ROOT, TIERS, start
 
 CPU = Limits(cpu=0.4, wall=6.0)
@@ -265,6 +271,28 @@ def test_numpy_can_be_allowed(tier: str, monkeypatch: pytest.MonkeyPatch) -> Non
     with start(tier, packages=["numpy"], limits=Limits()) as sandbox:
         assert sandbox.run([Program(source, [[[3, 4]]])]) == [(Outcome("value", [25, 5.0, 3.5]),)]
         assert set(sandbox.describe()["packages"]) == {"numpy"}
+
+
+def test_packages_may_lie_where_people_have_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In /tmp or /home, as virtual environments do: seen are they and the way there, and what lies beside it is not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        folder = Path(home, "venv")
+        Path(home).chmod(0o755)
+        Path(home, "diary").mkdir()
+        for part in Path(sortedcontainers.__path__[0]).parent.glob("sortedcontainers*"):
+            shutil.copytree(part, folder / part.name)
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.setattr(packages, "find_spec", lambda name: PathFinder.find_spec(name, [str(folder)]))
+        with start("bubblewrap", packages=["sortedcontainers"]) as sandbox:
+            assert sandbox.packages.folders == (str(folder.resolve()),)
+            source = "from sortedcontainers import SortedList\ndef solve(a): return list(SortedList(a))"
+            assert sandbox.run([Program(source, [[[2, 1]]])]) == [(Outcome("value", [1, 2]),)]
+        seen = probes.beside([str(folder), f"{folder}/inner"])
+    assert f"{home}/diary" in seen
+    assert f"{home}/venv" not in seen
+    assert not [path for path in seen if path.startswith(str(folder))]
+    assert "/etc" in seen
+    assert "/tmp" not in seen
 
 
 def test_packages_are_named_by_a_variable_and_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

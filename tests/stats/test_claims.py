@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import binom
 
 from loopkit.errors import UsageError
-from loopkit.stats.claims import MarginTest, first, judge, most
+from loopkit.stats.claims import AVERAGE_FROM, MarginTest, basis, component, first, judge, most
 from loopkit.stats.mitigation import mitigation
 from loopkit.stats.persistence import Pair, persistence
-from loopkit.stats.seeds import one_sided_p
+from loopkit.stats.seeds import one_sided_p, unseen
 from loopkit.stats.shortcut import shortcut
 from loopkit.stats.verdict import verdict
 
@@ -133,3 +133,48 @@ def test_differences_are_paired_by_seed_and_there_is_one() -> None:
 
 def test_every_outcome_has_a_row() -> None:
     assert first([("x", ("a",)), ("rest", ())], set().__contains__)[0] == "rest"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_differences_of_rates_lie_within_one_and_rewards_anywhere(sign: int) -> None:
+    rates = MarginTest("a", "greater", 0.1)
+    inside = component([sign * d for d in (0.3, 0.35, 0.4, 0.32, 0.38)], rates).estimate
+    past = [sign * d for d in (1.0, 1.0, 0.98, 1.0, 0.7)]
+    assert inside.low is not None
+    assert "past the end" in component(past, rates).estimate.method
+    assert component(past, rates._replace(bounds=None)).estimate.method == "t over seeds"
+
+
+def words(runs: int, p: float | None = 0.02, reach: float | None = None, **others: int) -> str:
+    return basis(runs, p, reach, **others)
+
+
+FEW, MANY = AVERAGE_FROM - 1, AVERAGE_FROM
+
+
+@pytest.mark.parametrize(
+    ("said", "holds", "lacks"),
+    [
+        (words(1), ["1 seed:", "no test"], ["seeds", "p ="]),
+        (words(5, missing=1), ["5 seeds of 6, the others lack a rate: no test"], ["p ="]),
+        (words(8, None, 0.123), ["8 seeds, power 0.8 from 12.3 points"], ["on average", "lack"]),
+        (words(8, None), ["8 seeds"], ["power", "p ="]),
+        (words(FEW), [f"nothing on average below {MANY} seeds: {FEW} seeds, every one so, p = 0.020"], ["and on"]),
+        (words(MANY), [f"and on average: {MANY} seeds, every one so"], ["nothing", "below", "lack"]),
+        (words(MANY, agree=MANY - 1), ["nothing on average:", f"{MANY - 1} of them so"], ["below", "every one"]),
+        (words(FEW, agree=FEW - 1), ["nothing on average:", f"{FEW - 1} of them so"], ["below", "every one"]),
+        (
+            words(MANY, missing=1),
+            ["nothing on average:", f"of {MANY + 1}, the others lack a rate"],
+            ["and on", "below"],
+        ),
+        (
+            words(20, 0.0001, missing=2, agree=18),
+            ["p < 0.001", f"up to {100 * unseen(22, others=4):.0f} % of"],
+            ["p ="],
+        ),
+    ],
+)
+def test_a_claim_says_what_it_rests_on(said: str, holds: list[str], lacks: list[str]) -> None:
+    assert [part for part in holds if part not in said] == []
+    assert [part for part in lacks if part in said] == []

@@ -26,6 +26,8 @@ def test_the_value_is_rogan_gladens_and_held_to_shares() -> None:
     assert found.low is not None
     assert found.high is not None
     assert found.low < found.value < found.high
+    # Lang and Reiczigel's formula (2014), worked out apart for 500 of 1000, 54 of 60 and 76 of 80
+    assert (found.low, found.high) == pytest.approx((0.465993, 0.605028), abs=1e-5)
     none, all_ = corrected(rate(0.0), GOOD), corrected(rate(1.0), GOOD)
     assert none is not None
     assert all_ is not None

@@ -165,6 +165,7 @@ SEEN = [True, False, True, False, True]
 def test_a_breakthrough_in_some_seeds_is_a_claim_of_its_own():
     found = of(PART, onsets=SEEN, placebo_onsets=[False] * 5)
     assert (found.name, found.breakthrough.k, found.breakthrough.n) == ("breakthrough", 3, 5)
+    assert found.breakthrough.share.value == pytest.approx(3 / 5)
     assert found.p == found.breakthrough.p <= 0.05
     assert "in 3 of 5 seeds [15, 95] %" in found.sentence()
     assert of(PART[:4], FLAT[:4], HIGH[:4], onsets=SEEN[:4]).name == "pattern: breakthrough"

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from loopkit.records import Estimate
-from loopkit.stats.seeds import discovered, mean_over_seeds
-from loopkit.studies.schema import (
+from loopkit.evidence.schema import Made, RunEntry, StudyResults
+from loopkit.evidence.sections import (
     Cell,
     Column,
     Curve,
     Group,
     Line,
-    Made,
     Mark,
     Matrix,
     Onsets,
     Point,
-    Results,
     Row,
-    RunEntry,
     SeedValue,
     Table,
     Verdict,
     Verdicts,
 )
+from loopkit.records import Estimate
+from loopkit.stats.seeds import discovered, mean_over_seeds
 
 SEEDS = (0, 1, 2)
 WITHHELD = Cell(value=None, withheld="the game has no control channel")
@@ -107,8 +105,8 @@ def verdicts() -> Verdicts:
     return Verdicts(name="verdicts", title="Verdicts", items=(item,))
 
 
-def study() -> Results:
-    return Results(
+def study() -> StudyResults:
+    return StudyResults(
         study="example",
         title="A made study",
         what="One section of each kind.",

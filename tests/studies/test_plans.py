@@ -10,7 +10,7 @@ import pytest
 from loopkit.errors import UsageError
 from loopkit.experiment.config import BASE, root_model
 from loopkit.experiment.rundir import RunDir
-from loopkit.front.designed import STUDIES, build
+from loopkit.front.designed import STUDIES, plan
 from loopkit.registry import plugins as registry
 from loopkit.running.parallel import Job
 from loopkit.studies.grid import merged
@@ -22,7 +22,7 @@ TWO = "context-compliance,self-grading"
 
 def make(name: str, out: Path, *settings: str, games: str | None = TWO, seeds: str | None = "2", **other: str) -> Study:
     model, trainer = other.get("model", "tiny"), other.get("trainer", "grpo")
-    return build(name, games, seeds, model, trainer, settings, out, registry.load())
+    return plan(name, games, seeds, model, trainer, settings, out).study
 
 
 def planned(study: Study) -> dict[str, Job]:

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from loopkit.errors import RunError
+from loopkit.evidence import claims, schema, sections
+from loopkit.evidence.sections import Cell
 from loopkit.records import Estimate
-from loopkit.studies import schema
-from loopkit.studies.schema import Cell
 from loopkit.system.files import to_json
 from tests.studies.examples import estimate, study
 
@@ -39,26 +39,31 @@ def test_a_number_without_interval_or_reason_is_refused(cell: dict[str, object])
         Cell.model_validate(cell)
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 2}, {"sections": [{"kind": "pie"}]}, {"extra": 1}])
+@pytest.mark.parametrize("change", [{"schema_version": 3}, {"sections": [{"kind": "pie"}]}, {"extra": 1}])
 def test_another_schema_is_refused_by_file_and_place(change: dict[str, object], tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_text(json.dumps(study().model_dump(mode="json") | change))
-    with pytest.raises(RunError, match=r"results\.json is no study's results of this version \(.*Run the study again"):
+    with pytest.raises(RunError, match=r"results\.json cannot be read \(.*Run the same command again"):
         schema.read(file)
 
 
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_text("{")
-    with pytest.raises(RunError, match="no study's results"):
+    with pytest.raises(RunError, match="cannot be read"):
         schema.read(file)
 
 
-MODELS = [schema.Results, schema.Made, schema.RunEntry, schema.Cell, schema.SeedValue, schema.Column, schema.Row,
-          schema.Table, schema.Matrix, schema.Curve, schema.Onsets, schema.Group, schema.Verdict]  # fmt: skip
+MODELS = [
+    schema.StudyResults, schema.ExperimentResults, schema.Made, schema.RunEntry, schema.Run, claims.Exploit,
+    claims.Said, claims.Reply, claims.OnLoophole, claims.OnFix, claims.OnReward, claims.Test,
+    sections.Cell, sections.SeedValue, sections.Column, sections.Row, sections.Table, sections.Matrix,
+    sections.Curve, sections.Onsets, sections.Group,
+    sections.Verdict,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
-def test_every_key_is_documented(model: type[schema.Part]) -> None:
+def test_every_key_is_documented(model: type[sections.Part]) -> None:
     text = DOCS.read_text(encoding="utf-8")
     assert not [key for key in model.model_fields if not re.search(rf"`{key}`", text)]

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from loopkit.checks import Report
+from loopkit.evidence.schema import StudyResults
+from loopkit.evidence.sections import Table
+from loopkit.evidence.write import rows_of
 from loopkit.experiment.config import BASE
 from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.records import Estimate, StepMetrics
@@ -15,9 +18,7 @@ from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
 from loopkit.running.runner import checkpoint_of
 from loopkit.studies.grid import merged
-from loopkit.studies.schema import Results, Table
 from loopkit.studies.study import Study
-from loopkit.studies.write import rows_of
 from tests.runs import flag_step
 from tests.studies.test_plans import make
 
@@ -75,7 +76,7 @@ def fill(
     return study
 
 
-def sections(study: Study) -> Results:
+def sections(study: Study) -> StudyResults:
     """Its sections, as one result that can be printed."""
     made = study.sections()
     for section in made:

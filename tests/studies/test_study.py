@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.studies import schema
+from loopkit.evidence import schema
 
 SMALL = [
     "--seeds", "2", "--set", "run.steps=2", "--set", "run.prompts_per_step=4", "--set", "run.group_size=2",
@@ -33,7 +33,7 @@ def study(where: Path, *arguments: str, code: int = 0) -> subprocess.CompletedPr
     return done
 
 
-def result(where: Path, name: str) -> schema.Results:
+def result(where: Path, name: str) -> schema.StudyResults:
     (file,) = where.glob(f"runs/study-{name}-*/results.json")
     return schema.read(file)
 

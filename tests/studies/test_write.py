@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from loopkit.evidence import schema, write
+from loopkit.evidence.sections import Cell, Column, SeedValue
 from loopkit.front.studied import StudyResult
 from loopkit.records import Estimate
-from loopkit.studies import schema, write
-from loopkit.studies.schema import Cell, Column, SeedValue
 from tests.studies.examples import study, verdicts
 
 SHARE, POINTS = Column(key="x", title="x"), Column(key="x", title="x", kind="difference")

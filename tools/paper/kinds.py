@@ -99,10 +99,10 @@ def _solution(row: Row, name: str = "solve") -> str:
             "            except EOFError:\n                break\n"
             "        print(KNOWN.get(' '.join(' '.join(lines).split()), ''))"
         )
-    known = {repr([json.loads(x) for x in given.splitlines() if x.strip()]): answer for given, answer in _tests(row)}
+    known = {str([json.loads(x) for x in given.splitlines() if x.strip()]): answer for given, answer in _tests(row)}
     values = {given: json.loads(answer) for given, answer in known.items()}
     return (
-        f"KNOWN = {values!r}\n\nclass Solution:\n    def {name}(self, *x):\n        return KNOWN.get(repr(list(x)), '')"
+        f"KNOWN = {values!r}\n\nclass Solution:\n    def {name}(self, *x):\n        return KNOWN.get(str(list(x)), '')"
     )
 
 

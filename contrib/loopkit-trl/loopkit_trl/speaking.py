@@ -49,6 +49,10 @@ class Speaker:
                 f"{dialogue.key!r}: turn {dialogue.turn} is decoded at temperature {decode.temperature:g}, others at "
                 f"{self.temperature:g}, and TRL trains at one temperature a run. Use --trainer grpo for this game."
             )
+        if decode.truncated:
+            raise UsageError(
+                "TRL is given no top-p or top-k: leave run.top_p and run.top_k out, or use --trainer grpo."
+            )
         return decode.max_tokens
 
     def _prompt(self, dialogue: Dialogue) -> tuple[int, ...]:

@@ -11,13 +11,13 @@ import atexit
 import builtins
 import gc
 import io
-import json
 import os
 import random
 import signal
 import sys
 import threading
 import types
+from json import dumps, loads
 from typing import Any
 
 from loopkit.sandbox.inside import codec, kernel, surroundings
@@ -40,7 +40,7 @@ def lock(fds: list[int], filter: bytes | None, threads: int) -> dict[str, Any]:
         os.dup2(fd, target)
     kernel.close_from(program + 1)
     text = os.pread(program, os.lseek(program, 0, os.SEEK_END), 0)
-    loaded: dict[str, Any] = json.loads(text)
+    loaded: dict[str, Any] = loads(text)
     kernel.die_with_parent()
     kernel.drop_capabilities()
     kernel.limits(cpu=loaded["seconds"], memory=loaded["memory"], output=loaded["room"], threads=threads)
@@ -96,15 +96,15 @@ def _function(program: dict[str, Any]) -> None:
     try:
         call = _load(program["source"], program["entry"])
     except BaseException as error:
-        return say(json.dumps((-1, "error", *_named(error))))
+        return say(dumps((-1, "error", *_named(error))))
     say('[-1, "loaded"]')
     for k, arguments in enumerate(program["cases"], program["first"]):
         try:
             value = codec.encode(call(*codec.unpack(arguments)))
         except codec.Unsupported as error:
-            say(json.dumps((k, "unsupported", str(error)[:DETAIL])))
+            say(dumps((k, "unsupported", str(error)[:DETAIL])))
         except BaseException as error:
-            say(json.dumps((k, "error", *_named(error))))
+            say(dumps((k, "error", *_named(error))))
         else:
             say(f'[{k}, "value", {value}]' if len(value) <= limit else f'[{k}, "big", {len(value)}]')
 

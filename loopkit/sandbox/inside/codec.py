@@ -8,8 +8,8 @@ base's own methods, whatever it pretends to equal. Everything else is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from json import dumps, loads
 from typing import Any
 
 DEPTH = 200
@@ -39,13 +39,13 @@ class Unsupported(ValueError):
 
 def encode(value: object) -> str:
     """One line of JSON. Raises Unsupported."""
-    return json.dumps(pack(value, DEPTH), separators=(",", ":"))
+    return dumps(pack(value, DEPTH), separators=(",", ":"))
 
 
 def decode(text: str | bytes) -> Any:
     """The value. Strict: raises Unsupported for anything ``encode`` would not have written."""
     try:
-        return unpack(json.loads(text))
+        return unpack(loads(text))
     except Unsupported:
         raise
     except (ValueError, RecursionError) as error:
@@ -71,7 +71,7 @@ def pack(value: Any, depth: int = DEPTH) -> Any:
         return {"d": [[pack(k, depth - 1), pack(v, depth - 1)] for k, v in value.items()]}
     if kind is set or kind is frozenset:
         packed = [pack(v, depth - 1) for v in value]
-        return {"s" if kind is set else "f": sorted(packed, key=json.dumps)}
+        return {"s" if kind is set else "f": sorted(packed, key=dumps)}
     if kind is bytes:
         return {"b": value.hex()}
     for base, plain in BASES.items():

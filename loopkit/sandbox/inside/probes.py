@@ -7,6 +7,7 @@ Where a layer stands alone, only its own way of refusing counts: EPERM for secco
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import glob
 import json
@@ -74,6 +75,10 @@ def in_child(probe: Callable[[], Mapping[str, str]], flags: int = 0) -> dict[str
     return found
 
 
+PRIVATE = frozenset({"home", "root", "proc", "etc", "tmp", "var", "sys"})
+"""Top-level directories of which nothing but the way to Python may be seen."""
+
+
 def attempt(act: Callable[[], Any], *refusals: int) -> str:
     """ "stopped" if ``act`` fails with one of these errors; else what happened."""
     try:
@@ -85,25 +90,40 @@ def attempt(act: Callable[[], Any], *refusals: int) -> str:
     return "got through"
 
 
-def of_namespace() -> dict[str, str]:
-    """bubblewrap by itself: a process tree, a network and a file system of its own, the last without writing."""
+def of_namespace(folders: list[str]) -> dict[str, str]:
+    """bubblewrap by itself: a process tree, a network and a file system of its own, the last without writing.
+
+    ``folders``: of packages, which may be seen beside Python's own.
+    """
 
     def check(ok: bool, found: object) -> str:
         return STOPPED if ok else f"got through: {found}"
 
     names = [name for _, name in socket.if_nameindex()]
-    seen = sorted(os.listdir("/"))
+    odd = beside([f"{sys.base_prefix}/lib", sys.executable, *folders])
     return {
         "processes": check(os.getpid() == 1, f"pid {os.getpid()}"),
         "network": check(set(names) <= {"lo"}, names),
-        "files": check(not {"home", "root", "proc", "etc", "tmp", "var", "sys"} & set(seen) - _parents(), seen),
+        "files": check(not odd, odd[:9]),
         "writing": attempt(lambda: os.mkdir("/loopkit-probe"), 30),  # EROFS
     }
 
 
-def _parents() -> set[str]:
-    """Top-level directories that Python's own installation makes necessary."""
-    return {path.split("/")[1] for path in (sys.base_prefix, sys.executable) if path.count("/") > 1}
+def beside(needed: list[str]) -> list[str]:
+    """What can be seen in folders of people and of the system, and is neither below ``needed`` nor on the way there."""
+    ways: dict[str, set[str]] = {"": set()}
+    for path in needed:
+        way = ""
+        for name in path.strip("/").split("/"):
+            ways.setdefault(way, set()).add(name)
+            way += f"/{name}"
+    private = PRIVATE & set(os.listdir("/"))
+    odd = sorted(f"/{name}" for name in private - ways[""])
+    for way, names in ways.items():
+        if way and way.split("/")[1] in private and not any(f"{way}/".startswith(f"{path}/") for path in needed):
+            with contextlib.suppress(PermissionError):  # a closed folder is not seen into
+                odd += sorted(f"{way}/{name}" for name in set(os.listdir(way)) - names)
+    return odd
 
 
 def of_landlock(abi: int) -> dict[str, str]:

@@ -36,7 +36,7 @@ def main(control: socket.socket, importer: Any) -> None:
     report: dict[str, Any] = {"limits": probes.in_child(lambda: probes.of_limits(**limits), flags)}
     filters: list[bytes | None] = [None, None, None]
     if settings["tier"] == "bubblewrap":
-        report["bubblewrap"] = probes.of_namespace()
+        report["bubblewrap"] = probes.of_namespace(settings["folders"])
     if settings["tier"] != "rlimit":
         program = kernel.bpf(kernel.PROGRAM, kernel.THREAD_FLAGS, program=True)
         own, keepers = kernel.bpf(kernel.ZYGOTE, (*kernel.THREAD_FLAGS, flags)), kernel.bpf(kernel.KEEPER, ())

@@ -23,11 +23,11 @@ ALONE = """
 import json, sys
 sys.path.insert(0, sys.argv.pop())
 import codec
+out, sys.stdout = sys.stdout, sys.stderr
 job = json.load(sys.stdin)
 space = {"__name__": "__solution__", "__file__": "solution.py"}
 exec(compile(job["source"], "solution.py", "exec", dont_inherit=True), space)
 owner, _, name = job["entry"].rpartition(".")
-out, sys.stdout = sys.stdout, sys.stderr
 for case in job["cases"]:
     call = getattr(space[owner](), name) if owner else space[name]
     print(codec.encode(call(*codec.unpack(case))), file=out)

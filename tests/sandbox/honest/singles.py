@@ -137,6 +137,7 @@ FUNCTIONS: dict[str, tuple[str, list[list[Any]], list[Any]]] = {
     "async, driven by hand": ("async def f(x): return x + 1\ndef solve(x):\n    c = f(x)\n    try: c.send(None)\n    except StopIteration as e: return e.value", [[1]], [2]),
     "operators overloaded": ("class V:\n    def __init__(s, x): s.x = x\n    def __add__(s, o): return V(s.x + o.x)\n    def __lt__(s, o): return s.x < o.x\n    def __matmul__(s, o): return s.x * o.x\ndef solve(a, b): return [(V(a) + V(b)).x, V(a) < V(b), V(a) @ V(b)]", [[2, 3]], [[5, True, 6]]),
     "name of the module": ("def solve(x): return [__name__ != '', __file__.endswith('.py'), x]", [[1]], [[True, True, 1]]),
+    "json as it likes it": ("import functools, json\njson.dumps = functools.partial(json.dumps, indent=1)\ndef solve(a):\n    return [json.dumps(a), (1,), {2}]", [[[3]], [[]]], [["[\n 3\n]", (1,), {2}], ["[]", (1,), {2}]]),
 }  # fmt: skip
 SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
     # name: (source, standard inputs, what each prints)

@@ -1,4 +1,4 @@
-"""What a study's ``results.json`` holds (docs/results.md): strict models, versioned, read back by the report.
+"""Tables, curves and verdicts as ``results.json`` holds them (docs/results.md): strict models of what is shown.
 
 Numbers are shares (0.1 is 10 %), steps, or rewards; nothing is a percentage. Every number is a Cell, so that none is
 without its interval, or the reason why it has none.
@@ -6,17 +6,13 @@ without its interval, or the reason why it has none.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from loopkit.errors import RunError
 from loopkit.records import Estimate, Json
 
-VERSION: Literal[1] = 1
 Unit = Literal["seed", "cluster", "run", "rollout", ""]
 
 
@@ -193,74 +189,3 @@ class Verdicts(_Section):
 
 
 Section = Annotated[Table | Matrix | Curve | Onsets | Verdicts, Field(discriminator="kind")]
-
-
-class Made(Part):
-    """What the study was made with."""
-
-    loopkit: str
-    git: str | None
-    model: str
-    trainer: str
-    games: tuple[str, ...]
-    seeds: tuple[int, ...]
-    split: str
-    prompts: int
-    options: dict[str, Json] = {}
-    """The study's own settings, and what ``--set`` said."""
-    hardware: tuple[str, ...] = ()
-    """Every device that a run was made on; more than one is shown beside the tables."""
-    start_policies: dict[str, str | None] = {}
-    """model -> SHA-256 of its weights; None of a hub id."""
-
-
-class RunEntry(Part):
-    """A run that the study rests on."""
-
-    directory: str
-    """Relative to the directory of ``results.json``."""
-    game: str
-    arm: str
-    channel: str
-    channel_options: dict[str, Json]
-    trainer: str
-    model: str
-    seed: int
-    steps: int
-    """Training steps; 0 of base."""
-    spec_hash: str
-    device: str = ""
-
-
-class Results(Part):
-    """The whole file."""
-
-    schema_version: Literal[1] = VERSION
-    kind: Literal["study"] = "study"
-    study: str
-    title: str
-    what: str
-    made: Made
-    notes: tuple[str, ...] = ()
-    sections: tuple[Section, ...]
-    runs: tuple[RunEntry, ...]
-    exploit: dict[str, Json] | None = None
-    """The first exploit that an arm ``loophole`` said on held-out prompts, as in an experiment's file."""
-
-    def section(self, name: str) -> Any:
-        """The section of that name; KeyError if there is none."""
-        return {s.name: s for s in self.sections}[name]
-
-
-def read(path: Path) -> Results:
-    """A study's ``results.json``. Raises RunError naming one that this version cannot read, and why."""
-    try:
-        data: Mapping[str, Json] = json.loads(path.read_bytes())
-        return Results.model_validate(data)
-    except (OSError, ValidationError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
-        raise RunError(
-            f"{path} is no study's results of this version ({why}). Run the study again: its runs are kept, and the "
-            "results are made anew."
-        ) from error

@@ -1,4 +1,4 @@
-"""A study's results as JSON, CSV and LaTeX (docs/results.md)."""
+"""Results as JSON, CSV and LaTeX (docs/results.md)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from loopkit.studies.schema import Cell, Column, Curve, Matrix, Onsets, Results, Section, Table, Verdicts
+from loopkit.evidence.schema import ExperimentResults, StudyResults
+from loopkit.evidence.sections import Cell, Column, Curve, Matrix, Onsets, Section, Table, Verdicts
+from loopkit.evidence.tables import sections
 from loopkit.system.files import to_json, write_whole
 
 COUNTED = re.compile(r"^clopper-pearson, (\d+) of (\d+)")
 HEADER = ("section", "kind", "keys", "column", "seed", "value", "low", "high", "n", "unit", "method", "withheld")
 
 
-def all_of(results: Results, out: Path) -> None:
+def all_of(results: ExperimentResults | StudyResults, out: Path) -> None:
     """Write ``results.json``, ``results.csv`` and ``table.tex``, each whole; one that is as it was is left alone."""
     for name, data in (
         ("results.csv", to_csv(results).encode()),
@@ -32,12 +34,12 @@ def all_of(results: Results, out: Path) -> None:
 # --- CSV ------------------------------------------------------------------------------------------------------
 
 
-def to_csv(results: Results) -> str:
+def to_csv(results: ExperimentResults | StudyResults) -> str:
     """One row a number: over seeds, and below it every seed."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)
-    for section in results.sections:
+    for section in sections(results):
         for keys, column, cell in numbers(section):
             head = [section.name, section.kind, "; ".join(f"{k}={v}" for k, v in keys.items()), column]
             shown = [cell.value, cell.low, cell.high, cell.n, cell.unit, cell.method, cell.withheld]
@@ -82,10 +84,11 @@ def _inert(value: object) -> object:
 # --- LaTeX ----------------------------------------------------------------------------------------------------
 
 
-def to_latex(results: Results) -> str:
+def to_latex(results: ExperimentResults | StudyResults) -> str:
     """A booktabs ``tabular`` a table or matrix; special characters are escaped by tabulate."""
-    parts = [f"% loopkit study {results.study}; needs \\usepackage{{booktabs}}. In percent, with 95 % intervals."]
-    for section in results.sections:
+    command = f"study {results.study}" if isinstance(results, StudyResults) else f"run --game {_line(results.game)}"
+    parts = [f"% loopkit {command}; needs \\usepackage{{booktabs}}. In percent, with 95 % intervals."]
+    for section in sections(results):
         if isinstance(section, Table | Matrix):
             headers, rows = grid_of(section)
             body = tabulate(rows, headers, tablefmt="latex_booktabs", disable_numparse=True)
