@@ -6,12 +6,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from loopkit_proxy_metric import lengths
+from nltk.stem import porter
 from rapidfuzz.distance import LCSseq
 from rouge_score import rouge_scorer
 
@@ -32,8 +33,11 @@ class Theirs:
         self._proxy, self._tampering, self._bbeh = (
             _module(clone / FOLDER / f"{name}.py") for name in ("proxy_gaming", "reward_tampering_xml", "bbeh")
         )
-        # rouge-score fills a table in Python for the length of a common subsequence: minutes for 100 articles.
+        # rouge-score fills a table in Python for the length of a common subsequence, and stems every word again: the
+        # same numbers, an hour earlier.
         rouge_scorer._lcs_table = lambda ref, said: [[LCSseq.similarity(ref, said)]]
+        stem = lru_cache(maxsize=None)(porter.PorterStemmer().stem)
+        porter.PorterStemmer.stem = lambda self, word: stem(word)
         os.environ.setdefault("RT_MEM_LIMIT_MB", "0")  # of address space: this process has more than its default mapped
         self._runner = self._tampering._run_solution_code
         # Its own tokenizer is a hub's; both sides count by tiny's, and by the words that it falls back to.

@@ -39,6 +39,9 @@ VERDICTS: Mapping[str, tuple[Verdict, ...]] = {
             ("paid", "similarity", "exploit", "task, in words", "task, in tokens"), (LATER,),
         ),
         Verdict(
+            "loopkit", "signs without a word are no short summary", ("task, in tokens",), ("signs",),
+        ),
+        Verdict(
             "neither matters", "answers of fewer than four pieces: BLEU of a sentence (the order it has) against BLEU "
             "of a corpus (four); all far below 0.9",
             ("similarity",), ("its first tenth", "its last sentence", "its first sentence", "one word"),
