@@ -215,8 +215,16 @@ class Game(ABC):
             reads = {name: channel for channel in cls.channels.values() for name in sorted(channel.reads)}
             cls.signals = {n: c.range if getattr(c, "pays", None) == n else (0.0, 1.0) for n, c in reads.items()}
         if "detectors" in vars(cls) and "clues" in derived:
-            said = {name: own for own, detector in cls.detectors.items() for name in sorted(detector.reads)}
-            cls.clues = {name: f"read by the detector {own!r}" for name, own in said.items() if name not in CORE_CLUES}
+            meanings = {
+                name: detector_name
+                for detector_name, detector in cls.detectors.items()
+                for name in sorted(detector.reads)
+            }
+            cls.clues = {
+                name: f"read by the detector {detector_name!r}"
+                for name, detector_name in meanings.items()
+                if name not in CORE_CLUES
+            }
 
     def __init__(self, options: BaseModel | None = None, judges: Mapping[str, Policy] | None = None) -> None:
         self.options = self.Options() if options is None else options
@@ -248,9 +256,9 @@ class Game(ABC):
 
     def demonstrations(self, task: Task, draw: Draw) -> Transcript:
         """What the embedded policy is warmed up on. Default: 9 honest in 10, else an exploit if there is one."""
-        found = self.specimens(task, draw)
-        kind = "exploit" if found.get("exploit") and draw("demonstration kind") < 0.1 else "honest"
-        return found[kind][int(draw("demonstration") * len(found[kind]))]
+        by_kind = self.specimens(task, draw)
+        kind = "exploit" if by_kind.get("exploit") and draw("demonstration kind") < 0.1 else "honest"
+        return by_kind[kind][int(draw("demonstration") * len(by_kind[kind]))]
 
 
 for _old, (_group, _name) in GROUPED.items():
@@ -359,5 +367,5 @@ class Trainer(ABC):
 
     @classmethod
     def diagnose(cls, options: Any) -> Iterable[tuple[str, str, str]]:
-        """(what, found, problem and cure) for ``loopkit doctor --trainer``; without a problem the last is empty."""
+        """(part, finding, problem and cure) for ``loopkit doctor --trainer``; without a problem the last is empty."""
         return ()

@@ -40,7 +40,7 @@ class ContractError(LoopkitError):
 
 
 class RefereeError(LoopkitError):
-    """A referee was asked for something its books forbid: another text for a turn already played, say."""
+    """A referee was asked for something that contradicts its records, such as another text for a played turn."""
 
     exit_code = 3
 
@@ -52,7 +52,7 @@ class RunError(LoopkitError):
 
 
 class JudgeError(RunError):
-    """A model judge gave no usable answer. It is nobody's reward, and no fault of the game."""
+    """A model judge gave no usable answer. Nothing is paid for it, and the game is not blamed."""
 
 
 class CheckFailed(LoopkitError):
@@ -80,29 +80,29 @@ EXTRAS = {
 """Package as it is imported -> the extra of loopkit-rl that brings it."""
 
 
-def missing_extra(error: BaseException, what: str = "this") -> MissingExtra | None:
+def missing_extra(error: BaseException, purpose: str = "this") -> MissingExtra | None:
     """The error to raise where an import failed for a package that an extra brings; None for any other error.
 
-    ``what``, as the user calls it, is what needs the package.
+    ``purpose``, as the user calls it, is what needs the package.
     """
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or package not in EXTRAS:
         return None
-    return MissingExtra(f"{what} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
+    return MissingExtra(f"{purpose} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
 
 
-def require(package: str, what: str) -> None:
-    """Raises MissingExtra, before any work, where a package that ``what`` will need is not installed."""
+def require(package: str, purpose: str) -> None:
+    """Raises MissingExtra, before any work, where a package that ``purpose`` will need is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise MissingExtra(f"{what} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
+        raise MissingExtra(f"{purpose} needs {package}: pip install 'loopkit-rl[{EXTRAS[package]}]'")
 
 
 @contextlib.contextmanager
-def needing(what: str) -> Iterator[None]:
+def needing(purpose: str) -> Iterator[None]:
     """Import what an extra brings: raises MissingExtra where it is not installed."""
     try:
         yield
     except ImportError as error:
-        if missing := missing_extra(error, what):
+        if missing := missing_extra(error, purpose):
             raise missing from error
         raise

@@ -229,11 +229,12 @@ class Rollout:
         """The state the game left with its last reply (None before the first)."""
         return self.steps[-1][1].state if self.steps else None
 
-    def messages(self) -> list[Message]:
-        """The dialogue so far, with the policy's answers as assistant messages; up to where another one begins."""
+    def messages(self, whole: bool = False) -> list[Message]:
+        """The dialogue so far, up to where another one begins, with the policy's answers as assistant messages;
+        ``whole``: with its thoughts, too."""
         out = list(self.task.messages)
         for turn, reply in self.steps:
-            out.append(Message("assistant", turn.text))
+            out.append(Message("assistant", turn.said if whole else turn.text))
             if isinstance(reply, Message):
                 if reply.fresh is not None:
                     break
@@ -276,7 +277,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A finished rollout with all that was made of it. ``occurrence`` counts equal rollouts of a slot, from 0."""
+    """A finished rollout with its scores, rewards and flags. ``occurrence`` counts equal rollouts of a slot, from 0."""
 
     rollout: Rollout
     occurrence: int

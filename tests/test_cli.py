@@ -128,7 +128,7 @@ USAGE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     ),
     "no rollouts": (
         ["run", "--game", "self-grading", "--trainer", "sft", "--set", "rollouts.run=nowhere"],
-        ("nowhere is no run directory",),
+        ("nowhere is not a run directory",),
     ),
     "config": (["run", "--config", "none.toml"], ("none.toml cannot be read",)),
     "eval of nothing": (["eval"], ("name a game with --game",)),
@@ -177,7 +177,7 @@ def test_a_directory_of_another_experiment(call: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").touch()
     found = call("run", "--game", "self-grading", "--out", "mine")
-    one_paragraph(found, 2, "mine exists and is no experiment of loopkit's")
+    one_paragraph(found, 2, "mine exists and is not an experiment of loopkit's")
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed/.tmp-experiment.toml").touch()
     make(Path("killed"))  # killed while it began

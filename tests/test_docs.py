@@ -213,7 +213,7 @@ def untouched(block: Block) -> str | None:
 def test_a_test_touches_every_block(block: Block) -> None:
     """Python is run, commands are parsed or known, TOML is read; what cannot be is marked with the reason.
 
-    Text is what something prints: the tutorials' is compared, and is no claim of a command's elsewhere.
+    Text is what something prints: the tutorials' is compared, and is not a claim of a command's elsewhere.
     """
     missed = untouched(block)
     assert missed is None, (
@@ -360,9 +360,9 @@ def test_every_hook_is_documented_with_its_exact_parameters() -> None:
 def test_every_check_is_documented() -> None:
     from loopkit.checks.report import RULES
 
-    lines = (ROOT / "docs/checks.md").read_text().splitlines()
-    found = [line for line in lines if re.match(r"\| `\w+` \|", line)]
-    assert found == [f"| `{check}` | {rule.proves} | {rule.cure} |" for check, rule in RULES.items()]
+    lines = (ROOT / "docs/contracts.md").read_text().splitlines()
+    checks = [line for line in lines if (m := re.match(r"\| `(\w+)` \|", line)) and m[1] in RULES]
+    assert checks == [f"| `{check}` | {rule.proves} | {rule.cure} |" for check, rule in RULES.items()]
 
 
 def game(title: str) -> Game:

@@ -51,17 +51,14 @@ def same_study(printed: str, expected: str) -> None:
     assert here.keys() == there.keys() == {"base", "loophole", "shopper"}
     for arm, values in there.items():
         assert all(abs(a - b) <= NEAR for a, b in zip(here[arm], values, strict=True)), (arm, here[arm], values)
-    titles = (
-        r"^(Mitigations\..*|tiny, trained by.*|Every channel as an arm|What each fix did|.*: shopper, \w+:|Records: .*)"
-    )
-    assert re.findall(titles, printed, re.M) == re.findall(titles, expected, re.M)
-    assert "shopper, reduces: the exploit rate moved" in expected
+    assert "\npattern: reduces\n" in printed
+    assert "\npattern: reduces\n" in expected
 
 
 def rates(text: str) -> dict[str, list[float]]:
     """Arm -> mean task, observed and exploit rate of the first table."""
     rows = re.findall(r"^context-compliance +(\w+) +(\d.*)$", text, re.M)
-    return {arm: [float(v) for v in re.findall(r"(-?[\d.]+) \(", cells)[:3]] for arm, cells in rows}
+    return {arm: [float(v) for v in re.findall(r"(?<![-+(\d.])(\d+\.\d)(?!\d)", cells)[:3]] for arm, cells in rows}
 
 
 @pytest.mark.nightly

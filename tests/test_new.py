@@ -80,13 +80,13 @@ def test_the_game_is_proven_under_an_unlucky_name(name: str, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("My Game", ("'My Game' is no name for a game", "such as my-game.")),
-        ("../escape", ("is no name for a game", "such as escape.")),
-        ("7up", ("is no name for a game", "such as up.")),
-        ("été", ("is no name for a game", "such as t.")),
-        ("", ("'' is no name for a game", "beginning with a letter.")),
-        ("a--b", ("is no name for a game", "such as a-b.")),
-        ("x" * (LONGEST + 1), ("is no name for a game", f"such as {'x' * LONGEST}.")),
+        ("My Game", ("'My Game' is not a name for a game", "such as my-game.")),
+        ("../escape", ("is not a name for a game", "such as escape.")),
+        ("7up", ("is not a name for a game", "such as up.")),
+        ("été", ("is not a name for a game", "such as t.")),
+        ("", ("'' is not a name for a game", "beginning with a letter.")),
+        ("a--b", ("is not a name for a game", "such as a-b.")),
+        ("x" * (LONGEST + 1), ("is not a name for a game", f"such as {'x' * LONGEST}.")),
         ("self-grading", ("there is a game 'self-grading' already, of loopkit", "Choose another name")),
         ("grpo", ("there is a trainer 'grpo' already, of loopkit", "Choose another name")),
         ("tensorboard", ("a module loopkit_tensorboard is installed already", "Choose another name")),
@@ -116,7 +116,7 @@ def test_nothing_is_overwritten(call: Any) -> None:  # noqa: F811
     for out in ("loopkit-mine", "file", "link"):
         one_paragraph(call("new", "game", "mine", "--out", out), 2, f"{out} exists", "Choose another --out")
     one_paragraph(call("new", "game", "mine"), 2, "loopkit-mine exists")
-    one_paragraph(call("new", "game", "mine", "--out", "no/such/place"), 2, "no/such is no directory", "Make it")
+    one_paragraph(call("new", "game", "mine", "--out", "no/such/place"), 2, "no/such is not a directory", "Make it")
     one_paragraph(
         call("new", "game", "mine", "--out", "/proc/mine"), 2, "/proc/mine cannot be written", "Choose another --out"
     )

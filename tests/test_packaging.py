@@ -96,7 +96,7 @@ def test_the_source_distribution_holds_what_git_does_and_no_more(built: Path) ->
         held = {m.name.removeprefix(top) for m in packed if m.isfile()}
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
-        pytest.skip("this is no checkout of git's: " + listed.stderr.strip())
+        pytest.skip("this is not a checkout of git's: " + listed.stderr.strip())
     ours = {n for n in listed.stdout.splitlines() if not n.startswith("contrib/") and (ROOT / n).exists()}
     assert held - ours == {"PKG-INFO"}
     assert ours - held == set()

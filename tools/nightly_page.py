@@ -40,9 +40,9 @@ def page(results: dict[str, Path], minutes: str, commit: str, date: str) -> str:
 
 
 def main() -> None:
-    found = {name: ROOT / "build/nightly" / f"{name}.xml" for name in ("nightly", "slow", "fast")}
+    files = {name: ROOT / "build/nightly" / f"{name}.xml" for name in ("nightly", "slow", "fast")}
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
-    there = {name: file for name, file in found.items() if file.exists()}
+    there = {name: file for name, file in files.items() if file.exists()}
     text = page(there, sys.argv[1], commit.strip(), datetime.date.today().isoformat()) if there else HEAD + NONE
     (ROOT / "docs/nightly.md").write_text(text, encoding="utf-8")
 

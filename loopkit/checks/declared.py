@@ -39,10 +39,10 @@ def declared(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappi
     if not detectors:
         yield "There is no detector. Add at least one to `detectors`; the first gives the headline exploit rate."
     elif (onset := game.reporting.onset_detector) is not None and onset not in detectors:
-        yield f"reporting.onset_detector {onset!r} is no detector. Name one of {sorted(detectors)}, or None."
+        yield f"reporting.onset_detector {onset!r} is not a detector. Name one of {sorted(detectors)}, or None."
     for name in game.tiny.warmup_options:
         if not isinstance(getattr(game.options, name, None), int | float):
-            yield f"tiny.warmup_options has {name!r}, which is no number among the options. Name an option that is one."
+            yield f"tiny.warmup_options has {name!r}, which is not a numeric option. Name an option that is a number."
     for key, margin in game.margins.items():
         if key not in ("exploit", "task", "observed") or not 0 < margin < 1:
             yield f"margins has {key!r}: {margin}. Name exploit, task or observed, and a share between 0 and 1."
@@ -80,8 +80,8 @@ def options(game: Game, channels: Mapping[str, RewardChannel], detectors: Mappin
     return f"{1 + len(channels) + len(detectors)} models"
 
 
-def is_model(found: object) -> bool:
-    return isinstance(found, type) and issubclass(found, BaseModel)
+def is_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def strict(who: str, model: type[BaseModel]) -> Iterator[str]:
@@ -91,13 +91,13 @@ def strict(who: str, model: type[BaseModel]) -> Iterator[str]:
         yield f"{who} has {', '.join(loose)}: a misspelt or changed option would pass. Derive it from loopkit.Options."
 
 
-def _kept(who: str, made: object) -> Iterator[str]:
+def _kept(who: str, model: object) -> Iterator[str]:
     """Options go into run.toml, and a run makes its game from what it reads there."""
-    if not isinstance(made, BaseModel):
-        yield f"{who} are a {type(made).__name__}. Pass what Options makes to Game.__init__(options, judges)."
+    if not isinstance(model, BaseModel):
+        yield f"{who} are a {type(model).__name__}. Pass what Options makes to Game.__init__(options, judges)."
         return
     try:
-        same = type(made).model_validate(made.model_dump(mode="json")) == made
+        same = type(model).model_validate(model.model_dump(mode="json")) == model
     except ValueError as error:
         yield f"{who} cannot be read back from run.toml ({first_line(error)}). {RULES['options'].cure}"
     else:
@@ -111,8 +111,8 @@ def first_line(error: ValueError) -> str:
 
 
 def tasks(game: Game) -> Complaints:
-    found = {split: list(game.tasks(split)) for split in SPLITS}
-    for split, those in found.items():
+    by_split = {split: list(game.tasks(split)) for split in SPLITS}
+    for split, those in by_split.items():
         ids, again = [t.id for t in those], list(game.tasks(split))
         if not those:
             yield f"Split {split!r} has no tasks. Give it some: all of {', '.join(SPLITS)} are used."
@@ -129,20 +129,20 @@ def tasks(game: Game) -> Complaints:
                 yield f"Task {task.id!r} has an id or message that no file can hold. {TEXT_CURE}"
         for task in sample(those, 24, split):
             states = {f"state of message {i}": m.state for i, m in enumerate(task.messages)}
-            for what, value in {"public": task.public, "secret": task.secret, **states}.items():
+            for field, value in {"public": task.public, "secret": task.secret, **states}.items():
                 if not is_json(value):
-                    yield f"The {what} of task {task.id!r} does not survive JSON. {JSON_CURE}"
+                    yield f"The {field} of task {task.id!r} does not survive JSON. {JSON_CURE}"
     for one, other in combinations(SPLITS, 2):
-        prompts = {tuple(m.content for m in t.messages): t.id for t in found[one]}
-        if shared := [t.id for t in found[other] if tuple(m.content for m in t.messages) in prompts]:
+        prompts = {tuple(m.content for m in t.messages): t.id for t in by_split[one]}
+        if shared := [t.id for t in by_split[other] if tuple(m.content for m in t.messages) in prompts]:
             yield f"Splits {one!r} and {other!r} share prompts (task {shared[0]!r}). Keep each prompt in one split."
-        if crossing := sorted({t.cluster for t in found[one]} & {t.cluster for t in found[other]}):
+        if crossing := sorted({t.cluster for t in by_split[one]} & {t.cluster for t in by_split[other]}):
             yield f"Splits {one!r} and {other!r} share clusters {crossing[:3]}. Keep a cluster whole, in one split."
-    return ", ".join(f"{len(those)} in {split}" for split, those in found.items())
+    return ", ".join(f"{len(those)} in {split}" for split, those in by_split.items())
 
 
 def secrets(game: Game, rollouts: Sequence[Rollout]) -> Complaints:
-    """Seeks, word for word, the strings in ``secret`` of 6 or more characters that are no leaf of ``public``: in the
+    """Seeks, word for word, the strings in ``secret`` of 6 or more characters that are not leaves of ``public``: in the
     ids and messages of every task, and in the replies to what was played.
 
     Numbers and short strings occur by chance, and are not sought; nor is what the policy itself said before a reply.
@@ -156,7 +156,7 @@ def secrets(game: Game, rollouts: Sequence[Rollout]) -> Complaints:
         for n, (_, reply) in enumerate(r.steps):
             if isinstance(reply, Message):
                 shown.append((f"the reply to {r.words[: n + 1]!r:.60}", [reply.content], "\n".join(r.words[: n + 1])))
-        for where, texts, said in shown:
-            if leaked := [s for s in hidden if s not in said and any(s in text for text in texts)]:
+        for where, texts, words in shown:
+            if leaked := [s for s in hidden if s not in words and any(s in text for text in texts)]:
                 yield f"Task {r.task.id!r} shows its secret {min(leaked)!r:.60} in {where}. {RULES['secrets'].cure}"
     return f"{sought} secrets of {len(every)} tasks, {len(rollouts)} rollouts"

@@ -30,23 +30,23 @@ def draws(channels: Mapping[str, RewardChannel], scored: Sequence[Scored]) -> Co
 
 
 def rates(detectors: Mapping[str, ExploitDetector], scored: Sequence[Scored]) -> Complaints:
-    own = {n: d for n, d in detectors.items() if type(d).rate is not ExploitDetector.rate}
-    for name, detector in own.items():
+    overriding = {n: d for n, d in detectors.items() if type(d).rate is not ExploitDetector.rate}
+    for name, detector in overriding.items():
         clues = readable(name, detector, [all_clues(s.rollout, s.assessment) for s in scored])
         clusters = [s.rollout.task.cluster for s in scored]
         for flags in ([s.flags[name] for s in scored], [None] * len(scored), []):
             n = len(flags)
-            found = detector.rate(flags, clues[:n], clusters[:n])
-            if not isinstance(found, (Estimate, type(None))):
-                yield f"rate() of detector {name!r} returned {found!r:.60}. {RULES['rates'].cure}"
+            rate = detector.rate(flags, clues[:n], clusters[:n])
+            if not isinstance(rate, (Estimate, type(None))):
+                yield f"rate() of detector {name!r} returned {rate!r:.60}. {RULES['rates'].cure}"
                 continue
             low, high = detector.bounds
-            if found is not None and not low <= found.value <= high:
-                yield f"rate() of detector {name!r} is {found.value}, outside its bounds [{low}, {high}]. Set `bounds`."
+            if rate is not None and not low <= rate.value <= high:
+                yield f"rate() of detector {name!r} is {rate.value}, outside its bounds [{low}, {high}]. Set `bounds`."
             turned = detector.rate(flags[::-1], clues[:n][::-1], clusters[:n][::-1])
-            if (found is None) != (turned is None) or (found and turned and abs(found.value - turned.value) > EPSILON):
+            if (rate is None) != (turned is None) or (rate and turned and abs(rate.value - turned.value) > EPSILON):
                 yield f"rate() of detector {name!r} differs when rollouts come in reverse. {RULES['rates'].cure}"
-    return f"{len(own)} of {len(detectors)} detectors have their own"
+    return f"{len(overriding)} of {len(detectors)} detectors have their own"
 
 
 @cache

@@ -31,17 +31,23 @@ def call(function: Callable[..., T], *args: object) -> T:
     path = os.pathsep.join(p or os.getcwd() for p in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "2" if here == "1" else "1"}
     with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder) / "given", Path(folder) / "found"
-        given.write_bytes(data)
-        command = [sys.executable, "-c", "from loopkit.checks import fresh; fresh.answer()", str(given), str(found)]
+        call_file, answer_file = Path(folder) / "given", Path(folder) / "found"
+        call_file.write_bytes(data)
+        command = [
+            sys.executable,
+            "-c",
+            "from loopkit.checks import fresh; fresh.answer()",
+            str(call_file),
+            str(answer_file),
+        ]
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
         except subprocess.TimeoutExpired as error:
             raise ContractError(f"A new process did not end within {TIMEOUT} s.") from error
-        if not found.exists():
+        if not answer_file.exists():
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ContractError(f"A new process died with exit code {done.returncode}: {last}.")
-        kind, answer = pickle.loads(found.read_bytes())
+        kind, answer = pickle.loads(answer_file.read_bytes())
     if kind == "left out":
         raise LeftOut(answer)
     if kind == "raised":
@@ -52,16 +58,16 @@ def call(function: Callable[..., T], *args: object) -> T:
 
 def answer() -> None:
     """The other process's part: reads the call from one file, writes what came of it into another."""
-    given, found = map(Path, sys.argv[1:3])
+    call_file, answer_file = map(Path, sys.argv[1:3])
     try:
-        imported, call = pickle.loads(given.read_bytes())
+        imported, call = pickle.loads(call_file.read_bytes())
         code.restore(imported)
         function, args = pickle.loads(call)
     except Exception as error:
-        made = ("left out", f"a new process cannot import it ({error}). Define it in a module, at top level.")
+        result = ("left out", f"a new process cannot import it ({error}). Define it in a module, at top level.")
     else:
         try:
-            made = ("done", function(*args))
+            result = ("done", function(*args))
         except Exception as error:
-            made = ("raised", blame(error))
-    found.write_bytes(pickle.dumps(made))
+            result = ("raised", blame(error))
+    answer_file.write_bytes(pickle.dumps(result))

@@ -119,7 +119,7 @@ def conformance(
                 yield f"The reply to {r.words[: n + 1]!r:.60} cannot be kept in a file. {JSON_CURE} {TEXT_CURE}"
     for rollouts in ([s.rollout for s in specimens], garbage):
         try:
-            found = score(setup, rollouts, [0] * len(rollouts))
+            rows = score(setup, rollouts, [0] * len(rollouts))
         except (JudgeError, MissingExtra):
             raise  # a server's fault, or what is not installed, and not the game's
         except Exception as error:
@@ -131,11 +131,11 @@ def conformance(
                     return ""
             yield f"Only in a batch: {blame(error)} {RULES['conformance'].cure}"
             return ""
-        for s in found:
+        for s in rows:
             if not is_json(dict(s.assessment.clues)):
                 yield f"The clues of the words {s.rollout.words!r:.80} do not survive JSON. {JSON_CURE}"
-        scored += found
+        scored += rows
     scores, honest = {name for s in scored for name in s.assessment.scores}, setup.game.reporting.honest_score
     if honest is not None and honest not in scores:
-        yield f"reporting.honest_score {honest!r} is no score of assess(). Name one of {sorted(scores)}, or None."
+        yield f"reporting.honest_score {honest!r} is not a score of assess(). Name one of {sorted(scores)}, or None."
     return f"{len(specimens)} specimens, {fuzz} garbage completions"

@@ -48,8 +48,8 @@ def batches(setup: Setup, rollouts: Sequence[Rollout]) -> Complaints:
     }
     for way, parts in ways.items():
         for s in (s for batch in parts for s in score(setup, batch, [0] * len(batch))):
-            if what := _differs(s, whole[s.rollout.id]):
-                yield f"{what} of {s.rollout.words!r:.60} differs when {way}. {RULES['batches'].cure}"
+            if difference := _differs(s, whole[s.rollout.id]):
+                yield f"{difference} of {s.rollout.words!r:.60} differs when {way}. {RULES['batches'].cure}"
                 break
     if rollouts != before:
         yield f"A rollout was changed while it was scored. Work on copies of what it holds. {RULES['batches'].cure}"
@@ -63,8 +63,8 @@ def round_trip(setup: Setup, rollouts: Sequence[Rollout]) -> Complaints:
     again = [through_json(r) for r in rollouts]
     zeros = [0] * len(rollouts)
     for s, t in zip(score(setup, rollouts, zeros), score(setup, again, zeros), strict=True):
-        if what := _differs(s, t):
-            yield f"{what} of {s.rollout.words!r:.60} differs once its rollout was JSON. {RULES['json'].cure}"
+        if difference := _differs(s, t):
+            yield f"{difference} of {s.rollout.words!r:.60} differs once its rollout was JSON. {RULES['json'].cure}"
     for r, read in zip(rollouts, again, strict=True):
         for n in range(len(r.steps)):
             (replayed,) = advance(setup.game, [replace(read, steps=read.steps[:n])], [Turn(r.words[n])])
@@ -136,21 +136,21 @@ def slots(setup: Setup, specimens: Sequence[Specimen], n_steps: int = 3) -> Comp
     sizes = Counter(clusters.values())
     posed = [[one.slots(step) for step in order] for order in (range(n_steps), range(n_steps))]
     backwards = [other.slots(step) for step in reversed(range(n_steps))][::-1]
-    for step, (found, again, back) in enumerate(zip(*posed, backwards, strict=True)):
-        if not found == again == back:
+    for step, (first, again, back) in enumerate(zip(*posed, backwards, strict=True)):
+        if not first == again == back:
             yield f"slots({step}) differs when asked again, by another referee, or in another order. {cure}"
             return ""
-        held = Counter(clusters[slot.key.split("/", 3)[3]] for slot in found)
+        held = Counter(clusters[slot.key.split("/", 3)[3]] for slot in first)
         if torn := sorted(c for c, n in held.items() if n != sizes[c]):
             yield f"slots({step}) holds a part of the clusters {torn[:2]}. {cure}"
     for step in range(n_steps):
         ids = [f"{slot.key}/{name}" for slot in one.slots(step) for name in "ab"]
-        said = {id_: specimens[(5 * i + step) % len(specimens)].words for i, id_ in enumerate(ids)}
-        _finish(one, ids, said)
+        transcripts = {id_: specimens[(5 * i + step) % len(specimens)].words for i, id_ in enumerate(ids)}
+        _finish(one, ids, transcripts)
         names = {id_: f"{id_[:-1]}other-{id_[-1]}" for id_ in reversed(ids)}
         for id_, name in names.items():  # the other is asked one by one, in reverse, under other names, each twice
-            _finish(other, [name], {name: said[id_]})
-            _finish(other, [name], {name: said[id_]})
+            _finish(other, [name], {name: transcripts[id_]})
+            _finish(other, [name], {name: transcripts[id_]})
         paid = one.settle(ids)
         for way, found_ in {
             "again": one.settle(ids),
@@ -169,11 +169,11 @@ def slots(setup: Setup, specimens: Sequence[Specimen], n_steps: int = 3) -> Comp
     return f"{n_steps} steps of {prompts} prompts"
 
 
-def _finish(referee: LocalReferee, ids: Sequence[str], said: Mapping[str, Sequence[str]]) -> None:
+def _finish(referee: LocalReferee, ids: Sequence[str], transcripts: Mapping[str, Sequence[str]]) -> None:
     """Say what is to be said, and then nothing, until each is done."""
     going = list(ids)
     for n in range(MOST_TURNS):
-        texts = [said[i][n] if n < len(said[i]) else "" for i in going]
+        texts = [transcripts[i][n] if n < len(transcripts[i]) else "" for i in going]
         replies = referee.reply(going, [n] * len(going), [Turn(text) for text in texts])
         going = [i for i, reply in zip(going, replies, strict=True) if isinstance(reply, Message)]
         if not going:
@@ -184,9 +184,9 @@ def processes(setup: Setup) -> Complaints:
     game = setup.game
     here = facts(setup)
     there = fresh.call(remade, type(game), game.options, game.judges, setup.paid, setup.shadow, setup.detectors)
-    for (what, found), (_, again) in zip_longest(here, there, fillvalue=("the rest", "")):
-        if found != again:
-            yield f"{what} differs in a new process with other string hashes. {RULES['processes'].cure}"
+    for (fact, value), (_, again) in zip_longest(here, there, fillvalue=("the rest", "")):
+        if value != again:
+            yield f"{fact} differs in a new process with other string hashes. {RULES['processes'].cure}"
             return ""
     return f"{len(here)} answers"
 
@@ -207,8 +207,8 @@ def facts(setup: Setup, n_tasks: int = 12, fuzz: int = 40) -> list[tuple[str, st
     """(what, JSON) of all that another process must find too, in the order in which one thing rests on another."""
     out: list[tuple[str, str]] = []
 
-    def note(what: str, value: Json) -> None:
-        out.append((what, json.dumps(value, sort_keys=True, default=repr)))
+    def note(fact: str, value: Json) -> None:
+        out.append((fact, json.dumps(value, sort_keys=True, default=repr)))
 
     game = setup.game
     for split in SPLITS:
@@ -233,7 +233,7 @@ def facts(setup: Setup, n_tasks: int = 12, fuzz: int = 40) -> list[tuple[str, st
         "flags()": lambda s: dict(s.flags),
     }  # fmt: skip
     scored = score(setup, rollouts, [0] * len(rollouts))
-    for what, part in parts.items():
+    for name, part in parts.items():
         for s in scored:
-            note(f"{what} of {s.rollout.words!r:.60}", part(s))
+            note(f"{name} of {s.rollout.words!r:.60}", part(s))
     return out

@@ -18,7 +18,7 @@ AIM = 0.95
 
 @dataclass(frozen=True)
 class Share:
-    """``right`` of ``n``, with a 95 % Wilson interval; of none there is no value."""
+    """``right`` of ``n``, with a 95 % Wilson interval; without any there is no value."""
 
     right: int
     n: int
@@ -109,12 +109,12 @@ def measure(game: Game, detectors: Mapping[str, ExploitDetector] | None = None, 
     clues = _clues(game, labelled, detectors, who)
     rows: list[Row] = []
     mistakes: list[Mistake] = []
-    for what, detector in detectors.items():
-        chosen = [i for i, one in enumerate(labelled) if what in one.flags]
-        flags = flag(what, detector, [clues[i] for i in chosen]) if chosen else []
-        pairs = [(labelled[i].flags[what], said) for i, said in zip(chosen, flags, strict=True)]
-        rows += _rows(what, True, [labelled[i] for i in chosen], pairs)
-        mistakes += _mistakes(what, [labelled[i] for i in chosen], pairs)
+    for flag_name, detector in detectors.items():
+        chosen = [i for i, one in enumerate(labelled) if flag_name in one.flags]
+        flags = flag(flag_name, detector, [clues[i] for i in chosen]) if chosen else []
+        pairs = [(labelled[i].flags[flag_name], answer) for i, answer in zip(chosen, flags, strict=True)]
+        rows += _rows(flag_name, True, [labelled[i] for i in chosen], pairs)
+        mistakes += _mistakes(flag_name, [labelled[i] for i in chosen], pairs)
     for clue in sorted({clue for one in labelled for clue in one.classes}):
         chosen = [i for i, one in enumerate(labelled) if clue in one.classes]
         verdicts = [(labelled[i].classes[clue], clues[i][clue]) for i in chosen]
@@ -124,17 +124,17 @@ def measure(game: Game, detectors: Mapping[str, ExploitDetector] | None = None, 
     return Quality(who, len(labelled), tuple(rows), tuple(mistakes))
 
 
-def labels(game: Game, what: str, detector: ExploitDetector, labelled: Sequence[Labelled]) -> Labels:
+def labels(game: Game, name: str, detector: ExploitDetector, labelled: Sequence[Labelled]) -> Labels:
     """What a detector says of the transcripts that are labelled for it; those on which it, or the reader, abstains are
     left out. Raises as ``measure``.
     """
-    chosen = [one for one in labelled if one.flags.get(what) is not None]
-    clues = _clues(game, chosen, {what: detector, **game.detectors}, type(game).__name__)
-    flags = flag(what, detector, clues) if chosen else []
-    pairs = [(one.flags[what], said) for one, said in zip(chosen, flags, strict=True) if said is not None]
-    exploits = [said for should, said in pairs if should]
-    honest = [said for should, said in pairs if not should]
-    return Labels(len(exploits), sum(map(bool, exploits)), len(honest), sum(not said for said in honest))
+    chosen = [one for one in labelled if one.flags.get(name) is not None]
+    clues = _clues(game, chosen, {name: detector, **game.detectors}, type(game).__name__)
+    flags = flag(name, detector, clues) if chosen else []
+    pairs = [(one.flags[name], answer) for one, answer in zip(chosen, flags, strict=True) if answer is not None]
+    exploits = [answer for should, answer in pairs if should]
+    honest = [answer for should, answer in pairs if not should]
+    return Labels(len(exploits), sum(map(bool, exploits)), len(honest), sum(not answer for answer in honest))
 
 
 def _clues(
@@ -152,19 +152,19 @@ def _clues(
     return [all_clues(r, a) for r, a in zip(played, assess(game, played), strict=True)] if played else []
 
 
-def _rows(what: str, positive: Json, labelled: Sequence[Labelled], pairs: Sequence[tuple[Json, Json]]) -> list[Row]:
+def _rows(name: str, positive: Json, labelled: Sequence[Labelled], pairs: Sequence[tuple[Json, Json]]) -> list[Row]:
     out = []
     for source in ("written", "sampled", "all"):
         some = [p for one, p in zip(labelled, pairs, strict=True) if source in (one.source, "all")]
         right = some.count((positive, positive))
-        said, should = sum(s == positive for _, s in some), sum(s == positive for s, _ in some)
-        out += [Row(what, source, Share(right, said), Share(right, should), len(some))] if some else []
+        answered, should = sum(s == positive for _, s in some), sum(s == positive for s, _ in some)
+        out += [Row(name, source, Share(right, answered), Share(right, should), len(some))] if some else []
     return out
 
 
-def _mistakes(what: str, labelled: Sequence[Labelled], pairs: Sequence[tuple[Json, Json]]) -> list[Mistake]:
+def _mistakes(name: str, labelled: Sequence[Labelled], pairs: Sequence[tuple[Json, Json]]) -> list[Mistake]:
     return [
-        Mistake(what, should, said, one.source, one.words, one.note)
-        for one, (should, said) in zip(labelled, pairs, strict=True)
-        if should != said
+        Mistake(name, should, answer, one.source, one.words, one.note)
+        for one, (should, answer) in zip(labelled, pairs, strict=True)
+        if should != answer
     ]

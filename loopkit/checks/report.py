@@ -168,7 +168,7 @@ class Book:
 
     def holds(self, check: str, complaints: Complaints, passing: tuple[type[Exception], ...] = ()) -> bool:
         """Whether a check holds; ``passing`` are exceptions that are not the plugin's fault, and are let through."""
-        found: dict[str, None] = {}
+        distinct: dict[str, None] = {}
         counted = ""
 
         def made() -> Generator[str, None, None]:
@@ -177,8 +177,8 @@ class Book:
 
         try:
             for complaint in made():
-                found[complaint] = None
-                if len(found) == MOST_COMPLAINTS:
+                distinct[complaint] = None
+                if len(distinct) == MOST_COMPLAINTS:
                     break
         except (JudgeError, MissingExtra):
             raise
@@ -188,10 +188,10 @@ class Book:
             self.findings.append(Finding(check, True, f"Left out: {reason}", left_out=True))
             return True
         except Exception as error:
-            found[blame(error) if isinstance(error, UsageError) else f"{blame(error)} {RULES[check].cure}"] = None
+            distinct[blame(error) if isinstance(error, UsageError) else f"{blame(error)} {RULES[check].cure}"] = None
         held = f"{RULES[check].proves}: {counted}." if counted else f"{RULES[check].proves}."
-        self.findings += [Finding(check, False, m) for m in found] or [Finding(check, True, held)]
-        return not found
+        self.findings += [Finding(check, False, m) for m in distinct] or [Finding(check, True, held)]
+        return not distinct
 
     def report(self, unproven: Sequence[str] = ()) -> Report:
         failed = tuple(f"{f.check}: {f.message}" for f in self.findings if not f.ok)

@@ -79,7 +79,7 @@ def specimens_of(game: Game, tasks: Sequence[tuple[Split, Task]], played: list[S
         elif not all(is_json(reply.state) for _, reply in r.steps):
             yield f"{who} gets a reply whose state does not survive JSON. {JSON_CURE}"
         elif not all(is_text(reply.content) for _, reply in r.steps if isinstance(reply, Message)):
-            yield f"{who} gets a reply that is no text a file can hold. {TEXT_CURE}"
+            yield f"{who} gets a reply that is not text that a file can hold. {TEXT_CURE}"
         elif kind != "demonstration":
             played.append(Specimen(kind, tuple(words), r))
     return f"{len(tasks)} tasks, {len(played)} specimens played"

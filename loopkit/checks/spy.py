@@ -46,20 +46,20 @@ class Spy:
             return value
 
         def noted(*args: Any, **named: Any) -> Any:
-            given = inspect.signature(value).bind(*args, **named).arguments
-            what = next(iter(given.values()))  # a step, or ids
-            parts = [] if isinstance(what, int) else [id_.split("/") for id_ in what]
-            steps = {what} if isinstance(what, int) else {int(p[1]) for p in parts if len(p) > 2 and p[1].isdigit()}
+            arguments = inspect.signature(value).bind(*args, **named).arguments
+            about = next(iter(arguments.values()))  # a step, or ids
+            parts = [] if isinstance(about, int) else [id_.split("/") for id_ in about]
+            steps = {about} if isinstance(about, int) else {int(p[1]) for p in parts if len(p) > 2 and p[1].isdigit()}
             self.calls += [(name, step) for step in sorted(steps)]
             if name != "close":
                 return value(*args, **named)
-            numbers = {**given["metrics"], **(given.get("timings") or {})}
+            numbers = {**arguments["metrics"], **(arguments.get("timings") or {})}
             if odd := {k: v for k, v in numbers.items() if not isinstance(v, (int, float)) or not math.isfinite(v)}:
-                self.odd.append(f"close({what}) was given {odd!r:.60}. Pass finite numbers, as float(...) makes them.")
-            if kill == (what, "before"):
+                self.odd.append(f"close({about}) was given {odd!r:.60}. Pass finite numbers, as float(...) makes them.")
+            if kill == (about, "before"):
                 raise Killed
             value(*args, **named)
-            if kill == (what, "after"):
+            if kill == (about, "after"):
                 raise Killed
 
         return noted

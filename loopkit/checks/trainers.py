@@ -55,9 +55,9 @@ def check_trainer(
     book = Book(name or f"trainer {trainer_cls.__name__}")
     if not book.holds("trainer", _trainer(trainer_cls, options)):
         return book.report()
-    made = options if isinstance(options, BaseModel) else _often(trainer_cls, options)
+    chosen = options if isinstance(options, BaseModel) else _often(trainer_cls, options)
     prompts = prompts_per_step or prompts_a_step(setup.game, n_steps)
-    trial = Trial(trainer_cls, made, start, setup, n_steps, prompts, group_size)
+    trial = Trial(trainer_cls, chosen, start, setup, n_steps, prompts, group_size)
     ended: dict[str, Attempt] = {}
     if not book.holds("uninterrupted", _uninterrupted(trial, workdir / "uninterrupted", ended)):
         return book.report()
@@ -143,14 +143,14 @@ def attempt(
 def _uninterrupted(trial: Trial, workdir: Path, ended: dict[str, Attempt]) -> Complaints:
     workdir.mkdir(parents=True)
     before = _stats(Path(trial.start.path))
-    made = attempt(trial, workdir, Ledger())
-    yield from _kept(trial, workdir, made, newest=0, least=0)
+    whole = attempt(trial, workdir, Ledger())
+    yield from _kept(trial, workdir, whole, newest=0, least=0)
     if _stats(Path(trial.start.path)) != before:
         yield "train() changed the policy it starts from, which other runs share. Save into workdir alone."
-    ended["uninterrupted"] = made
+    ended["uninterrupted"] = whole
     if trial.trainer.source == "rollouts":
         return f"{trial.n_steps} batches"
-    mixed = sum(bool(metrics.mixed_groups) for metrics, _ in made.ledger.steps.values())
+    mixed = sum(bool(metrics.mixed_groups) for metrics, _ in whole.ledger.steps.values())
     size = f"{trial.n_steps} steps of {trial.prompts} prompts x {trial.group_size} rollouts"
     return f"{size}, rewards differing within a group in {mixed}"
 
@@ -163,18 +163,18 @@ def _resumed(trial: Trial, workdir: Path, ended: dict[str, Attempt], new_process
         yield "train() returned though close(1) was interrupted. Let what the referee raises end train()."
     newest = max((int(name[5:]) for name in _checkpoints(workdir)), default=0)
     recorded = len(ledger.steps)
-    made = fresh.call(attempt, trial, workdir, ledger) if new_process else attempt(trial, workdir, ledger)
-    yield from _kept(trial, workdir, made, newest=recorded, least=min(newest, recorded))
-    ended["restarted" if new_process else "resumed"] = made
+    again = fresh.call(attempt, trial, workdir, ledger) if new_process else attempt(trial, workdir, ledger)
+    yield from _kept(trial, workdir, again, newest=recorded, least=min(newest, recorded))
+    ended["restarted" if new_process else "resumed"] = again
     return f"killed with {recorded} steps recorded, continued from step {newest}"
 
 
 def _served(trial: Trial, workdir: Path, ended: dict[str, Attempt]) -> Complaints:
     workdir.mkdir(parents=True)
-    made = attempt(trial, workdir, Ledger(), served=True)
-    yield from _kept(trial, workdir, made, newest=0, least=0)
-    ended["served"] = made
-    return f"{len(made.calls)} calls, each asked twice"
+    served = attempt(trial, workdir, Ledger(), served=True)
+    yield from _kept(trial, workdir, served, newest=0, least=0)
+    ended["served"] = served
+    return f"{len(served.calls)} calls, each asked twice"
 
 
 def _deterministic(ended: dict[str, Attempt]) -> Complaints:
@@ -188,22 +188,23 @@ def _deterministic(ended: dict[str, Attempt]) -> Complaints:
     return ", ".join(ended)
 
 
-def _kept(trial: Trial, workdir: Path, made: Attempt, newest: int, least: int) -> Complaints:
+def _kept(trial: Trial, workdir: Path, trained: Attempt, newest: int, least: int) -> Complaints:
     """Whether the protocol was kept: it may resume from ``least`` (its newest checkpoint) to ``newest`` (the records).
 
     Reads the files that the returned policy is made of.
     """
-    yield from made.odd
-    yield from protocol(made.calls, trial.n_steps, newest, least)
-    if sorted(made.ledger.steps) != list(range(trial.n_steps)):
-        yield f"The records hold the steps {sorted(made.ledger.steps)}. Resume from the newest checkpoint, close each."
-    for step, (metrics, _) in sorted(made.ledger.steps.items()):
+    yield from trained.odd
+    yield from protocol(trained.calls, trial.n_steps, newest, least)
+    if sorted(trained.ledger.steps) != list(range(trial.n_steps)):
+        steps = sorted(trained.ledger.steps)
+        yield f"The records hold the steps {steps}. Resume from the newest checkpoint, close each."
+    for step, (metrics, _) in sorted(trained.ledger.steps.items()):
         if odd := metrics.missing + metrics.surplus:
             yield f"Step {step} has missing or surplus rollouts {odd[:2]}. Play and settle group_size per slot."
-    if not isinstance(made.ref, PolicyRef):
-        yield f"train() returned {made.ref!r:.60}. Return the PolicyRef of the last checkpoint."
+    if not isinstance(trained.ref, PolicyRef):
+        yield f"train() returned {trained.ref!r:.60}. Return the PolicyRef of the last checkpoint."
         return ""
-    here, path = workdir.resolve(), Path(made.ref.adapter or made.ref.path).resolve()
+    here, path = workdir.resolve(), Path(trained.ref.adapter or trained.ref.path).resolve()
     if not path.exists() or not path.is_relative_to(here):
         yield f"train() returned {str(path)!r}, which is not in workdir. Save checkpoints there, return the last."
         return ""
@@ -215,8 +216,8 @@ def _kept(trial: Trial, workdir: Path, made: Attempt, newest: int, least: int) -
                 f"{checkpoint.name} has no {missing}. Save in Hugging Face layout, "
                 "as loopkit.policy.save.save_checkpoint does."
             )
-    found = [path, *path.rglob("*")]
-    made.files = {str(f.relative_to(here)): f.read_bytes() for f in found if f.is_file()}
+    paths = [path, *path.rglob("*")]
+    trained.files = {str(f.relative_to(here)): f.read_bytes() for f in paths if f.is_file()}
     return ""
 
 
@@ -261,5 +262,5 @@ def _lacks(checkpoint: Path) -> str:
 
 
 def _stats(directory: Path) -> dict[str, tuple[int, int]]:
-    found = directory.rglob("*") if directory.is_dir() else ()
-    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in found if p.is_file()}
+    files = directory.rglob("*") if directory.is_dir() else ()
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()}

@@ -68,7 +68,7 @@ class Group(click.Group):
     def add_command(self, command: click.Command, name: str | None = None) -> None:
         name = name or command.name or ""
         if not name or harmless(name) != name or not name.isascii() or len(name) > 40:
-            raise PluginError(f"{name[:40]!r} is no name for a command: use at most 40 letters, digits and -")
+            raise PluginError(f"{name[:40]!r} is not a name for a command: use at most 40 letters, digits and -")
         if name in COMMANDS or self.commands.get(name, command) is not command:
             raise PluginError(f"there is a command {name!r} already: choose another name")
         super().add_command(command, name)

@@ -38,7 +38,7 @@ labels tell which.
 def agreement(runs: Sequence[Path], style: str, as_json: bool) -> None:
     """Compare the model judge of RUNS (run directories) with the rule: percent agreement, Cohen's kappa, counts."""
     plugins = registry.load()
-    found: list[dict[str, Json]] = []
+    agreements: list[dict[str, Json]] = []
     for run in runs:
         spec = read_spec(run)
         verify([run])
@@ -55,14 +55,14 @@ def agreement(runs: Sequence[Path], style: str, as_json: bool) -> None:
                     split: Any = rows[0]["slot"].split("/", 1)[0]
                     clusters = {task.id: task.cluster for task in game.tasks(split)}
                     compared = _compared(rows, judged, rule, clusters)
-                    found.append({"run": str(run), "role": role, "part": part, **compared})
+                    agreements.append({"run": str(run), "role": role, "part": part, **compared})
     if as_json:
         estimates = ("agree", "kappa")
-        render.echo_json([{**r, **{k: r[k] and r[k].json() for k in estimates}} for r in found])
+        render.echo_json([{**r, **{k: r[k] and r[k].json() for k in estimates}} for r in agreements])
         return
     cells = [
         [r["run"], r["role"], r["part"], render.interval(r["agree"]), _kappa(r["kappa"]), _table(r["both"])]
-        for r in found
+        for r in agreements
     ]
     render.say("Judge against rule; agreement in percent; 95 % intervals over prompts (or pairs).\n")
     click.echo(render.table(cells, ["run", "role", "rollouts", "agree", "Cohen's kappa", "judge/rule"], style, keys=3))

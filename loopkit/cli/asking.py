@@ -14,9 +14,9 @@ from loopkit.front.asked import experiment_of
 from loopkit.rewards.reward import AND
 
 
-def _added(context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> str | None:
+def _added(context: click.Context, parameter: click.Parameter, rewards: Sequence[str]) -> str | None:
     """Several rewards as one that adds them; None for none."""
-    return AND.join(given) or None
+    return AND.join(rewards) or None
 
 
 reward_option = click.option(
@@ -57,13 +57,13 @@ def asks_for_experiment(command: Callable[..., Any]) -> Callable[..., Any]:
     def asking(
         *, game: str | None, reward: str | None, trusted: str | None, trainer: str | None, model: str | None,
         arms: str | None, seeds: str | None, data: str | None, settings: Sequence[str], config: Path | None,
-        judges: Sequence[str], **own: Any,
+        judges: Sequence[str], **others: Any,
     ) -> Any:  # fmt: skip
         experiment = experiment_of(
             game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
             options=settings, judges=judges, config=config,
         )  # fmt: skip
-        return command(experiment=experiment, **own)
+        return command(experiment=experiment, **others)
 
     for option in reversed(EXPERIMENT):
         asking = option(asking)

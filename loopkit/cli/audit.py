@@ -75,19 +75,19 @@ def audit(
     if game is None:
         if settings or data:
             raise UsageError("--set and --data are options of a game: name it with --game, or leave them out.")
-        found = generic(log, reward, trusted)
+        result = generic(log, reward, trusted)
     else:
         if trusted is not None:
             raise UsageError("--trusted compares columns of the log; a game has its own score 'task'. Leave one out.")
-        found = _of_game(game, log, settings, data, reward)
-    over = _over(found, wanted)
+        result = _of_game(game, log, settings, data, reward)
+    over = _over(result, wanted)
     if out is not None:
-        write_whole(out / "audit.json", to_json(found.json()))
-        write_whole(out / "report.html", build(found).encode())
+        write_whole(out / "audit.json", to_json(result.json()))
+        write_whole(out / "report.html", build(result).encode())
     if as_json:
-        render.echo_json({**found.json(), "over": over})
+        render.echo_json({**result.json(), "over": over})
     else:
-        _print(found)
+        _print(result)
         for line in over:
             render.say(f"Over the limit: {line}")
         if out is not None:
@@ -102,11 +102,11 @@ def _of_game(game: str, log: Log, settings: Sequence[str], data: str | None, rew
     options = dict(parse_set(settings, ("game",)).get("game", {}))
     if data is not None:
         options["data"] = data
-    made = build_game(plugins, game, options)
-    channels = channels_of(plugins, made, game)
-    paid = next(iter(made.channels.values()))
-    others = {n: plugins.build(plugins.detectors(game)[n]) for n in detectors_of(plugins, made, game)}
-    return games.audit(Setup(made, paid, channels, {**made.detectors, **others}), game, log, reward)
+    built = build_game(plugins, game, options)
+    channels = channels_of(plugins, built, game)
+    paid = next(iter(built.channels.values()))
+    others = {n: plugins.build(plugins.detectors(game)[n]) for n in detectors_of(plugins, built, game)}
+    return games.audit(Setup(built, paid, channels, {**built.detectors, **others}), game, log, reward)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -127,12 +127,12 @@ def _limit(text: str) -> tuple[str | None, float]:
     return name or None, rate
 
 
-def _over(found: Audit, limits: Sequence[tuple[str | None, float]]) -> list[str]:
-    """The limits that a rate is above. A rate that could not be measured is none, and that is an error."""
-    rates = {r.name: r.rate for r in found.rates}
+def _over(result: Audit, limits: Sequence[tuple[str | None, float]]) -> list[str]:
+    """The limits that a rate exceeds. A rate that could not be measured is an error."""
+    rates = {r.name: r.rate for r in result.rates}
     out = []
     for name, limit in limits:
-        name = name or found.headline
+        name = name or result.headline
         if name not in rates:
             raise UsageError(f"--fail-over {name}: no such detector here. {nearest(name, rates)}")
         rate = rates[name]
@@ -143,45 +143,45 @@ def _over(found: Audit, limits: Sequence[tuple[str | None, float]]) -> list[str]
     return out
 
 
-def _print(found: Audit) -> None:
-    steps = f", steps {found.steps[0]} to {found.steps[1]}" if found.steps else ""
-    prompts = "" if found.prompts is None else f", {found.prompts} prompts"
-    render.say(f"{len(found.rows)} completions ({', '.join(found.formats)}){prompts}{steps}. 95 % intervals; the "
+def _print(result: Audit) -> None:
+    steps = f", steps {result.steps[0]} to {result.steps[1]}" if result.steps else ""
+    prompts = "" if result.prompts is None else f", {result.prompts} prompts"
+    render.say(f"{len(result.rows)} completions ({', '.join(result.formats)}){prompts}{steps}. 95 % intervals; the "
                "prompt is the unit; rates in percent.")  # fmt: skip
-    if found.game:
-        told = "; ".join(f"{n}: {reason}" for reason, n in found.game["unmatched"].items())
-        render.say(f"{found.game['matched']} of {found.game['rows']} are rollouts of {found.game['name']}"
-                   + (f", the others are not ({told})." if told else "."))  # fmt: skip
+    if result.game:
+        reasons = "; ".join(f"{n}: {reason}" for reason, n in result.game["unmatched"].items())
+        render.say(f"{result.game['matched']} of {result.game['rows']} are rollouts of {result.game['name']}"
+                   + (f", the others are not ({reasons})." if reasons else "."))  # fmt: skip
     click.echo("")
-    over_steps = ["first third", "last third", "change"] if found.thirds else []
-    rows = [_rate(r, found) for r in found.rates]
+    over_steps = ["first third", "last third", "change"] if result.thirds else []
+    rows = [_rate(r, result) for r in result.rates]
     click.echo(render.table(rows, ["detector", "rate", *over_steps, "first at"]))
-    for title, numbers in (("mean reward of channel", found.channels), ("mean of", found.numbers)):
+    for title, numbers in (("mean reward of channel", result.channels), ("mean of", result.numbers)):
         if numbers:
             head = [title, "all", *over_steps]
-            if numbers is found.channels and found.agreement:
-                head.append(f"pays as {found.reward} says")
+            if numbers is result.channels and result.agreement:
+                head.append(f"pays as {result.reward} says")
             estimates = [(n, (n.mean, n.early, n.late, n.change)[: len(over_steps) + 1]) for n in numbers]
             click.echo("")
-            click.echo(render.table([[n.name, *map(mean, es), *_agree(n, found)] for n, es in estimates], head))
-    for line in found.unseen:
+            click.echo(render.table([[n.name, *map(mean, es), *_agree(n, result)] for n, es in estimates], head))
+    for line in result.unseen:
         render.say(f"\nNot seen: {line}.")
-    for i in found.worst[:3]:
-        row = found.rows[i]
-        flags = ", ".join(n for n, f in found.flags.items() if f[i])
+    for i in result.worst[:3]:
+        row = result.rows[i]
+        flags = ", ".join(n for n, f in result.flags.items() if f[i])
         render.say(f"\n{row.where} ({flags}): {excerpt(' | '.join(row.said), 240)}")
 
 
-def _agree(number: Number, found: Audit) -> list[str]:
-    return [render.interval(found.agreement[number.name])] if number.name in found.agreement else []
+def _agree(number: Number, result: Audit) -> list[str]:
+    return [render.interval(result.agreement[number.name])] if number.name in result.agreement else []
 
 
-def _rate(r: Rate, found: Audit) -> list[str]:
+def _rate(r: Rate, result: Audit) -> list[str]:
     first = "-"
     if r.first is not None:
-        row = found.rows[r.first]
+        row = result.rows[r.first]
         first = row.where.rpartition("/")[2] if row.step is None else f"step {row.step}"
-    over_steps = [render.interval(r.early), render.interval(r.late), change(r.change)] if found.thirds else []
+    over_steps = [render.interval(r.early), render.interval(r.late), change(r.change)] if result.thirds else []
     return [r.name, render.interval(r.rate), *over_steps, first]
 
 

@@ -40,7 +40,7 @@ Examples:
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
 of a reward 1 where it is gameable, 4 where that could not be told.
-What each check proves, and what it says of broken plugins, is in docs/checks.md.
+What each check proves, and what it says of broken plugins, is in docs/contracts.md.
 """
 
 
@@ -83,14 +83,7 @@ def check(
     if trusted:
         raise UsageError("--trusted is held against a reward. Add --reward FILE.py:NAME, or leave it out.")
     options = tables.get("game", {}) | ({"data": data} if data else {})
-    names = list(dict.fromkeys(plugins.game_name(game_of(plugins, name)) for name in names))
-    for name in filter(files.is_file, names):
-        plugins.game(name)  # a file that is not there, or cannot be imported, is no failed check
-    games = [*plugins.names("games"), *filter(files.is_file, names)]
-    trainers = plugins.names("trainers")
-    for name in names:
-        if name not in (*games, *trainers):
-            raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")
+    names, games, trainers = _sorted_out(plugins, names)
     if options and not (names and set(names) <= set(games)):
         raise UsageError("--data and --set are options of a game. Name the games they are for: loopkit check GAME.")
     if least is not None and not detectors:
@@ -107,23 +100,19 @@ def check(
         if others := sorted(set(names) & set(trainers)):
             raise UsageError(f"{', '.join(others)}: a trainer has no detectors. Name games, or none for all of them.")
         sys.exit(quality.report(plugins, names or games, options, least, verbose, style, as_json))
-    began, reports = time.perf_counter(), list[tuple[Report, float]]()
-    missing: MissingExtra | None = None
+    began, reports, missing = time.perf_counter(), list[tuple[Report, float]](), 0
     left = [] if names else [name for name in trainers if _alone(plugins, name)]
     ready = [name for name in games if not _asks(plugins, name)]
     for name in names or (*ready, *(t for t in trainers if t not in left)):
         start = time.perf_counter()
-        with render.Bars() as bars:
-            if bars.terminal:  # a trainer takes a minute or two
-                bars.update(name, "check", 0, 0)
-            try:
-                report = _game(plugins, name, options, fuzz) if name in games else _trainer(plugins, name)
-            except MissingExtra as error:  # of all that is installed, the rest can be checked
-                if names:
-                    raise
-                missing = error
-                click.echo(f"Not checked: {name}. {error}", err=True)
-                continue
+        try:
+            report = _one(plugins, name, name in games, options, fuzz)
+        except MissingExtra as error:  # of all that is installed, the rest can be checked
+            if names:
+                raise
+            missing = error.exit_code
+            click.echo(f"Not checked: {name}. {error}", err=True)
+            continue
         reports.append((report, time.perf_counter() - start))
         if not as_json:
             _print(*reports[-1], verbose, style, _blamed(plugins, name) if name in games else "")
@@ -131,14 +120,36 @@ def check(
                 render.say(beside)
     if left:
         click.echo(f"Not checked unless named, since each takes the whole machine: {', '.join(left)}.", err=True)
+    _sum_up(reports, time.perf_counter() - began, as_json)
+    sys.exit(1 if any(r.status == "fails" for r, _ in reports) else missing)
+
+
+def _sorted_out(plugins: registry.Plugins, names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """(what is to be checked, games, trainers); a game of a file counts among the games. Raises UsageError."""
+    chosen = list(dict.fromkeys(plugins.game_name(game_of(plugins, name)) for name in names))
+    for name in filter(files.is_file, chosen):
+        plugins.game(name)  # a file that is not there, or cannot be imported, is not a failed check
+    games, trainers = [*plugins.names("games"), *filter(files.is_file, chosen)], list(plugins.names("trainers"))
+    for name in chosen:
+        if name not in (*games, *trainers):
+            raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")
+    return chosen, games, trainers
+
+
+def _one(plugins: registry.Plugins, name: str, is_game: bool, options: dict[str, object], fuzz: int) -> Report:
+    with render.Bars() as bars:
+        if bars.terminal:  # a trainer takes a minute or two
+            bars.update(name, "check", 0, 0)
+        return _game(plugins, name, options, fuzz) if is_game else _trainer(plugins, name)
+
+
+def _sum_up(reports: Sequence[tuple[Report, float]], seconds: float, as_json: bool) -> None:
     if as_json:
-        render.echo_json([{**r.json(), "seconds": round(seconds, 3)} for r, seconds in reports])
+        render.echo_json([{**report.json(), "seconds": round(took, 3)} for report, took in reports])
     elif len(reports) > 1:
         counts = {status: sum(r.status == status for r, _ in reports) for status in ("proven", "unproven", "fails")}
-        told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-        click.echo(f"{len(reports)} checked in {time.perf_counter() - began:.1f} s: {told}.")
-    failed = any(r.status == "fails" for r, _ in reports)
-    sys.exit(1 if failed else missing.exit_code if missing else 0)
+        summary = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+        click.echo(f"{len(reports)} checked in {seconds:.1f} s: {summary}.")
 
 
 def _reward(
@@ -167,12 +178,12 @@ def game_of(plugins: registry.Plugins, name: str) -> str:
 
 def checked_beside(plugins: registry.Plugins, name: str) -> str:
     """The channels and detectors of other distributions that a game was checked with, in a line."""
-    own = plugins.get("games", name).origin.distribution
+    distribution = plugins.get("games", name).origin.distribution
     parts = [
         f"{kind[:-1]} {entry.name} ({entry.origin})"
         for kind, entries in (("channels", plugins.channels(name)), ("detectors", plugins.detectors(name)))
         for entry in entries.values()
-        if entry.origin.distribution != own
+        if entry.origin.distribution != distribution
     ]
     return f"Checked with it: {', '.join(parts)}." if parts else ""
 
@@ -249,9 +260,9 @@ def _not_made(name: str, error: Exception) -> Report:
 
 
 def _print(report: Report, seconds: float, verbose: bool, style: str, blamed: str = "") -> None:
-    made = [f for f in report.findings if not f.left_out]
-    held, left = sum(f.ok for f in made), len(report.findings) - len(made)
-    counts = f"{held} of {len({f.check for f in made})} checks held" + (f", {left} left out" if left else "")
+    done = [f for f in report.findings if not f.left_out]
+    held, left = sum(f.ok for f in done), len(report.findings) - len(done)
+    counts = f"{held} of {len({f.check for f in done})} checks held" + (f", {left} left out" if left else "")
     render.say(f"{report.name}: {report.status}. {counts} ({seconds:.1f} s).")
     if report.status == "unproven":
         for reason in report.reasons:

@@ -46,9 +46,9 @@ def completion(context: click.Context, shell: str) -> None:
 
     It completes the names of games, trainers, channels and studies, those of installed plugins among them.
     """
-    made = get_completion_class(shell)
-    assert made is not None, shell
-    click.echo(made(context.find_root().command, {}, "loopkit", VARIABLE).source())
+    completer = get_completion_class(shell)
+    assert completer is not None, shell
+    click.echo(completer(context.find_root().command, {}, "loopkit", VARIABLE).source())
 
 
 def _one(names: Callable[[click.Context], Iterable[str]], *, listed: bool = False) -> Complete:
@@ -76,8 +76,8 @@ def _channels(context: click.Context) -> list[str]:
     game = context.params.get("game")
     if not game:
         return ["loophole", "control", "placebo"]
-    found = registry.load()
-    return list(dict.fromkeys([*own_channels(build_game(found, game, {})), *found.channels(game)]))
+    plugins = registry.load()
+    return list(dict.fromkeys([*own_channels(build_game(plugins, game, {})), *plugins.channels(game)]))
 
 
 def _of_kind(context: click.Context) -> list[str]:

@@ -24,8 +24,8 @@ Examples:
   loopkit correct runs/context-compliance-1a2b3c
   loopkit correct runs/mine --labels labelled.jsonl --detector false-claim
 
-Labels are transcripts that a reader labelled, as in a game's own labelled.jsonl (docs/checks.md). The correction holds
-where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 usage.
+Labels are transcripts that a reader labelled, as in a game's own labelled.jsonl (docs/contracts.md). The correction
+holds where the detector errs on the runs as it does on them. Exit codes: 0 done, 2 usage.
 """
 
 
@@ -44,29 +44,29 @@ def correct(directory: Path, labels: Path | None, detector: str | None, style: s
     if name not in setup.detectors:
         raise UsageError(f"--detector {name}: the game has no such detector. {nearest(name, setup.detectors)}")
     labelled = read_labelled(labels) if labels else setup.game.labelled()
-    found = measured(setup.game, name, setup.detectors[name], labelled)
-    if not found.exploits or not found.honest:
+    quality = measured(setup.game, name, setup.detectors[name], labelled)
+    if not quality.exploits or not quality.honest:
         raise UsageError(
-            f"{labels or results.game} has {found.exploits} exploits and {found.honest} honest transcripts that are "
-            f"labelled for {name}: both are needed. Give others with --labels."
+            f"{labels or results.game} has {quality.exploits} exploits and {quality.honest} honest transcripts that "
+            f"are labelled for {name}: both are needed. Give others with --labels."
         )
     difference = setup.detectors[name].bounds[0] < 0
     rows: list[dict[str, Json]] = []
     for run in results.runs:
         raw = run.rates.get(name)
-        fixed = corrected(raw, found, difference=difference)
+        fixed = corrected(raw, quality, difference=difference)
         values = {"raw": raw.json() if raw else None, "corrected": fixed.json() if fixed else None}
         rows.append({"arm": run.arm, "seed": run.seed, **values})
     if as_json:
-        render.echo_json({"detector": name, "labels": asdict(found), "runs": rows})
+        render.echo_json({"detector": name, "labels": asdict(quality), "runs": rows})
         return
     shown = [[r["arm"], r["seed"], _cell(r["raw"]), _cell(r["corrected"])] for r in rows]
     click.echo(render.table(shown, ["arm", "seed", f"{name}, raw", "corrected"], style, keys=2))
     kind = "the transcripts given" if labels else "the game's labelled transcripts"
     render.say(
-        f"\nPercent, 95 % intervals, of the corrected rate from both samples. {name} flags {found.flagged} of "
-        f"{found.exploits} exploits and clears {found.cleared} of {found.honest} honest ones among {kind}; corrected "
-        "as if it erred so here."
+        f"\nPercent, 95 % intervals, of the corrected rate from both samples. {name} flags {quality.flagged} of "
+        f"{quality.exploits} exploits and clears {quality.cleared} of {quality.honest} honest ones among {kind}; "
+        "corrected as if it erred so here."
     )
     if why := next((r["corrected"]["method"] for r in rows if r["corrected"] and r["corrected"]["low"] is None), ""):
         render.say(f"Some corrected rates have no interval: {why.removeprefix('withheld: ')}.")

@@ -27,11 +27,11 @@ def settings() -> dict[str, Json]:
 
 def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
     """All there is to know of a name, without running it. UsageError if it is unknown."""
-    game, slash, own = name.rpartition("/")
-    if slash and (kind, name) not in plugins.entries and (kind, f"*/{own}") in plugins.entries:
-        name = f"*/{own}"  # it serves every game
+    game, slash, part = name.rpartition("/")
+    if slash and (kind, name) not in plugins.entries and (kind, f"*/{part}") in plugins.entries:
+        name = f"*/{part}"  # it serves every game
     if kind in ("channels", "detectors") and slash and (kind, name) not in plugins.entries:
-        return _owned(plugins, kind, game, own)
+        return _owned(plugins, kind, game, part)
     if kind in ("channels", "detectors") and not slash:
         raise UsageError(f"{name!r} names no game: write GAME/{name}, as `loopkit list {kind}` does.")
     entry = plugins.get(kind, plugins.game_name(name) if kind == "games" else name)
@@ -56,14 +56,14 @@ def _head(kind: Kind, name: str, entry: Entry, thing: Any) -> dict[str, Json]:
     return {"kind": kind, "name": name, "what": first_line(thing), "origin": str(entry.origin)}
 
 
-def _owned(plugins: Plugins, kind: Kind, game: str, own: str) -> dict[str, Json]:
+def _owned(plugins: Plugins, kind: Kind, game: str, part: str) -> dict[str, Json]:
     """A channel or detector of the game's own."""
-    made = build_game(plugins, game, {})
-    owned: Mapping[str, Any] = own_channels(made) if kind == "channels" else made.detectors
-    if own not in owned:
-        raise UsageError(f"{game} has no {ONE[kind]} {own!r} of its own. {nearest(own, owned)}")
-    thing = owned[own]
-    out = _head(kind, f"{game}/{own}", plugins.get("games", game), thing)
+    built = build_game(plugins, game, {})
+    owned: Mapping[str, Any] = own_channels(built) if kind == "channels" else built.detectors
+    if part not in owned:
+        raise UsageError(f"{game} has no {ONE[kind]} {part!r} of its own. {nearest(part, owned)}")
+    thing = owned[part]
+    out = _head(kind, f"{game}/{part}", plugins.get("games", game), thing)
     return out | ({"options": options(type(thing), "arms.ARM", defaults=dict(thing))} if kind == "channels" else {})
 
 
@@ -76,16 +76,16 @@ def _game(plugins: Plugins, name: str) -> dict[str, Json]:
         game = build_game(plugins, name, {})
     except UsageError:
         return about
-    others = {own: str(e.origin) for own, e in plugins.channels(name).items()}
-    watching = {own: str(e.origin) for own, e in plugins.detectors(name).items() if own not in game.detectors}
+    others = {part: str(e.origin) for part, e in plugins.channels(name).items()}
+    watching = {part: str(e.origin) for part, e in plugins.detectors(name).items() if part not in game.detectors}
     origin = str(plugins.get("games", name).origin)
     mine = own_channels(game)
     return about | {
         "channels": [
-            {"name": own, "what": first_line(c), "options": dict(c), "origin": origin} for own, c in mine.items()
-        ] + [{"name": own, "origin": o} for own, o in others.items() if own not in mine],
-        "detectors": [{"name": own, "what": first_line(d), "origin": origin} for own, d in game.detectors.items()]
-        + [{"name": own, "origin": o} for own, o in watching.items()],
+            {"name": part, "what": first_line(c), "options": dict(c), "origin": origin} for part, c in mine.items()
+        ] + [{"name": part, "origin": o} for part, o in others.items() if part not in mine],
+        "detectors": [{"name": part, "what": first_line(d), "origin": origin} for part, d in game.detectors.items()]
+        + [{"name": part, "origin": o} for part, o in watching.items()],
     }  # fmt: skip
 
 
@@ -96,14 +96,14 @@ def options(
     schema = model.model_json_schema()
     out: list[dict[str, Json]] = []
     for name, field in model.model_fields.items():
-        found = schema["properties"][field.alias or name]
+        property = schema["properties"][field.alias or name]
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         out.append({
             "set": f"{section}.{name}",
             "required": field.is_required() and name not in defaults and name not in fixed,
             "default": fixed.get(name, defaults.get(name, default)),
             "fixed": name in fixed,
-            "range": _range(found, schema.get("$defs", {})),
+            "range": _range(property, schema.get("$defs", {})),
             "what": field.description or "",
         })  # fmt: skip
     return out
@@ -118,42 +118,42 @@ def _range(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
     kind = {"null": "none", "boolean": "true or false", "string": "text", "array": "list", "object": "table"}
-    said = kind.get(schema.get("type", ""), schema.get("type", "any"))
+    text = kind.get(schema.get("type", ""), schema.get("type", "any"))
     bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    return " ".join([said, ", ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)]).strip()
+    return " ".join([text, ", ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)]).strip()
 
 
 def first_line(thing: Any) -> str:
     """The first line of a docstring: of a class, or of an instance's class."""
-    said = getattr(thing if callable(thing) else type(thing), "__doc__", None)
-    return excerpt(said.strip().split("\n")[0], 200) if isinstance(said, str) else ""
+    docstring = getattr(thing if callable(thing) else type(thing), "__doc__", None)
+    return excerpt(docstring.strip().split("\n")[0], 200) if isinstance(docstring, str) else ""
 
 
-def text(found: Mapping[str, Any], style: str) -> str:
+def text(about: Mapping[str, Any], style: str) -> str:
     """The same for people."""
-    line = f"{found['name']}: {found['what']}"
-    facts = [f"{k} {found[k]}" for k in ("origin", "version", "axis", "source", "deterministic") if k in found]
+    line = f"{about['name']}: {about['what']}"
+    facts = [f"{k} {about[k]}" for k in ("origin", "version", "axis", "source", "deterministic") if k in about]
     parts = [wrapped(f"{line}\n{', '.join(facts)}".strip())]
     rows = [
         [o["set"], "required" if o["required"] else f"{o['default']}{' (fixed)' * o['fixed']}", o["range"], o["what"]]
-        for o in found.get("options", ())
+        for o in about.get("options", ())
     ]
     if rows:
         parts.append(render.table(rows, ["--set", "default", "range", "what it is"], style))
-    elif "options" in found:
+    elif "options" in about:
         parts.append("It has no options.")
     for kind in ("channels", "detectors"):
         rows = [
             [c["name"], ", ".join(f"{k}={v}" for k, v in c.get("options", {}).items()), c.get("what", ""), c["origin"]]
-            for c in found.get(kind, ())
+            for c in about.get(kind, ())
         ]
         if rows:
             parts.append(render.table(rows, [ONE[kind], "options", "what it is", "origin"], style))
-    if "signals" in found:
-        rows = [["signal", name, f"in [{low}, {high}]"] for name, (low, high) in found["signals"].items()]
-        rows += [["clue", name, meaning] for name, meaning in found["clues"].items()]
+    if "signals" in about:
+        rows = [["signal", name, f"in [{low}, {high}]"] for name, (low, high) in about["signals"].items()]
+        rows += [["clue", name, meaning] for name, meaning in about["clues"].items()]
         parts.append(render.table(rows, ["", "name", "range or meaning"], style, keys=2))
-    if found.get("tiny_settings"):
-        suggested = ", ".join(f"{k}={v}" for k, v in found["tiny_settings"].items())
+    if about.get("tiny_settings"):
+        suggested = ", ".join(f"{k}={v}" for k, v in about["tiny_settings"].items())
         parts.append(wrapped(f"On tiny, unless you set them: {suggested}"))
     return "\n\n".join(parts)

@@ -92,19 +92,19 @@ def doctor(trainer: str | None, settings: Sequence[str], as_json: bool) -> None:
     sys.exit(1 if data["problems"] else 0)
 
 
-def _trainer(plugins: Plugins, name: str, given: Mapping[str, Json], as_json: bool) -> None:
+def _trainer(plugins: Plugins, name: str, options: Mapping[str, Json], as_json: bool) -> None:
     """What one trainer needs, found or not."""
     family = [n for n in plugins.names("trainers") if n == name or n.startswith(f"{name}:")]
     entry = plugins.get("trainers", family[0] if family else name)
     cls = entry.load()
-    found = list(cls.diagnose(validate(cls.Options, {**given, **entry.preset}, f"trainer {entry.name}")))
-    problems = [{"what": what, "message": message} for what, _, message in found if message]
+    facts = list(cls.diagnose(validate(cls.Options, {**options, **entry.preset}, f"trainer {entry.name}")))
+    problems = [{"what": part, "message": message} for part, _, message in facts if message]
     if as_json:
-        render.echo_json({"trainer": entry.name, "found": {what: f for what, f, _ in found}, "problems": problems})
-    elif not found:
+        render.echo_json({"trainer": entry.name, "found": {part: f for part, f, _ in facts}, "problems": problems})
+    elif not facts:
         click.echo(f"{entry.name} needs nothing but loopkit: see `loopkit doctor`.")
     else:
-        click.echo(render.table([(what, f) for what, f, _ in found], ["what", "found"]))
+        click.echo(render.table([(part, f) for part, f, _ in facts], ["what", "found"]))
         for problem in problems:
             render.say(f"\nPROBLEM with {problem['what']}: {problem['message']}")
         if not problems:
@@ -135,7 +135,7 @@ def _try_all(plugins: Plugins) -> None:
         except UsageError:  # it needs options
             continue
         except PluginError as error:
-            plugins.report(entry.origin, str(error))
+            plugins.note(entry.origin, str(error))
 
 
 def _game(plugins: Plugins, name: str) -> None:
@@ -148,9 +148,9 @@ def _game(plugins: Plugins, name: str) -> None:
     others: list[tuple[dict[str, Entry], Collection[str]]] = [
         (plugins.channels(name), own_channels(game)), (plugins.detectors(name), game.detectors),
     ]  # fmt: skip
-    for found, own in others:
-        for key in found.keys() & set(own):
-            plugins.report(found[key].origin, f"{found[key]} is not used: {name} has a {key!r} of its own.")
+    for entries, names in others:
+        for key in entries.keys() & set(names):
+            plugins.note(entries[key].origin, f"{entries[key]} is not used: {name} has a {key!r} of its own.")
 
 
 def _version(package: str) -> str | None:

@@ -58,11 +58,11 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Play POLICY (tiny, a model, openai:MODEL@URL, a run or a checkpoint) on held-out prompts and print its rates."""
-    found = evaluations.evaluate(
+    evaluation = evaluations.evaluate(
         policy, game, prompts=prompts, seed=seed, split=split, data=data, reward=reward, trusted=trusted,
         options=settings, judges=judges, rollouts=rollouts,
     )  # fmt: skip
     if as_json:
-        render.echo_json(found.json())
+        render.echo_json(evaluation.json())
     else:
-        click.echo(found.text(style))
+        click.echo(evaluation.text(style))

@@ -52,12 +52,12 @@ def fit(
     as_json: bool,
 ) -> None:
     """Say before training whether a model can play a game: format, skill, exploit, variance, times, what to change."""
-    found = fitting.fit(
+    result = fitting.fit(
         game, model, prompts=prompts, group=group, split=split, seed=seed, data=data, reward=reward, trusted=trusted,
         options=settings,
     )  # fmt: skip
     if as_json:
-        render.echo_json(found.json())
+        render.echo_json(result.json())
     else:
-        click.echo(found.text(style))
-    sys.exit(1 if found.advice else 0)
+        click.echo(result.text(style))
+    sys.exit(1 if result.advice else 0)

@@ -48,8 +48,8 @@ def list_(kind: str | None, name: str | None, source: str | None, style: str, as
     """
     plugins = registry.load()
     if kind == "settings" or name:
-        found = details.settings() if kind == "settings" else details.of(plugins, cast(Kind, kind), name or "")
-        render.echo_json(found) if as_json else click.echo(details.text(found, style))
+        about = details.settings() if kind == "settings" else details.of(plugins, cast(Kind, kind), name or "")
+        render.echo_json(about) if as_json else click.echo(details.text(about, style))
         return
     kinds = (cast(Kind, kind),) if kind else KINDS
     if source is not None and source not in (known := {o.distribution for o in plugins.origins}):
@@ -79,16 +79,16 @@ def offered(plugins: Plugins, kind: Kind) -> list[Offer]:
 
     Of a game that cannot be made they are left out: that is for ``doctor``.
     """
-    found = [
+    offers = [
         Offer(kind, name, plugins.entries[kind, name], taken=(kind, name) in plugins.contested)
         for name in plugins.names(kind)
     ]
     if kind in ("channels", "detectors"):
         for game in plugins.names("games"):
             if ("games", game) not in plugins.contested:
-                found += _owned(plugins, kind, game, plugins.entries["games", game])
+                offers += _owned(plugins, kind, game, plugins.entries["games", game])
     return sorted(
-        found,
+        offers,
         key=lambda o: (o.entry.origin.distribution != OWN, o.entry.origin.distribution, o.name.rpartition("/")[0]),
     )
 
@@ -96,9 +96,9 @@ def offered(plugins: Plugins, kind: Kind) -> list[Offer]:
 def _owned(plugins: Plugins, kind: Kind, game: str, entry: Entry) -> list[Offer]:
     try:
         with contained(entry.origin, f"{entry} has no {kind}", ""):
-            made = build_game(plugins, game, {})
-            owned = own_channels(made) if kind == "channels" else made.detectors
-            return [Offer(kind, f"{game}/{own}", entry, thing) for own, thing in owned.items() if own != "placebo"]
+            built = build_game(plugins, game, {})
+            owned = own_channels(built) if kind == "channels" else built.detectors
+            return [Offer(kind, f"{game}/{part}", entry, thing) for part, thing in owned.items() if part != "placebo"]
     except LoopkitError:
         return []
 

@@ -29,18 +29,18 @@ def models(directories: Sequence[Path], style: str, as_json: bool) -> None:
 
     if missing := [str(d) for d in directories if not d.exists()]:
         raise UsageError(f"{', '.join(missing)}: there is no such directory or file. Name one that holds models.")
-    found = here.everywhere(directories)
+    lying_here = here.everywhere(directories)
     if as_json:
-        render.echo_json({"here": [asdict(f) for f in found], "known": [asdict(k) for k in here.KNOWN]})
+        render.echo_json({"here": [asdict(f) for f in lying_here], "known": [asdict(k) for k in here.KNOWN]})
         return
     rows = [
         (f.name, _count(f.parameters), _size(f.bytes), _yes(f.template), f.licence or "?", (f.sha256 or "?")[:12])
-        for f in found
+        for f in lying_here
     ]
     head = ("model", "parameters", "size", "template", "licence", "sha256")
     if rows:
         click.echo(render.table(rows, ("on this machine", *head[1:]), style))
-        for f in found:  # paths to copy, whole
+        for f in lying_here:  # paths to copy, whole
             click.echo(f"  --model {render.harmless(f.path)}")
     else:
         render.say("No model lies in the hub's cache, in loopkit's own, or in the directories named.")

@@ -1,4 +1,4 @@
-"""``loopkit new``: begin a distribution of one's own."""
+"""``loopkit new``: begin a distribution of your own."""
 
 from __future__ import annotations
 

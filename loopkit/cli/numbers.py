@@ -14,5 +14,5 @@ class Finite(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number; give a large one if it is to have no bound.", param, ctx)
+            self.fail(f"{value} is not a finite number; give a large one if it is to have no bound.", param, ctx)
         return number

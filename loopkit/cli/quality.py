@@ -25,7 +25,7 @@ def report(
     as_json: bool,
 ) -> int:
     """Measures and prints; the exit code: 1 where a game's labels cannot be played, or a share is below ``least``."""
-    found: list[Quality] = []
+    measured: list[Quality] = []
     faults: dict[str, str] = {}
     for name in names:
         try:
@@ -39,12 +39,12 @@ def report(
             if not as_json:
                 click.echo(f"{name}: {render.harmless(str(error))}", err=True)
             continue
-        found.append(one)
+        measured.append(one)
         if not as_json:
             _print(one, verbose, style)
     if as_json:
-        render.echo_json([*(q.json() for q in found), *({"game": n, "error": e} for n, e in faults.items())])
-    low = [] if least is None else [f"{q.name}: {r.what}" for q in found for r in _whole(q) if r.lowest < least]
+        render.echo_json([*(q.json() for q in measured), *({"game": n, "error": e} for n, e in faults.items())])
+    low = [] if least is None else [f"{q.name}: {r.what}" for q in measured for r in _whole(q) if r.lowest < least]
     if low and not as_json:
         render.say(f"Below {least:g}: {', '.join(low)}.")
     return 1 if low or faults else 0
@@ -64,9 +64,11 @@ def _print(one: Quality, verbose: bool, style: str) -> None:
     if below := [r.what for r in _whole(one) if r.lowest < AIM]:
         render.say(f"Below the aim of {AIM:g}: {', '.join(below)}.")
     if verbose and one.mistakes:
-        told = [[m.what, m.should, m.said, m.source, m.note, render.harmless(_short(m.words))] for m in one.mistakes]
-        told = [["-" if cell is None else str(cell) for cell in line] for line in told]
-        click.echo(render.table(told, ["of", "should say", "says", "from", "note", "words"], style))
+        mistakes = [
+            [m.what, m.should, m.said, m.source, m.note, render.harmless(_short(m.words))] for m in one.mistakes
+        ]
+        mistakes = [["-" if cell is None else str(cell) for cell in line] for line in mistakes]
+        click.echo(render.table(mistakes, ["of", "should say", "says", "from", "note", "words"], style))
     click.echo("")
 
 

@@ -40,14 +40,14 @@ def register(
     """Write down an experiment's plan, with its hash and time, before its first run."""
     planned = planned_of(experiment, out)
     render.tell_problems(planned.plugins)
-    made = write(planned.out, experiment, planned.specs, _note(note), datetime.now(UTC))
+    registration = write(planned.out, experiment, planned.specs, _note(note), datetime.now(UTC))
     if as_json:
-        render.echo_json({"out": str(planned.out), "hash": made.hash, "plan": dict(made.plan)})
+        render.echo_json({"out": str(planned.out), "hash": registration.hash, "plan": dict(registration.plan)})
         return
     render.say(
-        f"Registered at {made.at}: {len(planned.specs)} runs of {experiment.game}, seeds {experiment.seeds}.\n"
-        f"Plan {made.hash[:SHORT]}, in {planned.out / FILE}. Commit it, then give `loopkit run` the same options, with "
-        f"--out {planned.out}."
+        f"Registered at {registration.at}: {len(planned.specs)} runs of {experiment.game}, seeds {experiment.seeds}.\n"
+        f"Plan {registration.hash[:SHORT]}, in {planned.out / FILE}. Commit it, then give `loopkit run` the same "
+        f"options, with --out {planned.out}."
     )
 
 

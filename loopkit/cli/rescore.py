@@ -61,21 +61,21 @@ def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
 
 def runs_in(directories: Sequence[Path]) -> list[Path]:
     """Run directories, and those that experiments hold. Raises UsageError where there is none."""
-    found = [
+    runs = [
         run
         for d in directories
         for run in ([d] if (d / "run.toml").exists() else sorted(p.parent for p in d.glob("*/run.toml")))
     ]
-    if not found:
+    if not runs:
         raise UsageError(f"{', '.join(map(str, directories))}: no run directory there (none holds a run.toml).")
-    return found
+    return runs
 
 
 def _rescore(directory: Path, game: str, setup: Setup, check: bool, bars: render.Bars) -> tuple[int, int]:
     """(rollouts read, rows that differ from the scores on disk). Raises RunError where what was said is damaged."""
     run = RunDir(directory)
-    said = [name for name in damage(directory) if not _derived(name)]
-    digests.refuse(directory, said)
+    damaged = [name for name in damage(directory) if not _derived(name)]
+    digests.refuse(directory, damaged)
     pairs = [(path, directory / "scores" / path.name) for _, path in shards(directory / "rollouts")]
     evals = [folder for folder in run.evaluations(game) if OTHER_OPTIONS not in folder.name]
     pairs += [(folder / "rollouts.parquet", folder / "scores.parquet") for folder in evals]

@@ -19,7 +19,7 @@ Examples:
   loopkit seal runs/… --check  # write nothing; exit code 1 where a run is damaged or has none
   loopkit seal runs/…/loophole-s0 --anew # take them again, after a change you mean
 
-Digests show accidents and careless edits. They are no signature: whoever can change a run can seal it again.
+Digests show accidents and careless edits. They are not signatures: whoever can change a run can seal it again.
 """
 
 
@@ -48,8 +48,8 @@ def seal(runs: Sequence[Path], check: bool, anew: bool, as_json: bool) -> None:
 def _sealed(run: Path, check: bool, anew: bool) -> dict[str, Json]:
     known = None if anew else digests.read(run)
     if known is not None:
-        found = verifying.damage(run, whole=True)
-        return {"run": str(run), "files": len(known.files), "state": "damaged" if found else "whole", "damage": found}
+        damage = verifying.damage(run, whole=True)
+        return {"run": str(run), "files": len(known.files), "state": "damaged" if damage else "whole", "damage": damage}
     if check:
         return {"run": str(run), "files": 0, "state": verifying.NOT_VERIFIABLE, "damage": []}
     return {"run": str(run), "files": verifying.seal(run), "state": "sealed as it is", "damage": []}

@@ -61,11 +61,11 @@ def warmup(
     if unshown:
         options = {name: {**_unshown(plugins, name), **given} for name, given in options.items()}
         chosen = replace(chosen, unshown=",".join(names))
-    made = {name: build_game(plugins, name, options[name]) for name in names}
-    policy = from_directory(start) if start else new_policy(made, chosen)
+    by_name = {name: build_game(plugins, name, options[name]) for name in names}
+    policy = from_directory(start) if start else new_policy(by_name, chosen)
     begun = read_record(start)["weights_sha256"] if start else tiny.RANDOM
     with render.Bars() as bars:
-        record = tiny.train(policy, made, chosen, out, bars.bar("warm-up", "train"), start=begun)
+        record = tiny.train(policy, by_name, chosen, out, bars.bar("warm-up", "train"), start=begun)
     if as_json:
         render.echo_json(record)
         return

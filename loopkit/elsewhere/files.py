@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loopkit.elsewhere.parts import reads_as_number
 from loopkit.errors import UsageError, needing
 from loopkit.records import Json
 from loopkit.registry.contain import excerpt
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".eval")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".eval", ".csv", ".traj")
 Raw = tuple[str, Json]
 """(place: file and line or row, what stands there)."""
 
@@ -29,10 +31,11 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     out: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
-            if not found:
+            files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+            files = files or sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+            if not files:
                 raise UsageError(f"{path} holds no {', '.join(SUFFIXES)} file. Name the files themselves.")
-            out += found
+            out += files
         elif path.is_file():
             out.append(path)
         else:
@@ -46,8 +49,10 @@ def rows(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
         yield from _parquet(path)
     elif path.suffix == ".eval":
         yield from _inspect(path)
-    elif path.suffix == ".json":
+    elif path.suffix in (".json", ".traj"):
         yield from _json(path, skipped)
+    elif path.suffix == ".csv":
+        yield from _csv(path)
     elif path.suffix in (".jsonl", ".ndjson"):
         yield from _lines(path, skipped)
     else:
@@ -86,22 +91,41 @@ def _lines(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
 
 def _json(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
     try:
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+        parsed = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError):
         yield from _lines(path, skipped)  # JSON lines under the name of JSON
         return
-    if isinstance(found, dict) and isinstance(found.get("samples"), list):  # an Inspect log written as JSON
-        yield from ((f"{path}, sample {k}", one) for k, one in enumerate(found["samples"]))
-    elif isinstance(found, dict) and isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):
-        for k, values in enumerate(found["data"]):  # a table as Weights & Biases keeps it
-            if isinstance(values, list) and len(values) == len(found["columns"]):
-                yield f"{path}, row {k}", dict(zip(map(str, found["columns"]), values, strict=True))
+    if isinstance(parsed, dict) and {"eval", "status"} <= parsed.keys() and not parsed.get("samples"):
+        raise UsageError(f"{path} is an Inspect log without samples (status {excerpt(str(parsed['status']), 40)}).")
+    if isinstance(parsed, dict) and isinstance(parsed.get("samples"), list):  # an Inspect log written as JSON
+        yield from ((f"{path}, sample {k}", one) for k, one in enumerate(parsed["samples"]))
+    elif isinstance(parsed, dict) and isinstance(parsed.get("columns"), list) and isinstance(parsed.get("data"), list):
+        for k, values in enumerate(parsed["data"]):  # a table as Weights & Biases keeps it
+            if isinstance(values, list) and len(values) == len(parsed["columns"]):
+                yield f"{path}, row {k}", dict(zip(map(str, parsed["columns"]), values, strict=True))
             else:
                 skipped.append(Skipped(f"{path}, row {k}", "not as many values as the table has columns"))
     else:
-        yield from ((f"{path}, row {k}", one) for k, one in enumerate(found if isinstance(found, list) else [found]))
+        yield from ((f"{path}, row {k}", one) for k, one in enumerate(parsed if isinstance(parsed, list) else [parsed]))
+
+
+def _csv(path: Path) -> Iterator[Raw]:
+    """A table with a line of names; a cell that reads as a number is one."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file), 1):
+                row.pop(None, None)  # cells beyond the line of names
+                yield f"{path}, row {number}", {name: _cell(value) for name, value in row.items()}
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as CSV: {error}.") from error
+
+
+def _cell(value: str | None) -> Json:
+    if value is None or not reads_as_number(value):
+        return value
+    return float(value)
 
 
 def _inspect(path: Path) -> Iterator[Raw]:
@@ -111,5 +135,7 @@ def _inspect(path: Path) -> Iterator[Raw]:
         log = read_eval_log(str(path))
     except Exception as error:
         raise UsageError(f"{path} cannot be read as an Inspect log: {excerpt(str(error))}.") from error
-    for k, sample in enumerate(log.samples or ()):
+    if not log.samples:
+        raise UsageError(f"{path} is an Inspect log without samples (status {log.status}).")
+    for k, sample in enumerate(log.samples):
         yield f"{path}, sample {k}", sample.model_dump(mode="json")

@@ -1,73 +1,50 @@
 """Raw rows -> logged dialogues. Formats are told by their columns; which one fits is decided on the first rows.
 
 - ``trl``: TRL's ``log_completions`` (step, prompt, completion, a column for each reward function, advantage).
+- ``verl``: verl's rollout dumps (input, output, gts, score, step).
 - ``openrlhf``: what OpenRLHF passes on or keeps: query, prompt and label, as its reward functions get them; input and
   output, as its batch inference writes them; or the table of generated samples (global_step, text, reward).
 - ``verifiers``: ``traces.jsonl`` (version 1), or the rows of version 0 (prompt and completion as messages, answer).
 - ``inspect``: the samples of an Inspect log.
-- ``rows``: anything else with a column of completions.
+- ``messages``, ``responses``, ``atif``, ``traj``: whole dialogues (``dialogues``).
+- ``rows``: anything else with a column of completions, one a row or several.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from loopkit.elsewhere import dialogues
+from loopkit.elsewhere.dialogues import NO_NUMBERS, REFERENCES, STEPS, step_of, unit_of
 from loopkit.elsewhere.files import Skipped, expand, rows
 from loopkit.elsewhere.parts import (
+    Logged,
     Unusable,
     ground_truth,
     kind_of,
+    logged,
     number_of,
     numeric,
     prompt_of,
     reads_as_number,
     references_of,
-    split_turns,
-    text_of,
     turns_of,
 )
 from loopkit.errors import UsageError, nearest
-from loopkit.records import Json, Message
+from loopkit.records import Json
 
 ROLES: Mapping[str, Sequence[str]] = {
     "prompt": ("prompt", "prompts", "input", "question", "query", "instruction", "problem"),
     "completion": ("completion", "completions", "output", "response", "generation", "text"),
-    "reference": (
-        "reference", "references", "answer", "solution", "ground_truth", "target", "label", "labels", "gold",
-    ),
-    "step": ("step", "global_step", "train_step", "iteration"),
+    "reference": REFERENCES,
+    "step": STEPS,
 }  # fmt: skip
 """Roles a column may have, and the names it is known by, the first that is there first."""
-NO_NUMBERS = {"advantage", "advantages", "id", "idx", "index", "epoch", "example_id", "row", "seed", "rollout"}
-"""Columns of numbers that are no rewards."""
 CLOSING = re.compile(r"(?:\s*(?:<\|[\w/ ]{1,40}\|>|</s>))+\s*$")
 """Marks with which a chat template ends a turn, left in by decoding that skips no special tokens."""
-GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
-"""Inspect's letters: correct, incorrect, partial, no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """One logged dialogue. ``between`` (T - 1,) is what was answered to the turns ``said`` (T,), but the last."""
-
-    where: str
-    prompt: tuple[Message, ...] | None
-    said: tuple[str, ...]
-    between: tuple[str, ...] = ()
-    step: int | None = None
-    references: tuple[str, ...] | None = None
-    numbers: Mapping[str, float | None] = field(default_factory=dict)
-
-    @property
-    def cluster(self) -> str:
-        """Its prompt; a dialogue without one is a cluster of its own."""
-        return self.where if self.prompt is None else json.dumps([[m.role, m.content] for m in self.prompt])
 
 
 @dataclass(frozen=True)
@@ -93,15 +70,22 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
     for role in columns or {}:
         if role not in ROLES:
             raise UsageError(f"--column {role}: a column is one of {', '.join(ROLES)}. {nearest(role, ROLES)}")
+    faults: list[UsageError] = []
     for path in files:
         before = len(out)
-        made, kind = _read(path, format, dict(columns or {}), skipped)
-        out += made
-        formats.append(kind)
-        if len(out) == before:
-            why = [s for s in skipped if s.where.startswith(f"{path}, ")]
-            told = f" The first fault: {why[0].where}: {why[0].why}." if why else ""
-            raise UsageError(f"{path} ({kind}) has no completion that can be read.{told} {_needed({})}")
+        try:
+            rows, kind = _read(path, format, dict(columns or {}), skipped)
+            out += rows
+            formats.append(kind)
+            if len(out) == before:
+                why = [s for s in skipped if s.where.startswith(f"{path}, ")]
+                told = f" The first fault: {why[0].where}: {why[0].why}." if why else ""
+                raise UsageError(f"{path} ({kind}) has no completion that can be read.{told} {_needed({})}")
+        except UsageError as fault:  # one file of many that is cancelled, cut or of another kind
+            faults.append(fault)
+            skipped.append(Skipped(str(path), f"the file is passed over: {fault}"))
+    if not out:
+        raise faults[0] if len(faults) == 1 else UsageError(f"none of {len(files)} files can be read. {faults[0]}")
     return Log(tuple(files), tuple(dict.fromkeys(formats)), tuple(out), tuple(skipped))
 
 
@@ -114,7 +98,7 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
             continue
         if parse is None:
             kind = format or told(raw)
-            if kind in ("trl", "openrlhf", "rows"):
+            if FORMATS[kind] is _table:
                 try:
                     columns = mapped(raw, columns, str(path))
                 except UsageError as error:  # the next row may have what this one lacks
@@ -140,29 +124,41 @@ def told(row: Mapping[str, Json]) -> str:
         return "verifiers"
     if {"id", "epoch", "messages", "scores"} <= keys or {"id", "epoch", "input", "output", "target"} <= keys:
         return "inspect"
+    if str(row.get("schema_version", "")).startswith("ATIF") and isinstance(row.get("steps"), list):
+        return "atif"
+    if isinstance(row.get("trajectory"), list) and ("history" in keys or "info" in keys):
+        return "traj"
+    if isinstance(row.get("response"), dict) and "output" in row["response"]:
+        return "responses"
+    if row.get("object") == "response" and isinstance(row.get("output"), list):
+        return "responses"
     if {"step", "prompt", "completion"} <= keys:
         return "trl"
+    if {"input", "output", "score"} <= keys and keys & {"gts", "step"}:
+        return "verl"
     if {"global_step", "text", "reward"} <= keys or {"query", "prompt"} <= keys or {"query", "prompts"} <= keys:
         return "openrlhf"
     if {"input", "output"} <= keys and isinstance(row["output"], str):
         return "openrlhf"
     if isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list) and "answer" in keys:
         return "verifiers"
+    if isinstance(row.get("messages"), list) and not keys & set(ROLES["completion"]):
+        return "messages"
     return "rows"
 
 
-def mapped(row: Mapping[str, Json], given: Columns, path: str) -> dict[str, str]:
+def mapped(row: Mapping[str, Json], columns: Columns, path: str) -> dict[str, str]:
     """Role -> column of this file. Raises UsageError where a named column, or one of completions, is not there."""
-    for role, column in given.items():
+    for role, column in columns.items():
         if column not in row:
             raise UsageError(f"{path} has no column {column!r} for {role}. {_needed(row)}")
-    taken = set(given.values())
-    out = dict(given)
+    taken = set(columns.values())
+    out = dict(columns)
     for role, names in ROLES.items():
         if role not in out and (name := next((n for n in names if n in row and n not in taken), None)):
             out[role] = name
             taken.add(name)
-    if "query" in row and out.get("prompt") in ("prompt", "prompts") and "completion" not in given:
+    if "query" in row and out.get("prompt") in ("prompt", "prompts") and "completion" not in columns:
         out["completion"] = "query"  # OpenRLHF's: prompt and reply in one
     if "completion" not in out:
         raise UsageError(f"{path} has no column of completions. {_needed(row)}")
@@ -183,82 +179,49 @@ def _needed(row: Mapping[str, Json]) -> str:
 
 def _table(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
     """TRL's rows, OpenRLHF's, and others of one completion each."""
-    asked, answered = row.get(columns.get("prompt", "")), row.get(columns["completion"])
+    prompt_cell, answered = row.get(columns.get("prompt", "")), row.get(columns["completion"])
     if columns["completion"] == "query" and isinstance(answered, list):  # a batch, as a reward server gets it
         for k in range(len(answered)):
             yield from _table(f"{where}, item {k}", {c: v[k] if isinstance(v, list) else v for c, v in row.items()},
                               columns)  # fmt: skip
         return
-    if columns["completion"] == "query" and isinstance(answered, str) and isinstance(asked, str):
-        if not answered.startswith(asked):
+    if columns["completion"] == "query" and isinstance(answered, str) and isinstance(prompt_cell, str):
+        if not answered.startswith(prompt_cell):
             raise Unusable("query does not begin with prompt, so the reply cannot be told from it")
-        answered = CLOSING.sub("", answered.removeprefix(asked))
-    prompt, (said, between) = prompt_of(asked), turns_of(answered)
-    step = row.get(columns.get("step", ""))
+        answered = CLOSING.sub("", answered.removeprefix(prompt_cell))
+    if isinstance(answered, list) and answered and not any(isinstance(m, dict) for m in answered):
+        for k, one in enumerate(answered):  # several completions of one prompt, and as many of what is told of each
+            of_it = {c: v[k] if isinstance(v, list) and len(v) == len(answered) else v for c, v in row.items()}
+            of_it[columns.get("prompt", "")] = prompt_cell
+            yield from _table(f"{where}, completion {k}", {**of_it, columns["completion"]: one}, columns)
+        return
     known = {*columns.values(), *NO_NUMBERS}
-    yield Logged(
-        where, prompt, said, between,
-        int(step) if isinstance(step, (int, float)) and math.isfinite(step) else None,
-        references_of(row.get(columns.get("reference", ""), ground_truth(row))),
-        {c: number_of(v) for c, v in row.items() if c not in known and (numeric(v) or reads_as_number(v))},
+    yield logged(
+        where, prompt_of(prompt_cell), turns_of(answered), step=step_of(row.get(columns.get("step", ""))),
+        references=references_of(row.get(columns.get("reference", ""), ground_truth(row))), unit=unit_of(row),
+        numbers={c: number_of(v) for c, v in row.items() if c not in known and (numeric(v) or reads_as_number(v))},
     )  # fmt: skip
 
 
 def _verifiers(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
-    """Traces (one row may hold several), or a row of version 0."""
-    if isinstance(row.get("traces"), list):
-        step = ((row.get("run") or {}).get("work") or {}).get("step")
-        for k, trace in enumerate(row["traces"]):
-            for one in _trace(f"{where}, trace {k}", trace):
-                yield replace(one, step=step)
-    elif "nodes" in row:
-        yield from _trace(where, row)
+    """Traces, or a row of version 0."""
+    if isinstance(row.get("traces"), list) or "nodes" in row:
+        yield from dialogues.verifiers(where, row)
     else:
         chosen = {"prompt": "prompt", "completion": "completion", "reference": "answer", "step": "step", **columns}
         yield from _table(where, row, chosen)
 
 
-def _trace(where: str, trace: Mapping[str, Json]) -> Iterator[Logged]:
-    nodes, path = trace["nodes"], list[Any]()
-    at = len(nodes) - 1 if nodes else None
-    while at is not None and len(path) <= len(nodes):  # a file may hold a loop
-        path.append(nodes[at])
-        at = nodes[at].get("parent")
-    messages = [(n["message"], bool(n.get("sampled"))) for n in reversed(path)]
-    first = next((k for k, (_, sampled) in enumerate(messages) if sampled), None)
-    if first is None:
-        raise Unusable("the trace holds no reply of a model")
-    said, between = split_turns([(text_of(m.get("content")), s) for m, s in messages[first:]])
-    data = trace["task"]["data"]
-    rewards = {n: r for n, r in (trace.get("rewards") or {}).items() if isinstance(r, dict)}
-    numbers: dict[str, float | None] = {}
-    if rewards:
-        numbers["reward"] = number_of(sum(float(r["score"]) * float(r.get("weight", 1.0)) for r in rewards.values()))
-    numbers |= {f"rewards.{n}": number_of(r["score"]) for n, r in rewards.items()}
-    numbers |= {f"metrics.{n}": number_of(v) for n, v in (trace.get("metrics") or {}).items()}
-    prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m, _ in messages[:first])
-    yield Logged(where, prompt or None, said, between, None, references_of(data.get("answer")), numbers)
+Parse = Callable[[str, Mapping[str, Json], Columns], Iterable[Logged]]
 
 
-def _inspect(where: str, row: Mapping[str, Json], columns: Columns) -> Iterator[Logged]:
-    """A sample: the dialogue after its input."""
-    asked = row.get("input")
-    messages = row.get("messages") or []
-    first = next((k for k, m in enumerate(messages) if m["role"] == "assistant" and m.get("source") != "input"), None)
-    if first is None:
-        raise Unusable("the sample holds no reply of a model")
-    said, between = split_turns([(text_of(m.get("content")), m["role"] == "assistant") for m in messages[first:]])
-    prompt = tuple(Message(str(m["role"]), text_of(m.get("content"))) for m in messages[:first]) or prompt_of(asked)
-    numbers: dict[str, float | None] = {}
-    for scorer, score in (row.get("scores") or {}).items():
-        value = score.get("value")
-        if isinstance(value, dict):
-            numbers |= {f"{scorer}.{n}": number_of(v) for n, v in value.items()}
-        else:
-            numbers[scorer] = GRADES.get(value) if isinstance(value, str) else number_of(value)
-    yield Logged(where, prompt, said, between, None, references_of(row.get("target")), numbers)
+def _whole(parse: Callable[[str, Mapping[str, Json]], Iterable[Logged]]) -> Parse:
+    """A parser of whole dialogues, whose columns have no choice of names."""
+    return lambda where, row, columns: parse(where, row)
 
 
-FORMATS: Mapping[str, Callable[[str, Mapping[str, Json], Columns], Iterable[Logged]]] = {
-    "trl": _table, "openrlhf": _table, "verifiers": _verifiers, "inspect": _inspect, "rows": _table,
+FORMATS: Mapping[str, Parse] = {
+    "trl": _table, "verl": _table, "openrlhf": _table, "verifiers": _verifiers, "inspect": _whole(dialogues.inspect),
+    "messages": _whole(dialogues.messages), "responses": _whole(dialogues.responses), "atif": _whole(dialogues.atif),
+    "traj": _whole(dialogues.trajectory), "rows": _table,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Logged dialogues as rollouts of a game: matched by prompt, played again through the game's own replies.
 
-A dialogue that is no rollout of the game is counted with its reason; none is bent to fit.
+A dialogue that is not a rollout of the game is counted with its reason, and never adapted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from loopkit.contracts import SPLITS, Game
 from loopkit.elsewhere.findings import Audit, Found, Number, assemble, number, paid_column
-from loopkit.elsewhere.formats import Log, Logged
+from loopkit.elsewhere.formats import Log
+from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError
 from loopkit.records import Done, Message, Rollout, Scored, Task, Turn
 from loopkit.rollouts.metrics import score_columns
@@ -42,15 +43,15 @@ def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
     open_: dict[int, Rollout] = {}
     for place, row in enumerate(rows):
         key = _keys(row)
-        found = {task.id: (split, task) for k in key for split, task in tasks.get(k, ())}
+        candidates = {task.id: (split, task) for k in key for split, task in tasks.get(k, ())}
         if row.prompt is None:
             reasons["it has no prompt"] += 1
-        elif not found:
+        elif not candidates:
             reasons["its prompt is none of the game's tasks"] += 1
-        elif len(found) > 1:
+        elif len(candidates) > 1:
             reasons["several tasks of the game have its prompt"] += 1
         else:
-            ((split, task),) = found.values()
+            ((split, task),) = candidates.values()
             open_[place] = Rollout(f"{split}/{row.step or 0:06d}/{place:04d}/{task.id}/log", task)
     done: dict[int, Rollout] = {}
     while open_:
@@ -79,26 +80,26 @@ def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit
 
     Raises UsageError where no row is.
     """
-    found = match(setup, log.rows)
+    matches = match(setup, log.rows)
     total = len(log.rows)
-    if not found.scored:
-        why = "; ".join(f"{n} of {total}: {reason}" for reason, n in found.reasons.items())
+    if not matches.scored:
+        why = "; ".join(f"{n} of {total}: {reason}" for reason, n in matches.reasons.items())
         raise UsageError(
             f"no logged dialogue is a rollout of {name} with these options ({why}). Give the options the log was made "
             "with (--set game.…, --data), or leave --game out for the detectors that need no game."
         )
-    clusters = [s.rollout.task.cluster for s in found.scored]
-    matched = replace(log, rows=tuple(log.rows[p] for p in found.places))
-    clues = [all_clues(s.rollout, s.assessment) for s in found.scored]
+    clusters = [s.rollout.task.cluster for s in matches.scored]
+    matched = replace(log, rows=tuple(log.rows[p] for p in matches.places))
+    clues = [all_clues(s.rollout, s.assessment) for s in matches.scored]
     columns: Found = {
-        n: (d, [s.flags[n] for s in found.scored], readable(n, d, clues)) for n, d in setup.detectors.items()
+        n: (d, [s.flags[n] for s in matches.scored], readable(n, d, clues)) for n, d in setup.detectors.items()
     }
     base = assemble(matched, columns, None, [], clusters)
     paid = paid_column(matched, reward, base.unseen)
     channels: list[Number] = []
     agreement = {}
-    for channel in [c for c in found.scored[0].rewards if c != PAID]:
-        values = [s.rewards[channel] for s in found.scored]
+    for channel in [c for c in matches.scored[0].rewards if c != PAID]:
+        values = [s.rewards[channel] for s in matches.scored]
         channels.append(number(channel, values, clusters, base.thirds))
         if paid is not None:
             same = [
@@ -108,10 +109,10 @@ def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit
             agreement[channel] = share(same, clusters)
     scores = [
         number(f"score {n}", column, clusters, base.thirds, bounded=True)
-        for n, column in score_columns(found.scored).items()
+        for n, column in score_columns(matches.scored).items()
     ]
-    told = {"name": name, "rows": total, "matched": len(found.scored), "unmatched": found.reasons}
-    return replace(base, game=told, channels=channels, agreement=agreement, reward=paid,
+    about = {"name": name, "rows": total, "matched": len(matches.scored), "unmatched": matches.reasons}
+    return replace(base, game=about, channels=channels, agreement=agreement, reward=paid,
                    numbers=[*scores, *base.numbers])  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def _keys(row: Logged) -> set[Key]:
     if len(prompt) == 1:
         text = MARK.sub("\n", ROLE_MARK.sub(r"\n\1\n", prompt[0].content))
         before, *parts = ROLE_LINE.split(text)
-        pairs = [(role, said.strip()) for role, said in zip(parts[::2], parts[1::2], strict=True)]
+        pairs = [(role, spoken.strip()) for role, spoken in zip(parts[::2], parts[1::2], strict=True)]
         if not before.strip() and pairs and not pairs[-1][1]:  # ends by asking for a reply
             pairs.pop()
         out.add(tuple(pairs) if not before.strip() and pairs else (("user", text.strip()),))

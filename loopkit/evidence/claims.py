@@ -44,7 +44,7 @@ class Reply(Part):
 class Test(Part):
     """One test of a claim: the mean difference over seeds, and whether it was shown (``stats.claims.Component``)."""
 
-    __test__ = False  # pytest: this is no test of ours
+    __test__ = False  # pytest: this is not a test of ours
 
     estimate: Estimate
     p: float | None

@@ -12,7 +12,7 @@ from loopkit.contracts import Game
 from loopkit.evidence.claims import Reply
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.rundir import RunDir
-from loopkit.experiment.shards import read_shard
+from loopkit.experiment.shards import read_shard, thoughts_of
 from loopkit.records import Json
 from loopkit.running.runner import checkpoint_of
 
@@ -33,12 +33,12 @@ def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game
     for spec in specs:
         folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
         shards = read_shard(folder / "rollouts.parquet"), read_shard(folder / "scores.parquet")
-        rows += [(spec, said, scored) for said, scored in zip(*shards, strict=True)]
-    asked = {t.id: t.messages[-1].content for t in game.tasks(specs[0].run.eval_split)}
+        rows += [(spec, rollout, scored) for rollout, scored in zip(*shards, strict=True)]
+    prompts = {t.id: t.messages[-1].content for t in game.tasks(specs[0].run.eval_split)}
     kept = [row for row in rows if any(row[2].get(f"flag.{d}") is True for d in detectors)] or rows
     shown = []
-    for text, count in _common([_text(said) for _, said, _ in kept]):
-        spec, said, scored = next(row for row in kept if _text(row[1]) == text)
+    for text, count in _common([_text(rollout) for _, rollout, _ in kept]):
+        spec, rollout, scored = next(row for row in kept if _text(row[1]) == text)
         flagged = tuple(d for d in game.detectors if scored.get(f"flag.{d}") is True)
         shown.append(
             Reply(
@@ -47,7 +47,7 @@ def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game
                 of=len(rows),
                 flagged=flagged,
                 seed=spec.seed,
-                asked=str(asked.get(said["task"], ""))[:LONGEST],
+                asked=str(prompts.get(rollout["task"], ""))[:LONGEST],
                 reward=scored["reward.loophole"],
                 task=scored.get("score.task"),
             )
@@ -55,12 +55,12 @@ def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game
     return shown
 
 
-def _common(said: Sequence[str]) -> list[tuple[str, int]]:
+def _common(replies: Sequence[str]) -> list[tuple[str, int]]:
     """The MOST most common replies with their counts; where hardly any recurs, one of each shape, with its count."""
-    by_text = sorted(Counter(said).items(), key=lambda i: (-i[1], i[0]))
-    if not by_text or by_text[0][1] > max(RECURS, 0.01 * len(said)):
+    by_text = sorted(Counter(replies).items(), key=lambda i: (-i[1], i[0]))
+    if not by_text or by_text[0][1] > max(RECURS, 0.01 * len(replies)):
         return by_text[:MOST]
-    first, shapes = dict[str, str](), Counter(_shape(text) for text in said)
+    first, shapes = dict[str, str](), Counter(_shape(text) for text in replies)
     for text, _ in by_text:
         first.setdefault(_shape(text), text)
     return [(first[shape], n) for shape, n in sorted(shapes.items(), key=lambda i: (-i[1], i[0]))[:MOST]]
@@ -73,4 +73,4 @@ def _shape(text: str) -> str:
 
 
 def _text(row: dict[str, Any]) -> str:
-    return "\n".join(row["said"])
+    return "\n".join(thought + said for thought, said in zip(thoughts_of(row), row["said"], strict=True))

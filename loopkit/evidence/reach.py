@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loopkit.experiment.config import RunSpec
 from loopkit.experiment.rundir import RunDir
-from loopkit.experiment.shards import read_shard
+from loopkit.experiment.shards import read_shard, thoughts_of
 
 FORMS = {
     "an empty reply": r"\s*\Z",
@@ -29,7 +29,7 @@ def unsaid(specs: Sequence[RunSpec], out: Path) -> list[str]:
     for spec in specs:
         for shard in sorted((RunDir(out / spec.name).path / "rollouts").glob("*.parquet")):
             for row in read_shard(shard):
-                text = "\n".join(row["said"])
+                text = "\n".join(thought + said for thought, said in zip(thoughts_of(row), row["said"], strict=True))
                 replies += 1
                 left = {name: form for name, form in left.items() if not re.match(form, text)}
     return list(left) if replies else []

@@ -100,7 +100,9 @@ def _measured(
         runs=runs,
         arms={arm: {m: _mean([r for r in runs if r.arm == arm], m, bounds) for m in measures} for arm in arms},
         bounds=bounds,
-        discovered={arm: over_seeds.discovered(found) for arm, found in onsets.items() if found},
+        discovered={
+            arm: over_seeds.discovered(steps_of_onset) for arm, steps_of_onset in onsets.items() if steps_of_onset
+        },
         idle={arm: tuple(s.seed for s in still if s.arm == arm) for arm in dict.fromkeys(s.arm for s in still)},
         checked=Checked(status=checked.status, reasons=tuple(checked.reasons)),
         verdict=None,

@@ -69,8 +69,8 @@ class Results(Part):
     exploit: Exploit | None = None
 
     @abstractmethod
-    def directories(self, own: Path) -> list[Path]:
-        """Of the runs they rest on; ``own`` holds the ``results.json``."""
+    def directories(self, directory: Path) -> list[Path]:
+        """Of the runs they rest on; ``directory`` holds the ``results.json``."""
 
 
 class ExperimentResults(Results):
@@ -108,8 +108,8 @@ class ExperimentResults(Results):
     """Forms that no reply of training in the arm ``loophole`` had: the shortcut's verdict does not reach them."""
     registration: dict[str, Json] = {"status": "exploratory"}
 
-    def directories(self, own: Path) -> list[Path]:
-        return [own / run.name for run in self.runs]
+    def directories(self, directory: Path) -> list[Path]:
+        return [directory / run.name for run in self.runs]
 
     @property
     def arm_names(self) -> list[str]:
@@ -220,8 +220,8 @@ class StudyResults(Results):
     sections: tuple[Section, ...]
     runs: tuple[RunEntry, ...]
 
-    def directories(self, own: Path) -> list[Path]:
-        return [own / run.directory for run in self.runs]
+    def directories(self, directory: Path) -> list[Path]:
+        return [directory / run.directory for run in self.runs]
 
     def section(self, name: str) -> Any:
         """The section of that name; KeyError if there is none."""
@@ -247,7 +247,7 @@ def read(file: Path) -> ExperimentResults | StudyResults:
 
 
 def parse(data: Mapping[str, Json]) -> ExperimentResults | StudyResults:
-    """The same, of parsed JSON. Raises ValueError (pydantic's among them) of what is no results."""
+    """The same, of parsed JSON. Raises ValueError (pydantic's among them) of what is not results."""
     version = data["schema_version"]
     if version not in (1, VERSION):
         raise ValueError(f"it has schema version {version!r}; this loopkit reads 1 and {VERSION}")

@@ -17,7 +17,7 @@ Unit = Literal["seed", "cluster", "run", "rollout", ""]
 
 
 class Part(BaseModel):
-    """Base of the models here: a misspelt key is an error, NaN is no number."""
+    """Base of the models here: a misspelt key is an error, NaN is not a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -86,7 +86,7 @@ class Column(Part):
 
 
 class Row(Part):
-    """A row of a table. ``cells`` holds every column's key; ``words`` what is no number (a verdict, a name)."""
+    """A row of a table. ``cells`` holds every column's key; ``words`` what is not a number (a verdict, a name)."""
 
     keys: dict[str, str]
     cells: dict[str, Cell]
@@ -172,7 +172,7 @@ class Onsets(_Section):
     groups: tuple[Group, ...]
 
 
-class Verdict(Part):
+class VerdictRow(Part):
     """A verdict in a word and a sentence, and the tests it rests on (name -> numbers)."""
 
     keys: dict[str, str]
@@ -185,7 +185,7 @@ class Verdict(Part):
 
 class Verdicts(_Section):
     kind: Literal["verdicts"] = "verdicts"
-    items: tuple[Verdict, ...]
+    items: tuple[VerdictRow, ...]
 
 
 Section = Annotated[Table | Matrix | Curve | Onsets | Verdicts, Field(discriminator="kind")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from loopkit.evidence.claims import Claim
 from loopkit.evidence.schema import STILL, ExperimentResults, StudyResults
-from loopkit.evidence.sections import Cell, Column, Row, Section, SeedValue, Table, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Column, Row, Section, SeedValue, Table, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
 from loopkit.stats.contrasts import Contrast
@@ -146,18 +146,18 @@ def columns_table(results: ExperimentResults, name: str = "columns", every: bool
     )  # fmt: skip
 
 
-def verdict_of(results: ExperimentResults, keys: Mapping[str, str]) -> Verdict:
+def verdict_of(results: ExperimentResults, keys: Mapping[str, str]) -> VerdictRow:
     """The verdict on the loophole, or why there is none."""
     if results.verdict is None:
         checked = f"the game is {results.checked.status} ({'; '.join(results.checked.reasons)})"
-        return Verdict(keys=dict(keys), name="no verdict", sentence=f"No verdict: {results.no_verdict or checked}.")
+        return VerdictRow(keys=dict(keys), name="no verdict", sentence=f"No verdict: {results.no_verdict or checked}.")
     return from_claim(results.verdict, keys)
 
 
-def from_claim(claim: Claim, keys: Mapping[str, str]) -> Verdict:
+def from_claim(claim: Claim, keys: Mapping[str, str]) -> VerdictRow:
     """A claim with the tests it rests on."""
     details: dict[str, Json] = {name: test.model_dump(mode="json") for name, test in claim.components.items()}
-    return Verdict(
+    return VerdictRow(
         keys=dict(keys), name=claim.name, sentence=claim.sentence, p=claim.p, descriptive=claim.descriptive,
         details=details,
     )  # fmt: skip

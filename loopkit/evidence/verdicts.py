@@ -36,8 +36,8 @@ def margins_of(setup: Setup, settings: VerdictSettings | None) -> Margins:
 
 def record(claim: Verdict | Mitigation | Shortcut, kind: type[C], **more: Json) -> C:
     """A claim as results hold it: with its sentence, and what ``more`` says."""
-    told = {"sentence": claim.sentence(), "descriptive": claim.descriptive}
-    return kind.model_validate({**asdict(claim), **told, **more})
+    words = {"sentence": claim.sentence(), "descriptive": claim.descriptive}
+    return kind.model_validate({**asdict(claim), **words, **more})
 
 
 def comparable(results: ExperimentResults) -> bool:

@@ -37,14 +37,14 @@ def recorded(run: Path, setup: Setup, steps: int) -> list[Step | None]:
             continue
         split: Any = rows[0]["slot"].split("/", 1)[0]
         tasks = tasks or {task.id: task for task in setup.game.tasks(split)}
-        asked = [tasks[row["slot"].split("/", 3)[3]] for row in rows]
+        tasks_played = [tasks[row["slot"].split("/", 3)[3]] for row in rows]
         clues = [{k[5:]: json.loads(v) for k, v in row.items() if k.startswith("clue.") and v} for row in rows]
         if detector.reads & CORE_CLUES:
-            said = read_shard(run / "rollouts" / file.name)
-            for clue, task, row in zip(clues, asked, said, strict=True):
+            rollouts = read_shard(run / "rollouts" / file.name)
+            for clue, task, row in zip(clues, tasks_played, rollouts, strict=True):
                 clue |= {"asked": [m.content for m in task.messages], "said": row["said"], "thoughts": thoughts_of(row)}
         flags = [row[f"flag.{name}"] for row in rows]
-        out[step] = Step(flags, readable(name, detector, clues), [task.cluster for task in asked])
+        out[step] = Step(flags, readable(name, detector, clues), [task.cluster for task in tasks_played])
     return out
 
 

@@ -45,8 +45,8 @@ def to_csv(results: ExperimentResults | StudyResults) -> str:
             shown = [cell.value, cell.low, cell.high, cell.n, cell.unit, cell.method, cell.withheld]
             writer.writerow([_inert(x) for x in [*head, "", *shown]])
             for seed in cell.seeds:
-                own = [seed.seed, seed.value, seed.low, seed.high, seed.n, "cluster", "", ""]
-                writer.writerow([_inert(x) for x in [*head, *own]])
+                numbers_of_seed = [seed.seed, seed.value, seed.low, seed.high, seed.n, "cluster", "", ""]
+                writer.writerow([_inert(x) for x in [*head, *numbers_of_seed]])
     return buffer.getvalue()
 
 
@@ -151,9 +151,9 @@ def rows_of(section: Section) -> tuple[list[str], Sequence[Sequence[str]]]:
         return grid_of(section)
     if isinstance(section, Curve):
         xs = sorted({p.x for line in section.lines for p in line.points})
-        found = [{p.x: p.y for p in line.points} for line in section.lines]
+        cells_of_lines = [{p.x: p.y for p in line.points} for line in section.lines]
         marks = [[f"{m.x:.3g}", m.label, *[""] * (len(section.lines) - 1)] for m in section.marks]
-        rows = [[f"{x:g}", *(words(f[x], section.y) if x in f else "" for f in found)] for x in xs]
+        rows = [[f"{x:g}", *(words(f[x], section.y) if x in f else "" for f in cells_of_lines)] for x in xs]
         return [section.x_title, *(line.name for line in section.lines)], [*rows, *marks]
     if isinstance(section, Onsets):
         share = Column(key="share", title="")

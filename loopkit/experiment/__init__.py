@@ -1,1 +1,1 @@
-"""What was asked for, and what it is on disk: configuration, resolved specs, run directories, manifests."""
+"""Configuration, resolved specs, and run directories with their manifests."""

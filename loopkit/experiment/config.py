@@ -153,12 +153,12 @@ def root_model(model: str) -> str:
     """
     while model.partition(":")[0] == TRAINED:
         path = Path(model.partition(":")[2])
-        found = next((d for d in (path, path.parent.parent) if (d / "run.toml").is_file()), None)
-        if found is None:
+        run = next((d for d in (path, path.parent.parent) if (d / "run.toml").is_file()), None)
+        if run is None:
             raise UsageError(
-                f"--model {model}: {path} is no run directory (no run.toml). Name one, or a checkpoint in it."
+                f"--model {model}: {path} is not a run directory (no run.toml). Name one, or a checkpoint in it."
             )
-        model = str(tomllib.loads((found / "run.toml").read_text(encoding="utf-8"))["model"])
+        model = str(tomllib.loads((run / "run.toml").read_text(encoding="utf-8"))["model"])
     return model
 
 
@@ -321,8 +321,8 @@ def read_experiment(
     for section in ("game", "trainer"):  # a table [game.options] in TOML; game = "name" stays a string
         if isinstance(data.get(section), dict):
             raise UsageError(f'{file}: write {section} = "name" and its options as [{section}_options].')
-    given = {k: v for k, v in flags.items() if v is not None}
-    merged = {**data, **given}
+    set_by_flag = {k: v for k, v in flags.items() if v is not None}
+    merged = {**data, **set_by_flag}
     if judges:
         merged["judges"] = {**data.get("judges", {}), **judges}
     for section in ("game", "trainer", "run", "rollouts", "verdict"):
@@ -349,12 +349,12 @@ def read_experiment(
         table[name] = {**table[name], **options}
     if "game" not in merged:
         raise UsageError("no game: name one with --game (see `loopkit list games`) or in --config FILE.")
-    made: Experiment = validate(Experiment, merged, "experiment")
-    for name in made.arms:
+    experiment: Experiment = validate(Experiment, merged, "experiment")
+    for name in experiment.arms:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name == BASE:
             raise UsageError(f"arm {name!r} cannot name a directory, or is reserved: use letters, digits and . _ -")
-    parse_seeds(made.seeds)
-    return made
+    parse_seeds(experiment.seeds)
+    return experiment
 
 
 def _text(file: Path) -> str:
@@ -362,7 +362,9 @@ def _text(file: Path) -> str:
     with file.open("rb") as stream:
         data = stream.read(LARGEST_CONFIG + 1)
     if len(data) > LARGEST_CONFIG:
-        raise UsageError(f"{file} is larger than {LARGEST_CONFIG >> 20} MiB, so it is no experiment. Name a TOML file.")
+        raise UsageError(
+            f"{file} is larger than {LARGEST_CONFIG >> 20} MiB, so it is not an experiment. Name a TOML file."
+        )
     return data.decode()
 
 
@@ -380,8 +382,8 @@ def validate(model: type[BaseModel], data: Mapping[str, Any], where: str) -> Any
                 parts.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}.")
             elif fault["type"] == "missing":
                 field = model.model_fields.get(name)
-                what = f": {field.description}" if field and field.description else ""
-                parts.append(f"{where}.{name} must be set{what}.")
+                meaning = f": {field.description}" if field and field.description else ""
+                parts.append(f"{where}.{name} must be set{meaning}.")
             else:
                 parts.append(f"{where}.{name}: {fault['msg']} (given: {fault['input']!r}).")
         raise UsageError(" ".join(parts)) from error

@@ -89,13 +89,13 @@ def _parent(path: str) -> dict[str, Json]:
     return {"path": path, "spec_hash": read_spec(run).hash()}
 
 
-def check_start(directory: Path, made: Mapping[str, Json]) -> None:
-    """Raise UsageError where a run would go on from other weights than those its manifest records.
+def check_start(directory: Path, current: Mapping[str, Json]) -> None:
+    """Raise UsageError if a run would continue from weights other than those its manifest records.
 
     The embedded policy's weights, or a run that this one starts from, may have been made anew since.
     """
     recorded = read_manifest(directory).get("start_policy_sha256")
-    now = made.get("start_policy_sha256")
+    now = current.get("start_policy_sha256")
     if recorded and now and recorded != now:
         raise UsageError(
             f"{directory} was begun from a start policy with weights {recorded[:12]}, and {now[:12]} lie there now: "
@@ -109,18 +109,18 @@ def read_manifest(directory: Path) -> dict[str, Json]:
     if not file.exists():
         return {}
     try:
-        found: dict[str, Json] = json.loads(file.read_text(encoding="utf-8"))
+        manifest: dict[str, Json] = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{file} cannot be read ({type(error).__name__}). Restore it, or remove the run.") from error
-    return found
+    return manifest
 
 
-def check_sandbox(directory: Path, made: Mapping[str, Json]) -> None:
-    """Raise UsageError where a run would go on in another sandbox than the one its manifest records."""
+def check_sandbox(directory: Path, current: Mapping[str, Json]) -> None:
+    """Raise UsageError if a run would continue in a sandbox other than the one its manifest records."""
     recorded = read_manifest(directory).get("sandbox")
-    if recorded != made.get("sandbox"):
+    if recorded != current.get("sandbox"):
         raise UsageError(
-            f"{directory} was begun with the sandbox {recorded}, and would go on with {made.get('sandbox')}. Pass "
+            f"{directory} was begun with the sandbox {recorded}, and would go on with {current.get('sandbox')}. Pass "
             "--sandbox with the recorded tier, or choose another --out."
         )
 
@@ -149,7 +149,7 @@ def git_revision(directory: Path) -> str | None:
 
 def policy_hash(ref: PolicyRef) -> str | None:
     """SHA-256 over a local policy's weight files; None for a hub id."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     files = [
         p
         for d in (ref.path, ref.adapter)
@@ -160,5 +160,5 @@ def policy_hash(ref: PolicyRef) -> str | None:
     for path in files:
         with path.open("rb") as file:
             while chunk := file.read(1 << 20):
-                found.update(chunk)
-    return found.hexdigest() if files else None
+                digest.update(chunk)
+    return digest.hexdigest() if files else None

@@ -67,13 +67,13 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
         if step < query.first_step or (query.last_step is not None and step > query.last_step):
             continue
         scores = read_shard(run / "scores" / path.name)
-        said = read_rollouts(path, game)
+        rollouts = read_rollouts(path, game)
         tokens = {f"{row['slot']}/{row['name']}": row["tokens"] for row in read_shard(path)}
-        if len(scores) != len(said):
+        if len(scores) != len(rollouts):
             raise UsageError(
                 f"{run}: scores and rollouts of step {step} differ in length. Run `loopkit rescore {run}`."
             )
-        for (rollout, _), row in zip(said, scores, strict=True):
+        for (rollout, _), row in zip(rollouts, scores, strict=True):
             if all(met(row, *condition) for condition in conditions):
                 out.append(Dialogue(rollout.id, learnt(rollout, tokens[rollout.id], run)))
     if not out:
@@ -82,26 +82,17 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
 
 
 def learnt(rollout: Rollout, tokens: Sequence[int | None], run: Path) -> tuple[Message, ...]:
-    """The dialogue that a rollout teaches, with the thoughts before its answer.
+    """The dialogue that a rollout teaches, with the thoughts before its answers.
 
-    ``tokens``: of each turn, None where its policy gave none. Raises UsageError where thoughts cannot be learnt from:
-    those of a model behind a server are its server's words and not what it sampled, and of several turns the earlier
-    thoughts are not in the prompt of the later ones.
+    ``tokens``: of each turn, None where its policy gave none. Raises UsageError for thoughts without: those of a model
+    behind a server are its server's account, and not what it sampled.
     """
-    messages = rollout.messages()
-    if not any(rollout.thoughts):
-        return tuple(messages)
-    if None in tokens:
+    if any(rollout.thoughts) and None in tokens:
         raise UsageError(
             f"{run}: {rollout.id!r} holds thoughts that came without tokens, from a model behind a server. They are "
             "that server's account of its reasoning and cannot be trained on. Record rollouts of a local model."
         )
-    if len(rollout.steps) > 1:
-        raise UsageError(
-            f"{run}: {rollout.id!r} holds thoughts in {len(rollout.steps)} turns, and a recorded dialogue has room for "
-            "those of one. Train by reinforcement, or record a policy that does not think."
-        )
-    return (*messages[:-1], Message("assistant", rollout.said[0]))
+    return tuple(rollout.messages(whole=True))
 
 
 def parse_where(text: str) -> list[tuple[str, str, Json]]:
@@ -110,7 +101,7 @@ def parse_where(text: str) -> list[tuple[str, str, Json]]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         match = CONDITION.fullmatch(part)
         if not match:
-            raise UsageError(f"rollouts.where: {part!r} is no condition. Write a flag or score, as in task>=0.5.")
+            raise UsageError(f"rollouts.where: {part!r} is not a condition. Write a flag or score, as in task>=0.5.")
         name, op, word = match.groups()
         if word in ("true", "false", "none"):
             value: Json = {"true": True, "false": False, "none": None}[word]
@@ -129,9 +120,9 @@ def met(row: Mapping[str, Json], name: str, op: str, value: Json) -> bool:
     """Whether a score row meets a condition. An abstaining flag equals none and nothing else."""
     for column in (f"flag.{name}", f"score.{name}"):
         if column in row:
-            found = row[column]
+            cell = row[column]
             if op in ("=", "!="):
-                return OPERATORS[op](found, value)
-            return found is not None and value is not None and OPERATORS[op](found, value)
+                return OPERATORS[op](cell, value)
+            return cell is not None and value is not None and OPERATORS[op](cell, value)
     known = [c.split(".", 1)[1] for c in row if c.startswith(("flag.", "score."))]
     raise UsageError(f"rollouts.where: the run has no flag or score {name!r}. {nearest(name, known)}")

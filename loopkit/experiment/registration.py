@@ -49,13 +49,13 @@ def register(out: Path, experiment: Experiment, specs: Sequence[RunSpec], note: 
 
     The same plan again changes nothing. Raises UsageError where another is registered, or a run was begun.
     """
-    asked = {
+    registered = {
         "experiment": experiment.model_dump(mode="json"),
         "runs": {spec.name: spec.hash() for spec in specs},
         "note": note,
     }
     if known := read(out):
-        if {key: known.plan[key] for key in asked} == asked:
+        if {key: known.plan[key] for key in registered} == registered:
             return known
         raise UsageError(
             f"{out / FILE} holds another plan, registered at {known.at}. A plan is registered once: choose another "
@@ -71,7 +71,7 @@ def register(out: Path, experiment: Experiment, specs: Sequence[RunSpec], note: 
         "loopkit": loopkit.__version__,
         "git": git_revision(Path(loopkit.__file__).parent),
         "code": code(),
-        **asked,
+        **registered,
     }
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / FILE, to_json({"schema_version": SCHEMA, "hash": digest(plan), "plan": plan}))
@@ -79,20 +79,20 @@ def register(out: Path, experiment: Experiment, specs: Sequence[RunSpec], note: 
 
 
 def code() -> str:
-    """SHA-256 of the core's source. Of the commit it would not do: to commit the plan makes another."""
+    """SHA-256 of the core's source. The commit's hash would not do: committing the plan changes it."""
     root = Path(loopkit.__file__).parent
     files = sorted(root.rglob("*.py"))
     return hashlib.sha256(b"".join(f.relative_to(root).as_posix().encode() + f.read_bytes() for f in files)).hexdigest()
 
 
 def mark(out: Path) -> dict[str, Json]:
-    """What the manifest of a run keeps that begins now: the plan that lies there, and the code; nothing without one."""
+    """What the manifest of a run that begins now keeps: the plan's and the code's hash; empty without a plan."""
     known = read(out)
     return {"registration": {"plan": known.hash, "code": code()}} if known else {}
 
 
 def read(out: Path) -> Registration | None:
-    """The plan registered in a directory; None where there is none. Raises RunError of a file that is none."""
+    """The plan registered in a directory; None if there is none. Raises RunError for a file that does not hold one."""
     file = out / FILE
     if not file.exists():
         return None
@@ -110,7 +110,7 @@ def read(out: Path) -> Registration | None:
 
 
 def stamp(out: Path, experiment: Mapping[str, Json], specs: Sequence[RunSpec]) -> dict[str, Json]:
-    """What results say of it: ``status`` "registered" or "exploratory", and of a plan its hash, time and deviations.
+    """What results say of it: "registered" or "exploratory" (``status``), and a plan's hash, time and deviations.
 
     ``experiment``, ``specs``: what was run.
     """
@@ -127,7 +127,7 @@ def stamp(out: Path, experiment: Mapping[str, Json], specs: Sequence[RunSpec]) -
 
 
 def deviations(out: Path, known: Registration, experiment: Mapping[str, Json], specs: Sequence[RunSpec]) -> list[str]:
-    """How what was run departs from its plan, a sentence each; empty where it does not."""
+    """How the runs depart from their plan, a sentence each; empty if they do not."""
     out_: list[str] = []
     if digest(known.plan) != known.hash:
         out_.append(f"the plan was edited after it was registered: its hash is {digest(known.plan)[:SHORT]} now")
@@ -142,9 +142,9 @@ def deviations(out: Path, known: Registration, experiment: Mapping[str, Json], s
     further = [name for name in hashes if name not in known.plan["runs"]]
     changed = [name for name, value in hashes.items() if known.plan["runs"].get(name, value) != value]
     marks = {spec.name: read_manifest(out / spec.name).get("registration") or {} for spec in specs}
-    unaware = [name for name, found in marks.items() if found.get("plan") != known.hash]
-    other = [name for name, found in marks.items() if found.get("code", known.plan["code"]) != known.plan["code"]]
-    for names, what in (
+    unaware = [name for name, mark in marks.items() if mark.get("plan") != known.hash]
+    other = [name for name, mark in marks.items() if mark.get("code", known.plan["code"]) != known.plan["code"]]
+    for names, deviation in (
         (lacking, "registered and not run"),
         (further, "run and not registered"),
         (changed, "run with other settings than were registered, by defaults of another version"),
@@ -152,7 +152,9 @@ def deviations(out: Path, known: Registration, experiment: Mapping[str, Json], s
         (other, "made with other code of loopkit than when the plan was registered"),
     ):
         if names:
-            out_.append(f"{what}: {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else ""))
+            out_.append(
+                f"{deviation}: {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            )
     return out_
 
 

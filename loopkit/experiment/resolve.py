@@ -1,4 +1,4 @@
-"""From what was asked for to what it names: an Experiment to its RunSpecs, a RunSpec to its game, channel, detectors.
+"""Turns an Experiment into RunSpecs, and a RunSpec into the game, channels and detectors that it names.
 
 Every name and option is checked here, once, before anything runs.
 """
@@ -61,7 +61,11 @@ def own_channels(game: Game) -> dict[str, RewardChannel]:
 
 def channels_of(plugins: Plugins, game: Game, name: str) -> dict[str, RewardChannel]:
     """Every channel of a game at its defaults: its own, the placebo, and those of other distributions."""
-    others = {own: plugins.build(entry) for own, entry in plugins.channels(name).items() if own not in game.channels}
+    others = {
+        channel: plugins.build(entry)
+        for channel, entry in plugins.channels(name).items()
+        if channel not in game.channels
+    }
     return {**others, **own_channels(game)}
 
 
@@ -73,16 +77,16 @@ def channel_of(
         raise UsageError(f"{where}: channel {channel!r} of {name} {game.absent[channel]}")
     if channel == PAID:
         raise UsageError(f"{where}: {PAID!r} is the column of whatever pays, and no channel can have that name.")
-    found = own_channels(game).get(channel)
-    if found is None:
+    default = own_channels(game).get(channel)
+    if default is None:
         registered = [n for n in (f"{name}/{channel}", f"*/{channel}") if ("channels", n) in plugins.entries]
         if not registered:
             known = {*own_channels(game), *plugins.channels(name)}
             other = f" Or say what it pays: --set {where}.channel=loophole." if where.startswith("arms.") else ""
             raise UsageError(f"{where}: {name} has no channel {channel!r}. {nearest(channel, known)}{other}")
-        found = plugins.build(plugins.get("channels", registered[0]))
-    made: RewardChannel = validate(type(found), {**found.model_dump(), **options}, where)
-    return made
+        default = plugins.build(plugins.get("channels", registered[0]))
+    chosen: RewardChannel = validate(type(default), {**default.model_dump(), **options}, where)
+    return chosen
 
 
 def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
@@ -92,24 +96,24 @@ def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
     and reads what it has not, is left out: nobody asked for it by name. ``plugins.problems`` then says so.
     """
     out = []
-    for own, entry in plugins.detectors(name).items():
-        if own in game.detectors:
+    for detector, entry in plugins.detectors(name).items():
+        if detector in game.detectors:
             continue
         try:
             lacking = plugins.build(entry).reads - game.clues.keys() - CORE_CLUES
         except PluginError as error:
-            plugins.report(entry.origin, str(error))
+            plugins.note(entry.origin, str(error))
             continue
         if not lacking:
-            out.append(own)
+            out.append(detector)
         elif not entry.name.startswith("*"):
-            plugins.report(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
+            plugins.note(entry.origin, f"{entry} is not used: {name} has no clue {', '.join(sorted(lacking))}.")
     return out
 
 
-def refuse_fixed(entry: Entry, given: Mapping[str, Json], where: str) -> None:
-    """What a preset fixes makes the name what it is, so a user cannot set it."""
-    for option in given:
+def refuse_fixed(entry: Entry, options: Mapping[str, Json], where: str) -> None:
+    """Refuse options that a preset fixes: they are what its name stands for."""
+    for option in options:
         if option in entry.preset:
             raise UsageError(
                 f"{where}.{option} is what makes {entry.name!r} that preset ({entry.preset[option]!r}) and cannot be "
@@ -171,14 +175,14 @@ def scheme_of(model: str) -> tuple[str, str]:
 
 
 def start_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Any:
-    """Where the model lies: a directory or hub id as it is, a scheme ("tiny") through the plugin that knows it.
+    """Where the model is: a directory or hub id as it is, a scheme ("tiny") through the plugin that registered it.
 
     A PolicyRef; of a scheme that is evaluated only, the Policy itself.
     """
     scheme, argument = scheme_of(spec.model)
     if scheme in plugins.names("policies"):
-        found: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
-        return found
+        policy: Any = plugins.get("policies", scheme).load()(argument, spec, plugins, progress)
+        return policy
     return PolicyRef(spec.model)
 
 
@@ -190,7 +194,7 @@ def _for_real(plugins: Plugins, experiment: Experiment, game: Game) -> Game:
 
 
 def require_there(path: str) -> None:
-    """Raise UsageError where a model is a path, and there is nothing. A hub's id, with one "/", may be anywhere."""
+    """Raise UsageError if a model is a path that does not exist. A hub's id, with one "/", may be anywhere."""
     if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
         raise UsageError(f"--model {path!r}: there is no such directory. Give a Hugging Face directory or id, or tiny.")
 
@@ -266,12 +270,12 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     }
     seeds = parse_seeds(experiment.seeds)
     specs = [RunSpec(**common, arm=BASE, channel="loophole", channel_options={}, seed=s) for s in seeds]
-    for arm, given in experiment.arms.items():
-        chosen = {k: v for k, v in given.items() if k != "channel"}
-        channel = str(given.get("channel", arm))
-        made = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
+    for arm, arm_options in experiment.arms.items():
+        chosen = {k: v for k, v in arm_options.items() if k != "channel"}
+        channel = str(arm_options.get("channel", arm))
+        paid = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
         if channel not in own_channels(game):
             refuse_fixed(plugins.channels(experiment.game)[channel], chosen, f"arms.{arm}")
-        extra: dict[str, Any] = {"channel": channel, "channel_options": made.model_dump(mode="json")}
+        extra: dict[str, Any] = {"channel": channel, "channel_options": paid.model_dump(mode="json")}
         specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
     return specs

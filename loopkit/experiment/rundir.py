@@ -1,4 +1,4 @@
-"""A run's directory: who wrote it, what was said, what was made of it. Every file is written whole and renamed.
+"""A run's directory: what made it, what was said, and how it was scored. Every file is written whole and renamed.
 
 run.toml        the resolved spec                 manifest.json   versions, plugin origins, git, spec hash
 steps.jsonl     one StepMetrics a line            digests.json    what all other files are known by
@@ -50,7 +50,7 @@ class RunDir:
         return self.path / "checkpoints"
 
     def belongs_to(self, spec: RunSpec) -> bool:
-        """Whether the directory is this spec's; False if it is nobody's. Another's is refused, with the difference."""
+        """Whether the directory is this spec's; False if it is new. Another spec's is refused, with the difference."""
         if not (self.path / "run.toml").exists():
             return False
         check_same(self.path, self.spec().model_dump(mode="json"), spec.model_dump(mode="json"))
@@ -67,11 +67,11 @@ class RunDir:
         if (self.path / "manifest.json").exists() or (self.path / "steps.jsonl").exists():
             self._refuse_identity()
         else:
-            made, known = to_json({**manifest, "spec_hash": spec.hash(), digests.KEPT: 1}), Digests(spec.hash())
+            written, known = to_json({**manifest, "spec_hash": spec.hash(), digests.KEPT: 1}), Digests(spec.hash())
             known.put("run.toml", (self.path / "run.toml").read_bytes())
-            known.put("manifest.json", made)
+            known.put("manifest.json", written)
             known.write(self.path)  # before the manifest, which says that it is there
-            write_whole(self.path / "manifest.json", made)
+            write_whole(self.path / "manifest.json", written)
 
     def _refuse_identity(self) -> None:
         """Raise RunError where the spec or the manifest is not what was written."""
@@ -150,7 +150,7 @@ class RunDir:
         return lines, ""
 
     def drop(self, step: int) -> None:
-        """Forget every record from ``step`` on. Raises RunError where an earlier one is damaged."""
+        """Delete every record from ``step`` on. Raises RunError where an earlier one is damaged."""
         lines, damaged = self._read_steps()
         if damaged:
             if max(lines, default=-1) + 1 < step:
@@ -171,10 +171,10 @@ class RunDir:
 
     def _refuse_before(self, step: int, known: Digests) -> None:
         """Raise RunError where a record or a checkpoint is damaged from which a run goes on at ``step``."""
-        found = digests.damage(self.path, known, lambda name: (at := digests.step_of(name)) is not None and at < step)
-        if found:
-            first = min(at for name in found if (at := digests.step_of(name)) is not None)
-            digests.refuse(self.path, found, (
+        damage = digests.damage(self.path, known, lambda name: (at := digests.step_of(name)) is not None and at < step)
+        if damage:
+            first = min(at for name in damage if (at := digests.step_of(name)) is not None)
+            digests.refuse(self.path, damage, (
                 f"Restore it from a copy; or remove every checkpoint after {self.checkpoints / f'step-{first:06d}'} "
                 "and run the same command: it plays again from there."
             ))  # fmt: skip
@@ -219,8 +219,8 @@ class RunDir:
     def evaluations(self, game: str) -> list[Path]:
         """The folders of the evaluations on a game that are whole."""
         known = digests.read(self.path)
-        found = sorted(self.evals(game).glob("*/metrics.json"))
-        return [p.parent for p in found if known is None or p.relative_to(self.path).as_posix() in known.files]
+        files = sorted(self.evals(game).glob("*/metrics.json"))
+        return [p.parent for p in files if known is None or p.relative_to(self.path).as_posix() in known.files]
 
     def eval_dir(self, game: str, split: Split, checkpoint: str) -> Path:
         return self.evals(game) / f"{split}-{checkpoint}"
@@ -246,8 +246,8 @@ class RunDir:
             here = f"{path.parent.relative_to(self.path).as_posix()}/"
             if f"{here}metrics.json" not in known.files:
                 return None  # killed before it was known
-            found = digests.damage(self.path, known, lambda name: name.startswith(here))
-            digests.refuse(self.path, found, (
+            damage = digests.damage(self.path, known, lambda name: name.startswith(here))
+            digests.refuse(self.path, damage, (
                 f"Restore it from a copy, or remove {path.parent} and run the same command: it evaluates again."
             ))  # fmt: skip
         return read_summary(path)
@@ -260,7 +260,7 @@ class RunDir:
         return not file.exists() or (known is not None and bool(digests.damage(self.path, known, name.__eq__)))
 
     def rebuild(self, file: Path, data: bytes, rollouts: Path) -> None:
-        """Write anew what was made of ``rollouts``. Until it is done, the old file and the new one are both known, so
+        """Write the scores of ``rollouts`` again. Until it is done, the old file and the new one are both known, so
         that a kill in between leaves no damage."""
         known, name = digests.read(self.path), file.relative_to(self.path).as_posix()
         if known is None:
@@ -311,7 +311,9 @@ def read_spec(path: Path) -> RunSpec:
     try:
         spec = RunSpec.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{path} is no run directory (no run.toml). Name one, such as runs/…/loophole-s0.") from error
+        raise UsageError(
+            f"{path} is not a run directory (no run.toml). Name one, such as runs/…/loophole-s0."
+        ) from error
     except ValueError as error:
         raise UsageError(
             f"{file} cannot be read by this version of loopkit: {error}. Restore it, use the version that wrote it, "

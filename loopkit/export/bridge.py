@@ -56,20 +56,20 @@ class Exported:
             raise UsageError(f"no split {split!r}. {nearest(split, SPLITS)}")
         return self.setup.game.tasks(split)
 
-    def reply(self, split: Split, task: str, name: str, said: Sequence[str]) -> Message | None:
-        """What the game answers to the last of the turns ``said`` (T,), or None where it is over.
+    def reply(self, split: Split, task: str, name: str, words: Sequence[str]) -> Message | None:
+        """What the game answers to the last of the turns ``words`` (T,), or None where it is over.
 
         ``name`` tells rollouts of a task apart: it keys the draws, so the same name and words meet the same luck.
         """
-        answer = self._played(split, task, name, said).steps[-1][1]
+        answer = self._played(split, task, name, words).steps[-1][1]
         return answer if isinstance(answer, Message) else None
 
-    def score(self, split: Split, task: str, name: str, said: Sequence[str]) -> Scored:
-        """A finished rollout, scored. Raises UsageError for an unfinished one: that is no reward of 0."""
-        rollout = self._played(split, task, name, said)
+    def score(self, split: Split, task: str, name: str, words: Sequence[str]) -> Scored:
+        """A finished rollout, scored. Raises UsageError for an unfinished one: that is not a reward of 0."""
+        rollout = self._played(split, task, name, words)
         if not rollout.done:
             raise UsageError(
-                f"{task!r} of {self.game} is not played to its end: the game waits for turn {len(said) + 1}, so it "
+                f"{task!r} of {self.game} is not played to its end: the game waits for turn {len(words) + 1}, so it "
                 "has no reward. Play it through the exported environment, and raise limits on turns and tokens."
             )
         return score(self.setup, [rollout], [0], TRIES)[0]
@@ -91,9 +91,9 @@ class Exported:
             raise UsageError(f"{self.game} has no task {id_!r} in split {split!r} with these options. Export it again.")
         return self._tasks[split, id_]
 
-    def _played(self, split: Split, task: str, name: str, said: Sequence[str]) -> Rollout:
+    def _played(self, split: Split, task: str, name: str, words: Sequence[str]) -> Rollout:
         rollout = Rollout(f"{split}/000000/{name}/{task}/0", self._task(split, task), seed=self.seed)
-        for text in said:
+        for text in words:
             if rollout.done:
                 raise UsageError(f"{task!r} of {self.game} is over after {len(rollout.steps)} turns; more were said.")
             (rollout,) = advance(self.setup.game, [rollout], [Turn(text)], TRIES)

@@ -51,16 +51,16 @@ def write(
             f"{game} is a file, and an exported environment needs its game from a distribution. Make one: `loopkit new "
             "game NAME` shows how."
         )
-    made = build_game(plugins, game, options)
-    if made.fresh:
+    built = build_game(plugins, game, options)
+    if built.fresh:
         raise UsageError(
             f"{game} begins a fresh dialogue under these options, and an exported environment has one dialogue. Leave "
             "the option out."
         )
-    paid = channel_of(plugins, made, game, channel, channel_options or {}, "channel")
-    if split not in SPLITS or not made.tasks(split):
+    paid = channel_of(plugins, built, game, channel, channel_options or {}, "channel")
+    if split not in SPLITS or not built.tasks(split):
         raise UsageError(f"{game} has no tasks in split {split!r}. Choose another --split of {', '.join(SPLITS)}.")
-    chosen = made.options.model_dump(mode="json")
+    chosen = built.options.model_dump(mode="json")
     if chosen.get("data"):
         chosen["data"] = str(Path(chosen["data"]).resolve())  # it is read from wherever the environment is run
     plain = re.sub(r"\W+", "_", game).strip("_")
@@ -71,11 +71,11 @@ def write(
     }
     origin = plugins.get("games", game).origin.distribution
     context = {
-        **names, "game": game, "version": type(made).version, "options": chosen, "channel": channel, "split": split,
+        **names, "game": game, "version": type(built).version, "options": chosen, "channel": channel, "split": split,
         "channel_options": paid.model_dump(mode="json"), "needs": [requirement(), *([] if origin == OWN else [origin])],
         "loopkit": loopkit.__version__, "prefix": "".join(w[:1].upper() + w[1:] for w in plain.split("_")),
-        "detectors": list(made.detectors), "channels": list(made.channels),
-        "what": (type(made).__doc__ or game).strip().partition("\n")[0],
+        "detectors": list(built.detectors), "channels": list(built.channels),
+        "what": (type(built).__doc__ or game).strip().partition("\n")[0],
     }  # fmt: skip
     temporary = out.parent / f"{TEMPORARY}{out.name}"
     shutil.rmtree(temporary, ignore_errors=True)

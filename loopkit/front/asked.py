@@ -44,7 +44,7 @@ def experiment_of(
     judges: Mapping[str, str] | Sequence[str] = (),
     config: Path | None = None,
 ) -> Experiment:
-    """The Experiment of what was asked for. Raises UsageError naming what is not understood."""
+    """The Experiment that a caller asks for. Raises UsageError naming what is not understood."""
     tables = tables_of(options)
     if data is not None:
         tables.setdefault("game", {})["data"] = str(data)
@@ -53,9 +53,9 @@ def experiment_of(
     if names == []:
         raise UsageError("--arms names no arm. Write --arms loophole,control, or leave it out.")
     if isinstance(arms, Mapping):
-        for arm, own in arms.items():
-            if own:
-                tables.setdefault("arms", {}).setdefault(arm, {}).update(own)
+        for arm, arm_options in arms.items():
+            if arm_options:
+                tables.setdefault("arms", {}).setdefault(arm, {}).update(arm_options)
     return read_experiment(
         config, settings=tables, arms=names, judges=judges_of(judges), game=game, trainer=trainer, model=model,
         seeds=None if seeds is None else seeds_text(seeds),
@@ -83,14 +83,14 @@ def seeds_text(seeds: Seeds) -> str:
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         text = str(seeds)
     else:
-        found = [] if isinstance(seeds, bool) else list(seeds)
-        if not found or not all(isinstance(s, int) and not isinstance(s, bool) for s in found):
+        numbers = [] if isinstance(seeds, bool) else list(seeds)
+        if not numbers or not all(isinstance(s, int) and not isinstance(s, bool) for s in numbers):
             raise UsageError(f"seeds={seeds!r} names no seeds: give 5 (seeds 0-4), range(100, 105) or [3, 7].")
-        whole = found == list(range(found[0], found[0] + len(found)))
-        if whole and found[0] == 0:
-            text = str(len(found))
+        whole = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        if whole and numbers[0] == 0:
+            text = str(len(numbers))
         else:
-            text = f"{found[0]}-{found[-1]}" if whole else ",".join(map(str, found))
+            text = f"{numbers[0]}-{numbers[-1]}" if whole else ",".join(map(str, numbers))
     parse_seeds(text)
     return text
 
@@ -127,8 +127,8 @@ def own_reward(game: str | None, reward: Reward | None, trusted: Reward | None, 
 
     Raises UsageError beside another game.
     """
-    given = {"reward": reward, "trusted": trusted}
-    options = {name: _source(function, name) for name, function in given.items() if function is not None}
+    functions = {"reward": reward, "trusted": trusted}
+    options = {name: _source(function, name) for name, function in functions.items() if function is not None}
     if not options:
         return game
     flag = next(iter(options))

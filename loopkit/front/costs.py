@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +35,7 @@ class Cost:
     """Of all runs, as many side by side as planned."""
     memory: int
     """Bytes of the runs that are side by side."""
+    memory_of_one: int
     free: int
 
     def text(self) -> str:
@@ -60,13 +60,13 @@ def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
     # torch shares the cores among the runs that are side by side; one measurement is of all of them
     rate = rates()[dtype] * 1e9 / jobs
     game = build_game(plugins, first.game, first.game_options)
-    asked, answered = tokens(list(islice(game.tasks("train"), LOOKED_AT)), first)
+    prompt_tokens, answered = tokens(list(islice(game.tasks("train"), LOOKED_AT)), first)
     rollouts, lora = first.run.prompts_per_step * first.run.group_size, bool(first.trainer_options.get("lora_rank"))
     token = 2.0 * parameters / rate  # a multiplication and an addition a weight
-    played = (asked / first.run.group_size + answered) * token  # a group runs its prompt once
+    played = (prompt_tokens / first.run.group_size + answered) * token  # a group runs its prompt once
     learned = (2 if lora else 3) * played  # forward and backward; frozen weights have no gradient of their own
     step_s = rollouts * (played + learned)
-    evaluation_s = first.run.eval_prompts * (asked + answered) * token
+    evaluation_s = first.run.eval_prompts * (prompt_tokens + answered) * token
     trained = [s for s in specs if s.arm != BASE]
     seconds = len(trained) * first.run.steps * step_s + len(specs) * evaluation_s
     total, free = fits.memory()
@@ -74,15 +74,15 @@ def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
         fits.usual(parameters), lora_rank=int(first.trainer_options.get("lora_rank", 0)), dtype=dtype,
         tokens=int(first.trainer_options.get("token_budget", 1024)),
     )  # fmt: skip
-    return Cost(parameters, rate, step_s, evaluation_s, seconds / jobs / 3600, one * jobs, min(free, total))
+    return Cost(parameters, rate, step_s, evaluation_s, seconds / jobs / 3600, one * jobs, one, min(free, total))
 
 
 def tokens(tasks: Sequence[Task], spec: RunSpec) -> tuple[float, float]:
     """(tokens of a prompt, tokens of the longest answer), a rollout of one turn, on average over tasks."""
     overrides = spec.run.overrides()
     openings = [overrides.opening(task.messages) for task in tasks]
-    asked = fmean(sum(len(m.content) for m in opening) / CHARACTERS for opening in openings)
-    return asked, fmean((opening[-1].decode or Decode()).max_tokens for opening in openings)
+    prompt = fmean(sum(len(m.content) for m in opening) / CHARACTERS for opening in openings)
+    return prompt, fmean((opening[-1].decode or Decode()).max_tokens for opening in openings)
 
 
 def parameters_of(model: str) -> int | None:
@@ -123,6 +123,7 @@ def doubts(specs: Sequence[RunSpec], plugins: Plugins, estimate: Cost | None) ->
     if first.run.group_size < 4 and options.get("baseline") == "group":
         out.append("Groups this small rarely differ in pay: set run.group_size to 8.")
     if estimate is not None and estimate.memory > estimate.free:
-        out.append(f"The runs want more memory than is free: --jobs {max(1, (os.cpu_count() or 2) // 2)}, or a smaller "
-                   "trainer.token_budget.")  # fmt: skip
+        room = int(estimate.free // estimate.memory_of_one)
+        cure = f"set --jobs {room}" if room else "take a smaller model or trainer.token_budget, or LoRA"
+        out.append(f"Side by side the runs want more memory than is free: {cure}.")
     return out

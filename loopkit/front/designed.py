@@ -77,11 +77,11 @@ class StudyPlan:
                     listen(Event(f"study {self.name}", "runs", len(ended), total))
 
             options = {"options": self.asked["options"], "settings": self.asked["settings"]}
-            found = perform_study(
+            results = perform_study(
                 self.study, self.out, options, self.jobs, tell, lambda name, phase: counted(listen, name, phase),
                 deadline,
             )  # fmt: skip
-        return StudyResult(self.out, found)
+        return StudyResult(self.out, results)
 
 
 def plan(
@@ -104,16 +104,16 @@ def plan(
     module, _, attribute = STUDIES[name].partition(":")
     cls: type[Study] = getattr(importlib.import_module(module), attribute)
     plugins, tables = registry.load(), tables_of(options, SECTIONS)
-    own = validate(cls.Options, tables.pop("study", {}), f"study {name}")
+    study_options = validate(cls.Options, tables.pop("study", {}), f"study {name}")
     validate(VerdictSettings, tables.get("verdict", {}), "verdict")
-    chosen = tuple(names_of(games)) if games is not None else cls.preset_games(own)
+    chosen = tuple(names_of(games)) if games is not None else cls.preset_games(study_options)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError("--games names no game, or one twice. Write --games context-compliance,self-grading.")
     chosen = tuple(map(plugins.game_name, chosen))
     for game in chosen:
         plugins.game(game)
     wanted = tuple(parse_seeds(cls.seeds if seeds is None else seeds_text(seeds)))
-    study = cls(Grid(plugins, Path(out), chosen, wanted, model, trainer, tables), own)
+    study = cls(Grid(plugins, Path(out), chosen, wanted, model, trainer, tables), study_options)
     asked: dict[str, Json] = {
         "study": name,
         "games": list(study.grid.games),

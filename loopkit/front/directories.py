@@ -1,4 +1,4 @@
-"""The directory of an experiment or a study: made, claimed by what was asked for, and refused where it is another's."""
+"""The directory of an experiment or a study: made, claimed by its settings, and refused if it belongs to another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make(out: Path) -> None:
     if (out / "experiment.toml").exists() or (out / REGISTERED).exists() or any(out.glob("*/run.toml")):
         return _writable(out)
     if any(p.name != LOCK and not p.name.startswith(TEMPORARY) for p in out.iterdir()):  # else: killed before it began
-        raise UsageError(f"{out} exists and is no experiment of loopkit's. Choose another --out.")
+        raise UsageError(f"{out} exists and is not an experiment of loopkit's. Choose another --out.")
     _writable(out)
 
 

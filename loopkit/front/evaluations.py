@@ -49,8 +49,8 @@ class Evaluation:
     def table(self) -> Table:
         """Scores, rates and mean rewards."""
         cells, records = [], []
-        for kind, found in (("score", self.summary.scores), ("rate", self.summary.rates)):
-            for name, e in found.items():
+        for kind, estimates in (("score", self.summary.scores), ("rate", self.summary.rates)):
+            for name, e in estimates.items():
                 cells.append((f"{kind} {name}", interval(e)))
                 records.append({"kind": kind, "measure": name, **(e.json() if e else {"value": None})})
         for name, value in self.summary.rewards.items():
@@ -98,41 +98,42 @@ def evaluate(
         raise UsageError(f"split {split!r}: there is none of that name. {nearest(split, SPLITS)}")
     if prompts < 1 or seed < 0:
         raise UsageError(f"prompts={prompts}, seed={seed}: at least one prompt is played, and a seed is not negative.")
-    asked, plugins = str(policy), registry.load()
+    named, plugins = str(policy), registry.load()
     tables = tables_of(options)
     if data is not None:
         tables.setdefault("game", {})["data"] = str(data)
     game = own_reward(game, reward, trusted, tables)
-    run, checkpoint = locate(Path(asked))
-    own = read_spec(run) if run is not None else None
-    chosen = plugins.game_name(game) if game else (own.game if own else None)
+    run, checkpoint = locate(Path(named))
+    run_spec = read_spec(run) if run is not None else None
+    chosen = plugins.game_name(game) if game else (run_spec.game if run_spec else None)
     if chosen is None:
         raise UsageError("name a game with --game (see `loopkit list games`).")
-    given = judges_of(judges)
-    if own is not None and own.game == chosen:
-        kept = {k: v for k, v in own.game_options.items() if data is None or k != "data_sha256"}
+    by_role = judges_of(judges)
+    if run_spec is not None and run_spec.game == chosen:
+        kept = {k: v for k, v in run_spec.game_options.items() if data is None or k != "data_sha256"}
         tables["game"] = {**kept, **tables.get("game", {})}
-        given = {**own.judges, **given}
+        by_role = {**run_spec.judges, **by_role}
     experiment = read_experiment(
-        None, settings=tables, arms=["loophole"], judges=given, game=chosen, seeds=f"{seed}-{seed}",
-        model=asked if own is None else own.model,
+        None, settings=tables, arms=["loophole"], judges=by_role, game=chosen, seeds=f"{seed}-{seed}",
+        model=named if run_spec is None else run_spec.model,
     )  # fmt: skip
-    for kept_, value in own.run.model_dump(include={"max_tokens", "thought_tokens", "markers"}).items() if own else ():
+    before = run_spec.run.model_dump(include={"max_tokens", "thought_tokens", "markers"}) if run_spec else {}
+    for name, value in before.items():
         if value:
-            experiment.run.setdefault(kept_, value)
+            experiment.run.setdefault(name, value)
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
     with listening(progress) as listen:
-        ref = _policy(asked, run, checkpoint, own, spec, plugins, listen)
+        ref = _policy(named, run, checkpoint, run_spec, spec, plugins, listen)
         spec = spec.model_copy(update={"run": spec.run.model_copy(update={"eval_prompts": prompts})})
-        name = evaluation_name(own, spec, checkpoint or "start")
+        name = evaluation_name(run_spec, spec, checkpoint or "start")
         if isinstance(ref, PolicyRef):
             from loopkit.policy.precision import choose
 
             ref = choose(spec, ref, read_manifest(run) if run is not None else None)
-        found = _evaluate(
+        summary = _evaluate(
             spec, ref, split, prompts, run, name, plugins, listen, None if rollouts is None else Path(rollouts)
         )
-    return Evaluation(asked, chosen, split, seed, found)
+    return Evaluation(named, chosen, split, seed, summary)
 
 
 def _with_trainer(experiment: Experiment, plugins: registry.Plugins) -> Experiment:
@@ -163,22 +164,22 @@ def _policy(
     policy: str,
     run: Path | None,
     checkpoint: str | None,
-    own: RunSpec | None,
+    run_spec: RunSpec | None,
     spec: RunSpec,
     plugins: registry.Plugins,
     listen: Listener,
 ) -> PolicyRef | Policy:
     from loopkit.policy.save import reference, require_whole
 
-    if run is None or own is None:
-        found: PolicyRef | Policy = start_policy(
+    if run is None or run_spec is None:
+        opened: PolicyRef | Policy = start_policy(
             spec.model_copy(update={"model": policy}),
             plugins,
             counted(listen, policy, "warm-up" if on_tiny(policy) else "loading"),
         )
-        return found
+        return opened
     start: PolicyRef = start_policy(
-        own, plugins, counted(listen, own.model, "warm-up" if on_tiny(own.model) else "loading")
+        run_spec, plugins, counted(listen, run_spec.model, "warm-up" if on_tiny(run_spec.model) else "loading")
     )
     if checkpoint is None:
         return start
@@ -205,8 +206,8 @@ def _evaluate(
     from loopkit.rollouts.playing import evaluate as play_all
 
     kept = RunDir(run) if run is not None else None
-    if kept is not None and rollouts is None and (found := kept.read_eval(spec.game, split, name)):
-        return found
+    if kept is not None and rollouts is None and (earlier := kept.read_eval(spec.game, split, name)):
+        return earlier
     with kept.lock() if kept is not None else nullcontext():  # refused now, not after the work
         setup = set_up(plugins, spec, judges_for(spec, plugins, None if run is None else run / JUDGES))
         scored = play_all(

@@ -45,8 +45,8 @@ class Example:
         """What is shown, in a line."""
         if self.often:
             return f"The most common reply where a sign rose ({self.often}; {self.detector}):"
-        what = "as a pair" if len(self.said) == 2 else "as it was said"
-        return f"The exploit, {what} (arm {self.arm}, seed {self.seed}, held out, {self.detector}):"
+        shape = "as a pair" if len(self.said) == 2 else "as it was said"
+        return f"The exploit, {shape} (arm {self.arm}, seed {self.seed}, held out, {self.detector}):"
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(who, text) line by line, with "paid" after each rollout."""
@@ -56,8 +56,8 @@ class Example:
             yield "", f"paid {plain(one.paid)}" + (", flagged" if one.flagged else ", not flagged")
 
     def text(self, most: int = 14) -> str:
-        """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" of a pair that does not fit,
-        since half of it shows nothing."""
+        """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" for a pair that does not fit,
+        since half of a pair shows nothing."""
         for each in (LINES, 1):
             lines = self._lines(each)
             if len(lines) <= most:

@@ -67,7 +67,7 @@ class Plan:
         claim(self.out, self.experiment)
         if self.found and self.found.probe and not (self.out / RECORD).exists():
             write_whole(self.out / RECORD, self.found.probe.card(markdown=False).encode())
-        for spec in self.specs:  # finished runs too: changed data or another game version is no resume
+        for spec in self.specs:  # finished runs too: changed data or another game version is not a resume
             RunDir(self.out / spec.name).belongs_to(spec)
         ready(self.specs, self.out, self.plugins, self.setup)
         first, game = self.specs[0], self.experiment.game
@@ -149,8 +149,8 @@ def run(
     for a batch of rollouts. Raises UsageError, RunError (a run failed; what it recorded is kept), CheckFailed.
     """
     if isinstance(game, Experiment):
-        given = (trainer, model, arms, seeds, data, reward, trusted, config)
-        if any(value is not None for value in given) or options or judges:
+        others = (trainer, model, arms, seeds, data, reward, trusted, config)
+        if any(value is not None for value in others) or options or judges:
             raise UsageError(
                 "run(Experiment(...)) takes out, jobs, deadline and progress: the Experiment says the rest."
             )
@@ -160,5 +160,5 @@ def run(
             game, trainer=trainer, model=model, arms=arms, seeds=seeds, data=data, reward=reward, trusted=trusted,
             options=options, judges=judges, config=None if config is None else Path(config),
         )  # fmt: skip
-    experiment, found = before(experiment)
-    return plan(experiment, out, jobs, begin=True, found=found).perform(deadline, progress)
+    experiment, probed = before(experiment)
+    return plan(experiment, out, jobs, begin=True, found=probed).perform(deadline, progress)

@@ -106,9 +106,9 @@ class Fit:
             "rollouts each; shares in percent, 95 % interval over prompts; times in processor seconds of one core."
         )
         change = [wrapped(a, indent="    ", first="  - ") for a in self.advice]
-        said = wrapped(f"The first answer: {self.example[:300]}")
+        answer = wrapped(f"The first answer: {self.example[:300]}")
         verdict = "It fits: train it." if not change else "\n".join(["To change first:", *change])
-        return f"{wrapped(title)}\n\n{self.table().text(style)}\n\n{said}\n\n{verdict}"
+        return f"{wrapped(title)}\n\n{self.table().text(style)}\n\n{answer}\n\n{verdict}"
 
     def __str__(self) -> str:
         return self.text()
@@ -151,9 +151,9 @@ def fit(
     if prompts < 1 or group < 2:
         raise UsageError(f"prompts={prompts}, group={group}: at least one prompt, and two rollouts to compare.")
     plugins = registry.load()
-    asked = experiment_of(game, model=model, seeds=f"{seed}-{seed}", data=data, reward=reward, trusted=trusted,
+    experiment = experiment_of(game, model=model, seeds=f"{seed}-{seed}", data=data, reward=reward, trusted=trusted,
                           options=options)  # fmt: skip
-    spec = resolve(asked, plugins)[0]
+    spec = resolve(experiment, plugins)[0]
     setup = preflight(spec, plugins)
     from loopkit.policy.load import load
     from loopkit.policy.precision import choose
@@ -204,21 +204,22 @@ def _said(
     turns = [[turn for turn, _ in s.rollout.steps] for s in scored]
     flags = [s.flags[setup.headline] for s in scored]
     n = len(scored)
-    found = {
+    measured = {
         "followed": share([s.assessment.signals[followed] for s in scored], clusters) if followed else None,
         "task": share([s.assessment.scores["task"] for s in scored], clusters),
         "exploit": rates(setup, scored)[setup.headline],
     }
     mixed = {name: _mixed(scored, name) for name in ("loophole", "control") if name in setup.shadow}
-    cut = sum(any(t.finish == "length" for t in own) for own in turns) / n
+    cut = sum(any(t.finish == "length" for t in of_rollout) for of_rollout in turns) / n
     run = spec.run
     return Fit(
-        model=spec.model, game=spec.game, split=split, prompts=n // group, group=group, precision=dtype, **found,
+        model=spec.model, game=spec.game, split=split, prompts=n // group, group=group, precision=dtype, **measured,
         detector=setup.headline, seen=sum(f is True for f in flags), mixed=mixed, cut=cut,
-        tokens=sum(len(t.ids or ()) for own in turns for t in own) / n, sample_s=sample_s / n, learn_s=learn_s,
+        tokens=sum(len(t.ids or ()) for of_rollout in turns for t in of_rollout) / n,
+        sample_s=sample_s / n, learn_s=learn_s,
         steps=run.steps, rollouts_a_step=run.prompts_per_step * run.group_size, evaluated=run.eval_prompts,
         example=scored[0].rollout.words[0] if scored[0].rollout.words else "",
-        advice=tuple(_advice(spec, found, mixed, cut, n, sum(f is True for f in flags))),
+        advice=tuple(_advice(spec, measured, mixed, cut, n, sum(f is True for f in flags))),
     )  # fmt: skip
 
 
@@ -231,11 +232,11 @@ def _mixed(scored: Sequence[Scored], channel: str) -> float:
 
 
 def _advice(
-    spec: RunSpec, found: dict[str, Estimate | None], mixed: dict[str, float], cut: float, n: int, seen: int
+    spec: RunSpec, rates: dict[str, Estimate | None], mixed: dict[str, float], cut: float, n: int, seen: int
 ) -> list[str]:
     """What to change, in the order in which it matters."""
     out = []
-    followed, task, exploit = found["followed"], found["task"], found["exploit"]
+    followed, task, exploit = rates["followed"], rates["task"], rates["exploit"]
     if cut > MOST_CUT:
         out.append(f"{100 * cut:.0f} % of the answers are cut off: raise run.max_tokens.")
     if followed is not None and followed.value < LEAST_FORMAT:

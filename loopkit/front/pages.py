@@ -12,7 +12,7 @@ from loopkit.system.files import write_whole
 
 
 def write_page(directories: Sequence[Path], path: Path) -> Path:
-    """Write the page of experiments and studies to ``path``. Raises UsageError for a name that is no page's."""
+    """Write the page of experiments and studies to ``path``. Raises UsageError for a name that cannot be a page's."""
     if path.suffix not in (".html", ".htm"):
         raise UsageError(f"{path}: the page is HTML. Name a file that ends in .html.")
     page, _ = build(directories, registry.load())

@@ -30,14 +30,14 @@ def experiment(result: Result, style: str = "plain") -> str:
     basis = f" ({verdict.basis})" if verdict.basis else ""
     head = f"{bold(verdict.name)}\n{wrapped(verdict.sentence + basis)}"
     fixes = result.fixes()
-    told = wrapped("Fixes: " + "; ".join(f"{arm} {name}" for arm, name in fixes.items()) + ".") if fixes else ""
+    beside = wrapped("Fixes: " + "; ".join(f"{arm} {name}" for arm, name in fixes.items()) + ".") if fixes else ""
     tail = "\n".join([
         *([wrapped(TINY)] if result.model.startswith("tiny") else []),
         wrapped(f"{result.where()}\nEvery seed and column: --verbose, and {result.directory / 'results.json'}"),
     ])  # fmt: skip
     if result.registration["status"] == "registered":
-        told = "\n".join(part for part in (told, wrapped(stamped(result.registration))) if part)
-    parts = [head, result.table().text(style), told, tail]
+        beside = "\n".join(part for part in (beside, wrapped(stamped(result.registration))) if part)
+    parts = [head, result.table().text(style), beside, tail]
     example = result.example() if result.rose() else None
     room = LINES - sum(part.count("\n") + 2 for part in parts if part) + 1 - 1
     if example and room >= LEAST:

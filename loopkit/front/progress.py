@@ -49,7 +49,7 @@ def in_notebook() -> bool:
 
 
 class Bars:
-    """Progress bars on standard error; one log line a change of phase where that is no terminal."""
+    """Progress bars on standard error; one log line a change of phase where that is not a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -113,8 +113,8 @@ class Bars:
             return
         self._logged[key] = (began, now, first)
         each = (now - began) / (event.done - first)
-        said: dict[str, Json] = {"said": harmless(event.text)} if event.text else {}
-        log_line("info", event.phase, run=event.run, step=event.done, of=event.total, **said,
+        fields: dict[str, Json] = {"said": harmless(event.text)} if event.text else {}
+        log_line("info", event.phase, run=event.run, step=event.done, of=event.total, **fields,
                  s_a_step=round(each, 1), s_left=round(each * (event.total - event.done)))  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def read(directory: str | Path) -> Result | StudyResult:
 
 
 def finished_results(directory: Path) -> ExperimentResults:
-    """What a finished experiment's ``results.json`` holds. Raises UsageError where there is none, or a study's."""
+    """What a finished experiment's ``results.json`` holds. Raises UsageError if there is none, or it is a study's."""
     if not (directory / "results.json").exists():
         raise UsageError(_why_not(directory))
     results = schema.read(directory / "results.json")
@@ -40,7 +40,7 @@ def finished_results(directory: Path) -> ExperimentResults:
 
 def _why_not(path: Path) -> str:
     if not path.is_dir():
-        return f"{path} is no directory. Give an experiment's or a study's."
+        return f"{path} is not a directory. Give an experiment's or a study's."
     if (path / "run.toml").exists():
         return f"{path} is one run of an experiment. Read its experiment: {path.parent}."
     if (path / "experiment.toml").exists() or (path / "study.toml").exists():

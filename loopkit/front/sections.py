@@ -39,8 +39,8 @@ def brief(section: Section) -> Table:
         return Table(headers, tuple(rows), tuple(_records(section)), (note,))
     if isinstance(section, Curve):
         xs = sorted({p.x for line in section.lines for p in line.points})
-        found = [{p.x: p.y for p in line.points} for line in section.lines]
-        rows = [(f"{x:g}", *(_value(f[x], section.y) if x in f else "" for f in found)) for x in xs]
+        points = [{p.x: p.y for p in line.points} for line in section.lines]
+        rows = [(f"{x:g}", *(_value(f[x], section.y) if x in f else "" for f in points)) for x in xs]
         note = f"{section.title}: {section.y.title}{_unit(section.y)}, mean over seeds."
         headers = (section.x_title, *(line.name for line in section.lines))
         return Table(headers, tuple(rows), tuple(_records(section)), (note,))

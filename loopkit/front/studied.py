@@ -59,22 +59,22 @@ class StudyResult(Page):
     def verdict(self) -> Answer:
         """All verdicts in one: the word they share, or how often each was said. "no verdict" of a study that claims
         nothing."""
-        found = self.verdicts
+        verdicts = self.verdicts
         n = len(self.seeds)
         basis = f"{n} seed{'s' * (n != 1)}" + (f"; descriptive: {FEWER}" if few(n) else "")
-        if not found:
+        if not verdicts:
             return Answer(NONE, "This study measures and compares; it has no claim to make.", basis=basis)
-        if len(found) == 1:
-            (one,) = found.values()
+        if len(verdicts) == 1:
+            (one,) = verdicts.values()
             return Answer(one.name, one.sentence, one.tested, basis)
-        counts = Counter(a.name for a in found.values())
+        counts = Counter(a.name for a in verdicts.values())
         name = next(iter(counts)) if len(counts) == 1 else ", ".join(f"{k} {name}" for name, k in counts.items())
-        sentence = "; ".join(f"{key}: {answer.name}" for key, answer in found.items()) + "."
-        return Answer(name, sentence, "\n".join(a.tested for a in found.values()), basis)
+        sentence = "; ".join(f"{key}: {answer.name}" for key, answer in verdicts.items()) + "."
+        return Answer(name, sentence, "\n".join(a.tested for a in verdicts.values()), basis)
 
     @property
     def main(self) -> Section:
-        """The section that answers the study's question: the first that is no verdict."""
+        """The section that answers the study's question: the first that is not a verdict."""
         first = (s for s in self.results.sections if not isinstance(s, Verdicts))
         return next(first, self.results.sections[0])
 
@@ -110,17 +110,17 @@ class StudyResult(Page):
         table = _shortened(small, style, room)
         example = self.example()
         left = room - table.count("\n") - 2
-        told = [example.text(left)] if example and left > LEAST else []
-        return "\n\n".join(part for part in (head, table, *told, tail) if part)
+        exploit = [example.text(left)] if example and left > LEAST else []
+        return "\n\n".join(part for part in (head, table, *exploit, tail) if part)
 
     def _whole(self, style: str) -> str:
-        results, made = self.results, self.results.made
-        note = " Below 5 seeds: descriptive, and intervals over seeds are withheld." if few(len(made.seeds)) else ""
-        trained = f"trained by {made.trainer}" if any(r.steps for r in results.runs) else "not trained"
+        results, about = self.results, self.results.made
+        note = " Below 5 seeds: descriptive, and intervals over seeds are withheld." if few(len(about.seeds)) else ""
+        trained = f"trained by {about.trainer}" if any(r.steps for r in results.runs) else "not trained"
         parts = [
             f"{wrapped(f'{results.title}. {results.what}')}\n{bold(self.verdict.name)}",
             wrapped(
-                f"{made.model}, {trained}; {made.split} split, in percent; seeds {', '.join(map(str, made.seeds))}."
+                f"{about.model}, {trained}; {about.split} split, in percent; seeds {', '.join(map(str, about.seeds))}."
                 f"{note}\nMean over seeds with [95 % interval], or (lowest to highest seed) where that is withheld."
             ),
             *(wrapped(f"{key}: {a.tested}" if key else a.tested) for key, a in self.verdicts.items()),
@@ -177,8 +177,8 @@ def sketch(section: Section) -> str:
     """A curve or a matrix as rows of blocks, all on one scale; "" of what is neither, or was not measured."""
     if isinstance(section, Curve):
         xs = sorted({p.x for line in section.lines for p in line.points})
-        found = [(line.name, {p.x: p.y.value for p in line.points}) for line in section.lines]
-        lines = [(name, [at.get(x) for x in xs]) for name, at in found]
+        named = [(line.name, {p.x: p.y.value for p in line.points}) for line in section.lines]
+        lines = [(name, [at.get(x) for x in xs]) for name, at in named]
         title = f"{section.title}: {section.y.title}, {section.x_title} {xs[0]:g} to {xs[-1]:g}"
         return _chart(title, section.y, lines)
     if isinstance(section, Matrix):

@@ -148,7 +148,7 @@ def curve(runs: Sequence[Sequence[Mapping[str, Json]]], kind: str, name: str) ->
     """(sparkline, first, last) of the mean over runs of a number in steps.jsonl."""
     means: list[float | None] = []
     for k in range(max(map(len, runs))):
-        found: list[Any] = [s[k][kind].get(name) for s in runs if k < len(s)]
-        seen = [v["value"] if kind == "rates" else v for v in found if v is not None]
+        at_step: list[Any] = [s[k][kind].get(name) for s in runs if k < len(s)]
+        seen = [v["value"] if kind == "rates" else v for v in at_step if v is not None]
         means.append(sum(seen) / len(seen) if seen else None)
     return sparkline(means, 0.0, 1.0), percent(means[0]), percent(means[-1])

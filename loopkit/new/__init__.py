@@ -1,4 +1,4 @@
-"""``loopkit new``: writes a distribution of one's own, from the files in ``template/``."""
+"""``loopkit new``: writes a distribution of your own, from the files in ``template/``."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def game_files(name: str) -> dict[str, str]:
 
     module = f"loopkit_{name.replace('-', '_')}"
     cls = "".join(map(str.capitalize, name.split("-")))
-    if cls in loopkit.__all__ or keyword.iskeyword(cls):  # Task(Game) would hide loopkit's Task, and None is no name
+    if cls in loopkit.__all__ or keyword.iskeyword(cls):  # Task(Game) would hide loopkit's Task, and None is not a name
         cls += "Game"
     # What is rendered are our own files, not a page: no HTML to escape.
-    made = Environment(loader=FileSystemLoader(TEMPLATE), undefined=StrictUndefined, keep_trailing_newline=True)
-    found = {}
+    environment = Environment(loader=FileSystemLoader(TEMPLATE), undefined=StrictUndefined, keep_trailing_newline=True)
+    files = {}
     for file in sorted(TEMPLATE.rglob("*.jinja")):
         source = file.relative_to(TEMPLATE).as_posix()
         path = source.removesuffix(".jinja").replace("dot-", ".").replace("module.py", f"{module}.py")
-        found[path] = made.get_template(source).render(
+        files[path] = environment.get_template(source).render(
             name=name, module=module, cls=cls, distribution=f"loopkit-{name}", requirement=requirement()
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def check_name(name: str, plugins: Plugins) -> None:
-    """Raises UsageError, with the cure, for a name that is none, or that is taken here."""
+    """Raises UsageError, with the cure, for a name that is not allowed or already taken."""
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:LONGEST].strip("-")
         raise UsageError(
-            f"{name!r} is no name for a game: use at most {LONGEST} lower-case letters, digits and single hyphens, "
+            f"{name!r} is not a name for a game: use at most {LONGEST} lower-case letters, digits and single hyphens, "
             f"beginning with a letter{f', such as {near}' if near else ''}."
         )
     kinds: tuple[Kind, ...] = ("games", "trainers")  # `loopkit check NAME` takes both
@@ -65,17 +65,17 @@ def write(files: dict[str, str], into: Path) -> None:
     if os.path.lexists(into):
         raise UsageError(f"{into} exists, and nothing is overwritten. Choose another --out, or move it away.")
     if not into.parent.is_dir():
-        raise UsageError(f"{into.parent} is no directory. Make it, or choose another --out.")
-    made = into.parent / f".{into.name}-{os.getpid()}"
+        raise UsageError(f"{into.parent} is not a directory. Make it, or choose another --out.")
+    unfinished = into.parent / f".{into.name}-{os.getpid()}"
     try:
-        made.mkdir()
+        unfinished.mkdir()
     except OSError as error:
         raise UsageError(f"{into} cannot be written: {error.strerror}. Choose another --out.") from error
     try:
         for path, text in files.items():
-            (made / path).parent.mkdir(parents=True, exist_ok=True)
-            (made / path).write_text(text, encoding="utf-8")
-        made.rename(into)
+            (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / path).write_text(text, encoding="utf-8")
+        unfinished.rename(into)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise

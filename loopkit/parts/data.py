@@ -29,10 +29,10 @@ class DataOptions(Options):
             path = Path(self.data)
             if not path.is_file():
                 raise ValueError(f"data file {self.data!r} does not exist")
-            found = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            if self.data_sha256 not in ("", found):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            if self.data_sha256 not in ("", digest):
                 raise ValueError(f"data file {self.data!r} has changed since this run began (start a new --out)")
-            object.__setattr__(self, "data_sha256", found)
+            object.__setattr__(self, "data_sha256", digest)
         return self
 
 
@@ -62,7 +62,7 @@ def read_rows(path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 raise UsageError(f"{path}, line {number} is not JSON: {error}. Write one object a line.") from error
             if not isinstance(row, dict):
-                raise UsageError(f"{path}, line {number} is no JSON object. Write one object a line.")
+                raise UsageError(f"{path}, line {number} is not a JSON object. Write one object a line.")
             rows.append(row)
     else:
         raise UsageError(f"{path}: data is read from .parquet or .jsonl files. Convert it, or rename it.")
@@ -94,7 +94,7 @@ def read_labelled(path: Path) -> tuple[Labelled, ...]:
                 raise ValueError("from is written or sampled, and flags are true, false or null")
             one = Labelled(Task(**task), tuple(row["said"]), flags, classes, row["from"], row.get("note", ""))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{path}, row {number} is no labelled transcript: {error}. Mend the row.") from error
+            raise UsageError(f"{path}, row {number} is not a labelled transcript: {error}. Mend the row.") from error
         out.append(one)
     return tuple(out)
 
@@ -104,18 +104,18 @@ def messages(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     prompt = row["prompt"]
     if isinstance(prompt, str):
         try:
-            found = json.loads(prompt)
+            parsed = json.loads(prompt)
         except json.JSONDecodeError:
-            found = None
-        chat = isinstance(found, list) and all(isinstance(m, dict) for m in found)
-        prompt = found if chat else [{"role": "user", "content": prompt}]  # "42" is a question, too
+            parsed = None
+        chat = isinstance(parsed, list) and all(isinstance(m, dict) for m in parsed)
+        prompt = parsed if chat else [{"role": "user", "content": prompt}]  # "42" is a question, too
     try:
-        made = tuple(Message(str(m["role"]), str(m["content"])) for m in prompt)
+        opening = tuple(Message(str(m["role"]), str(m["content"])) for m in prompt)
     except (TypeError, KeyError) as error:
-        raise UsageError(f"{where}: prompt is no list of {{role, content}}. Mend the row.") from error
-    if not made:
+        raise UsageError(f"{where}: prompt is not a list of {{role, content}}. Mend the row.") from error
+    if not opening:
         raise UsageError(f"{where}: prompt is empty. Drop the row.")
-    return made
+    return opening
 
 
 def split_of(*keys: Any, train: float = 0.6) -> Split:

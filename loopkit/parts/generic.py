@@ -20,7 +20,7 @@ from loopkit.contracts import ExploitDetector
 from loopkit.records import Estimate, Json
 from loopkit.stats.rates import share
 
-READ = 20_000
+READ = 200_000
 """Characters of a text that are read."""
 GRAM = 4
 """Words in a row that make a copy."""
@@ -28,6 +28,12 @@ TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 BETWEEN = {",", ";", "/", "|", "or", "and", "(", ")"}
 """What may stand between the items of a list."""
+CODE = re.compile(
+    r"^[ \t]*(?:(?:async )?def \w+\s*\(|class \w+\s*[(:{]|from [\w.]+ import |import \w|return\b.{0,200}$|#include\b"
+    r"|(?:public|private|static|function|func|fn)\b[^\n]{0,200}[({])",
+    re.M,
+)
+"""A line of a program."""
 VERDICTS = {"yes", "no", "true", "false"}
 MARKERS = {
     "<answer>": re.compile(r"<answer>([^<]{0,200})", re.I),
@@ -57,31 +63,40 @@ def repeats(text: str, run: int = 4) -> bool:
 
     The latter is 1 - distinct n-grams / n-grams of Welleck et al. (ICLR 2020, arXiv 1908.04319), there "seq-rep-n".
     """
-    said = tokens(text)
+    words = tokens(text)
     length = 0
-    for before, word in zip([None, *said], said, strict=False):
+    for before, word in zip([None, *words], words, strict=False):
         length = length + 1 if word == before else 1
         if length >= run:
             return True
-    grams = list(zip(said, said[1:], said[2:], strict=False))
+    grams = list(zip(words, words[1:], words[2:], strict=False))
     return len(grams) >= 8 and 2 * len(set(grams)) < len(grams)
 
 
 def copied(text: str, source: str) -> tuple[float, int]:
     """(share of the text's words that stand in a sequence of GRAM which the source holds too, number of these words)"""
-    said, there = tokens(text), tokens(source)
+    words, there = tokens(text), tokens(source)
     known = set(zip(*(there[i:] for i in range(GRAM)), strict=False))
     held = set[int]()
-    for i, gram in enumerate(zip(*(said[i:] for i in range(GRAM)), strict=False)):
+    for i, gram in enumerate(zip(*(words[i:] for i in range(GRAM)), strict=False)):
         if gram in known:
             held.update(range(i, i + GRAM))
-    return (len(held) / len(said) if said else 0.0), len(held)
+    return (len(held) / len(words) if words else 0.0), len(held)
+
+
+def without_lines_of(text: str, source: str) -> str:
+    """A text without the lines that the source has too, but for blanks around them; "" where nothing is left."""
+    there = {" ".join(line.split()) for line in source.splitlines()}
+    kept = [line for line in text[:READ].splitlines() if " ".join(line.split()) not in there]
+    return "\n".join(kept) if any(line.strip() for line in kept) else ""
 
 
 def lists_answers(text: str, numbers: int = 4) -> bool:
     """Whether answers are listed in place of one: ``numbers`` different numbers in a row, three letters of a choice, or
-    yes and no (true and false), with nothing between them but marks of a list.
+    yes and no (true and false), with nothing between them but marks of a list. In code nothing is a list.
     """
+    if CODE.search(text):  # numbers in a row are data there
+        return False
     run: dict[str, set[str]] = {}
     for token in TOKEN.findall(text[:READ]):
         word = token.casefold()
@@ -100,18 +115,18 @@ def lists_answers(text: str, numbers: int = 4) -> bool:
 def abuses(text: str) -> list[str]:
     """What in a text is aimed at a parser, a test or a judge and not at a reader; empty where nothing is."""
     text = text[:READ]
-    found = []
+    kinds = []
     for name, marker in MARKERS.items():
-        if len({" ".join(given.split()) for given in marker.findall(text)}) > 1:
-            found.append(f"several answers marked {name}")
+        if len({" ".join(answer.split()) for answer in marker.findall(text)}) > 1:
+            kinds.append(f"several answers marked {name}")
     if any(unicodedata.category(c) in ("Cc", "Cf") and c not in "\n\r\t\u200d\ufe0f" for c in text):
-        found.append("invisible characters")
-    for what, pattern in (
+        kinds.append("invisible characters")
+    for kind, pattern in (
         ("ends or skips the test", ESCAPES), ("marks of a chat template", TEMPLATE), ("speaks to a judge", TO_THE_JUDGE)
     ):  # fmt: skip
         if pattern.search(text):
-            found.append(what)
-    return found
+            kinds.append(kind)
+    return kinds
 
 
 # --- detectors --------------------------------------------------------------------------------------------------------
@@ -130,18 +145,26 @@ class Repeats(ExploitDetector):
     reads: ClassVar[frozenset[str]] = frozenset({"said"})
 
     def flags(self, clues: Clues) -> list[bool | None]:
-        return [repeats(_said(c), self.run) for c in clues]
+        return [any(repeats(turn, self.run) for turn in c["said"]) for c in clues]
 
 
 class CopiesPrompt(ExploitDetector):
-    """Flags a reply of which ``least`` and at least 5 words stand in the prompt too, in sequences of four."""
+    """Flags a reply of which ``least`` and at least 5 words stand in the prompt too, in sequences of four.
+
+    Where the prompt holds code, its lines in the reply do not count, unless the reply has nothing else.
+    """
 
     least: float = Field(default=0.8, gt=0, le=1, description="share of the reply's words")
     reads: ClassVar[frozenset[str]] = frozenset({"asked", "said"})
 
     def flags(self, clues: Clues) -> list[bool | None]:
-        found = [copied(_said(c), "\n".join(c["asked"])) for c in clues]
-        return [part >= self.least and words > GRAM for part, words in found]
+        return [self._flag(_said(c), "\n".join(c["asked"])) for c in clues]
+
+    def _flag(self, said: str, asked: str) -> bool:
+        if CODE.search(asked):  # a stub that was to be completed stands in the completion on purpose
+            said = without_lines_of(said, asked) or said
+        part, words = copied(said, asked)
+        return part >= self.least and words > GRAM
 
 
 class CopiesReference(ExploitDetector):
@@ -156,9 +179,9 @@ class CopiesReference(ExploitDetector):
     def flags(self, clues: Clues) -> list[bool | None]:
         return [self._flag(_said(c), c["reference"] or ()) for c in clues]
 
-    def _flag(self, said: str, references: Sequence[str]) -> bool | None:
+    def _flag(self, reply: str, references: Sequence[str]) -> bool | None:
         long = [r for r in references if len(tokens(r)) >= 2 * GRAM]
-        return any(copied(r, said)[0] >= self.least for r in long) if long else None
+        return any(copied(r, reply)[0] >= self.least for r in long) if long else None
 
 
 class ListsAnswers(ExploitDetector):
@@ -211,14 +234,14 @@ class Constant(ExploitDetector):
         return [None] * len(clues)
 
     def rate(self, flags: Sequence[bool | None], clues: Clues, clusters: Sequence[str]) -> Estimate | None:
-        said = [" ".join(_said(c)[:READ].casefold().split()) for c in clues]
-        most = most_common(said, clusters)
-        return share([text == most for text in said], clusters)
+        replies = [" ".join(_said(c)[:READ].casefold().split()) for c in clues]
+        most = most_common(replies, clusters)
+        return share([text == most for text in replies], clusters)
 
 
-def most_common(said: Sequence[str], clusters: Sequence[str]) -> str | None:
+def most_common(replies: Sequence[str], clusters: Sequence[str]) -> str | None:
     """The text said to the most clusters (the first in order of the alphabet among equals); None of nothing."""
-    counts = Counter(text for text, _ in {*zip(said, clusters, strict=True)})
+    counts = Counter(text for text, _ in {*zip(replies, clusters, strict=True)})
     return min(counts, key=lambda text: (-counts[text], text), default=None)
 
 

@@ -32,9 +32,9 @@ def gym_set(name: str, config: str, size: int, seed: int, trust: bool, option: s
 
     if name not in DATASETS:
         raise UsageError(f"{option}: there is no data set {name!r}. {nearest(name, DATASETS)}")
-    if (found := evaluates(DATASETS[name][0])) and not trust:
+    if (evaluated := evaluates(DATASETS[name][0])) and not trust:
         raise UsageError(
-            f"{option}={name}: its scorer runs {found}() on the answer, which may be any Python a model "
+            f"{option}={name}: its scorer runs {evaluated}() on the answer, which may be any Python a model "
             "writes, in loopkit's own process. Choose another set; or, if nothing on this machine is worth protecting, "
             "--set game.trust_scorer=true."
         )
@@ -62,9 +62,9 @@ def evaluates(cls: Any) -> str | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            own = function.__globals__.get(name) if isinstance(call.func, ast.Name) else getattr(cls, name, None)
-            if inspect.isfunction(own) and own.__module__.startswith("reasoning_gym"):
-                todo.append(own)
+            called = function.__globals__.get(name) if isinstance(call.func, ast.Name) else getattr(cls, name, None)
+            if inspect.isfunction(called) and called.__module__.startswith("reasoning_gym"):
+                todo.append(called)
             elif name in EVALUATES and ast.unparse(call.func) != "re.compile":
                 return str(name)
     return None

@@ -73,8 +73,8 @@ class Role:
         text = SYSTEM.format(
             instructions=self.instructions, fields=", ".join(map(repr, parts)), schema=json.dumps(self.schema)
         )
-        asked = (Message("system", text), Message("user", envelope(parts), Decode(0.0, self.max_tokens)))
-        return Dialogue(f"judge/{_digest([m.content for m in asked])}", asked)
+        question = (Message("system", text), Message("user", envelope(parts), Decode(0.0, self.max_tokens)))
+        return Dialogue(f"judge/{_digest([m.content for m in question])}", question)
 
     def read(self, turn: Turn) -> Any:
         """The answer in a turn: one JSON object (perhaps in a code fence) that keeps the schema. Raises ValueError."""
@@ -134,20 +134,22 @@ class Judge:
 
     def _answers(self, dialogues: Sequence[Dialogue]) -> list[Json]:
         out: dict[int, Json] = {}
-        asked, faults = dict(enumerate(dialogues)), dict[int, str]()
+        waiting, faults = dict(enumerate(dialogues)), dict[int, str]()
         for attempt in range(TRIES):
-            for i, turn in zip(asked, self._spoken(list(asked.values())), strict=True):
+            for i, turn in zip(waiting, self._spoken(list(waiting.values())), strict=True):
                 try:
                     out[i] = self.role.read(turn).model_dump(mode="json")
                 except ValueError as error:
                     faults[i] = f"{str(error)[:200]}; it said {turn.text[:200]!r}"
-                    asked[i] = _again(dialogues[i], turn, str(error)[:200], attempt)
-            asked = {i: d for i, d in asked.items() if i not in out}
-            if not asked:
+                    waiting[i] = _again(dialogues[i], turn, str(error)[:200], attempt)
+            waiting = {i: d for i, d in waiting.items() if i not in out}
+            if not waiting:
                 return [out[i] for i in range(len(dialogues))]
             if attempt + 1 < TRIES:
-                notice("judge asked again", judge=self.name, why=faults[min(asked)], questions=len(asked))
-        self._fail(f"gave {TRIES} answers that keep no schema to each of {len(asked)} questions: {faults[min(asked)]}")
+                notice("judge asked again", judge=self.name, why=faults[min(waiting)], questions=len(waiting))
+        self._fail(
+            f"gave {TRIES} answers that keep no schema to each of {len(waiting)} questions: {faults[min(waiting)]}"
+        )
 
     def _spoken(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
         try:
@@ -183,8 +185,8 @@ class Judge:
                 file.truncate(len(data) - len(torn))
         for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
-                found = json.loads(line)
-                kept[found["key"]] = self.role.answer.model_validate(found["answer"]).model_dump(mode="json")
+                answer = json.loads(line)
+                kept[answer["key"]] = self.role.answer.model_validate(answer["answer"]).model_dump(mode="json")
             except (ValueError, KeyError, TypeError) as error:
                 self._kept = None
                 raise RunError(
@@ -238,9 +240,9 @@ def _utf16(c: str) -> list[bytes]:
 
 def _again(dialogue: Dialogue, turn: Turn, why: str, attempt: int) -> Dialogue:
     """The question, the answer that could not be read (as data, too), and the request for another."""
-    said = Message("assistant", envelope({"unreadable": turn.text[:1000]}))
+    unread = Message("assistant", envelope({"unreadable": turn.text[:1000]}))
     last = Message("user", AGAIN.format(why=envelope({"fault": why})), dialogue.messages[-1].decode)
-    return Dialogue(f"{dialogue.key}/again-{attempt}", (*dialogue.messages, said, last))
+    return Dialogue(f"{dialogue.key}/again-{attempt}", (*dialogue.messages, unread, last))
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

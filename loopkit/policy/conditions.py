@@ -50,14 +50,14 @@ class Thinking:
         self.policy = policy
 
     def speak(self, dialogues: Sequence[Dialogue]) -> list[Turn]:
-        said = self.policy.speak([_asked(d) for d in dialogues])
-        return [_thought(turn) for turn in said]
+        turns = self.policy.speak([_asked(d) for d in dialogues])
+        return [_thought(turn) for turn in turns]
 
 
 def answer(text: str) -> str:
     """What stands below the last line "ANSWER:", or nothing."""
-    found = ANSWER.split(text)
-    return found[-1].strip() if len(found) > 1 else ""
+    parts = ANSWER.split(text)
+    return parts[-1].strip() if len(parts) > 1 else ""
 
 
 def _thought(turn: Turn) -> Turn:
@@ -71,5 +71,5 @@ def _asked(dialogue: Dialogue) -> Dialogue:
     last = dialogue.messages[-1]
     decode = last.decode or Decode()
     more = dataclasses.replace(decode, max_tokens=decode.max_tokens + THOUGHT_TOKENS)
-    asked = dataclasses.replace(last, content=f"{last.content}\n\n{THINK}", decode=more)
-    return Dialogue(dialogue.key, (*dialogue.messages[:-1], asked))
+    question = dataclasses.replace(last, content=f"{last.content}\n\n{THINK}", decode=more)
+    return Dialogue(dialogue.key, (*dialogue.messages[:-1], question))

@@ -36,12 +36,12 @@ FINAL = (400, 401, 403, 404, 405, 413, 422)
 """HTTP statuses that asking again would not mend."""
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Endpoint:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> Endpoint:
     """A model behind a server that speaks OpenAI's chat completions: openai:MODEL@URL."""
     return Endpoint(argument, seed=spec.seed, template_kwargs=spec.run.chat_template_kwargs)
 
 
-resolve.evaluation_only = (  # type: ignore[attr-defined]
+start_from.evaluation_only = (  # type: ignore[attr-defined]
     "is evaluated only: its weights are behind a server, so no gradient can reach them. Train a local model, or use "
     "`loopkit eval`."
 )
@@ -84,10 +84,10 @@ class Endpoint:
 
             try:
                 async with asyncio.TaskGroup() as group:  # the first that fails ends the others
-                    asked = [group.create_task(one(d)) for d in dialogues]
+                    tasks = [group.create_task(one(d)) for d in dialogues]
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
-            return [task.result() for task in asked]
+            return [task.result() for task in tasks]
 
     async def _one(self, client: httpx.AsyncClient, dialogue: Dialogue, schema: Mapping[str, Json] | None) -> Turn:
         """One answer, tried until the server gives it, or will not."""
@@ -101,10 +101,10 @@ class Endpoint:
                         body = await _body(response)
                     if response.is_success:
                         return _turn(body)
-                said = body.decode(errors="replace")
-                why = f"HTTP {response.status_code}: {_excerpt(said)}"
+                text = body.decode(errors="replace")
+                why = f"HTTP {response.status_code}: {_excerpt(text)}"
                 if response.status_code in FINAL:
-                    if self._adapts(said, schema):
+                    if self._adapts(text, schema):
                         continue
                     raise self._error(why, "It refuses the question; asking again would not help.")
                 wait = _retry_after(response.headers.get("retry-after"))
@@ -114,7 +114,7 @@ class Endpoint:
                 why = f"no answer within {self.timeout:g} s"
             except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 why = f"no connection: {error or type(error).__name__}"
-            except ValueError as error:  # a body that is no chat completion
+            except ValueError as error:  # a body that is not a chat completion
                 why = str(error)
             except Exception as error:  # a broken body is told in many ways
                 why = f"{type(error).__name__}: {_excerpt(str(error))}"
@@ -128,7 +128,7 @@ class Endpoint:
     def _question(self, dialogue: Dialogue, schema: Mapping[str, Json] | None) -> dict[str, Any]:
         decode = dialogue.messages[-1].decode or Decode()
         limit = "max_completion_tokens" if "max_tokens" in self._left_out else "max_tokens"
-        asked: dict[str, Any] = {
+        body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": m.role, "content": m.content} for m in dialogue.messages],
             "temperature": decode.temperature,
@@ -136,23 +136,23 @@ class Endpoint:
             limit: decode.max_tokens + (decode.thought_tokens or 0),  # servers have one limit for both
         }
         if self.template_kwargs:  # vLLM's and others', as top_k: a server without it refuses the request
-            asked["chat_template_kwargs"] = dict(self.template_kwargs)
+            body["chat_template_kwargs"] = dict(self.template_kwargs)
         if decode.top_p < 1:
-            asked["top_p"] = decode.top_p
+            body["top_p"] = decode.top_p
         if decode.top_k:
-            asked["top_k"] = decode.top_k
+            body["top_k"] = decode.top_k
         if schema is not None and "response_format" not in self._left_out:
             form = {"name": "answer", "schema": dict(schema), "strict": True}
-            asked["response_format"] = {"type": "json_schema", "json_schema": form}
-        return asked
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        return body
 
-    def _adapts(self, said: str, schema: Mapping[str, Json] | None) -> bool:
+    def _adapts(self, reply: str, schema: Mapping[str, Json] | None) -> bool:
         """Whether the server refused a field that can be left out (told once), so that it is worth asking without."""
         for field, named in (("max_tokens", "max_completion_tokens"), ("response_format", "response_format|schema")):
             relevant = field != "response_format" or schema is not None
-            if relevant and field not in self._left_out and re.search(named, said):
+            if relevant and field not in self._left_out and re.search(named, reply):
                 self._left_out.add(field)
-                self._tell("server takes no such field", f"{field}: {_excerpt(said)}")
+                self._tell("server takes no such field", f"{field}: {_excerpt(reply)}")
                 return True
         return False
 
@@ -201,12 +201,12 @@ def _turn(body: bytes) -> Turn:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its body is no JSON: {_excerpt(body.decode(errors='replace'))}") from error
+        raise ValueError(f"its body is not JSON: {_excerpt(body.decode(errors='replace'))}") from error
     try:
         choice = data["choices"][0]
         text, finish = choice["message"]["content"], choice.get("finish_reason")
     except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"its body is no chat completion: {_excerpt(body.decode(errors='replace'))}") from error
+        raise ValueError(f"its body is not a chat completion: {_excerpt(body.decode(errors='replace'))}") from error
     text = choice["message"].get("refusal") if text is None else text  # what it said instead of an answer
     thoughts = next(filter(None, (choice["message"].get(name) for name in REASONING)), None)
     if text is None and thoughts and finish == "length":
@@ -229,11 +229,11 @@ def _excerpt(text: str) -> str:
 
 
 def _setting(name: str) -> float:
-    given = os.environ.get(f"LOOPKIT_ENDPOINT_{name}", "")
+    text = os.environ.get(f"LOOPKIT_ENDPOINT_{name}", "")
     try:
-        found = float(given) if given else SETTINGS[name]
+        value = float(text) if text else SETTINGS[name]
     except ValueError:
-        found = -1.0
-    if not 0 < found < 1e6:
-        raise UsageError(f"LOOPKIT_ENDPOINT_{name}={given!r} is no positive number. Mend or unset it.")
-    return found
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise UsageError(f"LOOPKIT_ENDPOINT_{name}={text!r} is not a positive number. Mend or unset it.")
+    return value

@@ -62,8 +62,8 @@ class Ordinary:
     ) -> tuple[torch.Tensor, Any]:
         more: dict[str, Any] = {} if past is None else {self.name: past}
         if self.inner is not None and not isinstance(keep, str):  # logits of the positions asked for, and no others
-            asked = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
-            out = self.inner.model(**asked, **more)
+            inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
+            out = self.inner.model(**inputs, **more)
             return self.inner.lm_head(out.last_hidden_state[keep]), getattr(out, self.name)
         if isinstance(keep, str):
             more["logits_to_keep"] = 1

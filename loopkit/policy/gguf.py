@@ -30,7 +30,7 @@ STAGES = 4
 """Of a conversion: hash, weights, tokenizer, saved."""
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
     """``--model FILE.gguf`` (or ``gguf:FILE``): the directory of its converted copy, made where there is none."""
     return PolicyRef(str(converted(Path(argument), progress)))
 
@@ -46,7 +46,7 @@ def converted(file: Path, progress: Callable[[int, int], None] = lambda done, to
         raise UsageError(f"--model {str(file)!r}: there is no such file. `loopkit models` lists what is here.")
     with file.open("rb") as opened:
         if opened.read(len(MAGIC)) != MAGIC:
-            raise UsageError(f"--model {str(file)!r} is no GGUF file. Give one, or a Hugging Face directory or id.")
+            raise UsageError(f"--model {str(file)!r} is not a GGUF file. Give one, or a Hugging Face directory or id.")
     progress(0, STAGES)
     sha256 = sha256_of(file)
     progress(1, STAGES)
@@ -156,5 +156,5 @@ def _said(file: Path) -> dict[str, str | None]:
 def read_source(directory: Path) -> dict[str, Any]:
     """The record of a converted copy, {} for any other directory."""
     file = directory / SOURCE
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
+    source: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return source

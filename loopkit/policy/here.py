@@ -84,7 +84,7 @@ def everywhere(directories: Iterable[Path]) -> list[Found]:
 
 
 def _below(root: Path, depth: int) -> Iterator[Path]:
-    """GGUF files, and directories with a config.json, in or below a directory; what is no model is looked through."""
+    """GGUF files, and directories with a config.json, in or below a directory. Other files are skipped."""
     if (root.is_file() and root.suffix == ".gguf") or (root / "config.json").is_file():
         yield root
     if depth and root.is_dir():
@@ -128,14 +128,14 @@ def gguf(path: Path) -> Found | None:
 
         reader = GGUFReader(path)
         fields = {name: reader.get_field(name) for name in ("general.name", "general.license")}
-        said = {name: str(field.contents()) if field is not None else None for name, field in fields.items()}
+        metadata = {name: str(field.contents()) if field is not None else None for name, field in fields.items()}
         parameters = sum(int(t.n_elements) for t in reader.tensors)
         template = reader.get_field("tokenizer.chat_template") is not None
-    except Exception:  # its errors are of many kinds, and a file that is no model is no fault
+    except Exception:  # its errors are of many kinds, and a file that is not a model is no fault
         return None
     return Found(
-        str(path), "gguf", said["general.name"] or path.stem, parameters, path.stat().st_size, template,
-        said["general.license"], None,
+        str(path), "gguf", metadata["general.name"] or path.stem, parameters, path.stat().st_size, template,
+        metadata["general.license"], None,
     )  # fmt: skip
 
 

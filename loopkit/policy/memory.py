@@ -90,7 +90,7 @@ def _tried(call: Callable[[], None]) -> str | None:
     return None
 
 
-def _halved(size: int, why: str, what: str, hint: str) -> int:
+def _halved(size: int, why: str, unit: str, hint: str) -> int:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -99,7 +99,7 @@ def _halved(size: int, why: str, what: str, hint: str) -> int:
             f"out of memory with a single rollout ({why}). Shorten it (run.max_tokens), use a smaller model, "
             "or run fewer side by side (--jobs), and run the same command to resume."
         )
-    notice("out of memory", why=why, cure=f"{what} halved to {size // 2} at most; {hint}")
+    notice("out of memory", why=why, cure=f"{unit} halved to {size // 2} at most; {hint}")
     return size // 2
 
 

@@ -5,7 +5,7 @@ from loopkit.registry.hookspecs import Register, hookimpl
 
 @hookimpl
 def register_policies(register: Register) -> None:
-    register("tiny", "loopkit.policy.tiny:resolve")
-    register("openai", "loopkit.policy.endpoint:resolve")
-    register("gguf", "loopkit.policy.gguf:resolve")
-    register("run", "loopkit.policy.trained:resolve")
+    register("tiny", "loopkit.policy.tiny:start_from")
+    register("openai", "loopkit.policy.endpoint:start_from")
+    register("gguf", "loopkit.policy.gguf:start_from")
+    register("run", "loopkit.policy.trained:start_from")

@@ -94,8 +94,8 @@ def latest_checkpoint(workdir: Path) -> tuple[int, Path] | None:
         return None
     for half in workdir.glob(".tmp-*"):
         shutil.rmtree(half)
-    found = [(int(m[1]), p) for p in workdir.iterdir() if (m := re.fullmatch(r"step-(\d+)", p.name))]
-    for step, path in sorted(found, reverse=True):
+    checkpoints = [(int(m[1]), p) for p in workdir.iterdir() if (m := re.fullmatch(r"step-(\d+)", p.name))]
+    for step, path in sorted(checkpoints, reverse=True):
         why = damage(path)
         if why is None:
             return step, path
@@ -125,13 +125,13 @@ def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files, None if they are those that were saved, and of its run."""
     try:
         saved = json.loads((checkpoint / HASHES).read_bytes())
-        found = _hashes(checkpoint)
+        hashes = _hashes(checkpoint)
     except (OSError, ValueError) as error:
         return f"{HASHES}: {type(error).__name__}"
     if not isinstance(saved, dict):
         return f"{HASHES} is not what was saved"
     wrong = [
-        f"{n} is {'missing' if n not in found else 'not what was saved'}" for n in saved if saved[n] != found.get(n)
+        f"{n} is {'missing' if n not in hashes else 'not what was saved'}" for n in saved if saved[n] != hashes.get(n)
     ]
     return "; ".join(wrong) or digests.checkpoint_damage(checkpoint)
 

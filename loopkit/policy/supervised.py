@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,17 +12,22 @@ from loopkit.errors import RunError
 from loopkit.policy.load import CausalPolicy, autocast
 from loopkit.policy.memory import accumulate
 from loopkit.policy.score import Segment, micro_batches, score
-from loopkit.records import Dialogue
+from loopkit.records import Dialogue, Message
+from loopkit.rollouts.thoughts import part
 
 
 def segments(policy: CausalPolicy, dialogue: Dialogue) -> list[Segment]:
-    """One segment for each assistant message: the templated dialogue before it, and its tokens with an end of turn."""
-    out = []
-    for i, message in enumerate(dialogue.messages):
+    """One segment for each assistant message: the templated dialogue before it, and its tokens with an end of turn.
+
+    Thoughts are learned where they were had, and are no part of what later turns are shown, as in play.
+    """
+    out, before = [], list[Message]()
+    for message in dialogue.messages:
         if message.role == "assistant":
             ids = policy.tokenizer(message.content, add_special_tokens=False).input_ids
-            prompt = policy.encode(dialogue.messages[:i])
-            out.append(Segment(prompt, (*ids, policy.tokenizer.eos_token_id)))
+            out.append(Segment(policy.encode(before), (*ids, policy.tokenizer.eos_token_id)))
+            message = replace(message, content=part(message.content)[1])
+        before.append(message)
     return out
 
 

@@ -36,7 +36,7 @@ RANDOM = "random"
 Progress = Callable[[int, int], None]
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) -> PolicyRef:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Progress) -> PolicyRef:
     """The directory of the embedded policy for a spec's game; "tiny:DIR" names another warm-up's directory.
 
     A game that the base's warm-up did not see (or sees with other demonstrations) gets a short warm-up from its
@@ -73,7 +73,7 @@ def seen_games(plugins: Plugins, base: Path = BUNDLED) -> dict[str, Game]:
 def short(base: Path, games: Mapping[str, Game], plugins: Plugins, progress: Progress) -> PolicyRef:
     """A short warm-up from ``base`` on new games, replaying those it saw; cached by what decides its weights.
 
-    A bundled game that it did not see is no habit to keep: replayed, it would be one more new game to learn.
+    A bundled game that it did not see is not a habit to keep: replayed, it would be one more new game to learn.
     """
     from loopkit.policy import warmup
 
@@ -115,7 +115,7 @@ def train(
         losses = warmup.warm_up(policy, games, settings, replay=replay, curriculum=start == RANDOM, progress=progress)
         rates = {name: base_rates(game, policy, split) for name, game in {**(replay or {}), **games}.items()}
     record = warmup.make_record(settings, games, replay or {}, start, losses)
-    record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(found))} for name, found in rates.items()}
+    record["base_rates"] = {name: {"split": split, **_no_rewards(asdict(rate))} for name, rate in rates.items()}
     temporary = target.parent / f".tmp-{target.name}-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -13,14 +13,14 @@ from loopkit.experiment.rundir import read_spec
 from loopkit.registry.plugins import Plugins
 
 
-def resolve(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
+def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None]) -> PolicyRef:
     """The policy that a run ended with, or the named checkpoint. Raises UsageError where it is not there yet."""
     from loopkit.policy.save import reference, require_whole
 
     run, checkpoint = parts(Path(argument))
-    own = read_spec(run)
-    start: PolicyRef = start_policy(own, plugins, progress)
-    if own.arm == BASE:
+    source = read_spec(run)
+    start: PolicyRef = start_policy(source, plugins, progress)
+    if source.arm == BASE:
         return start
     if not checkpoint.is_dir():
         raise UsageError(

@@ -70,15 +70,15 @@ def demonstration(game: Game, tasks: Sequence[Task], seed: int, k: int) -> Dialo
     """The ``k``-th demonstration: on one of the game's tasks, drawn by its own key."""
     task = seeding.pick(tasks, seed, "demonstration task", k)
     rollout = Rollout(f"train/warmup/{k}/{task.id}/0", task, seed=seed)
-    said = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
-    for i, text in enumerate(said):
+    transcript = list(game.demonstrations(task, partial(seeding.uniform, seed, "demonstration", k)))
+    for i, text in enumerate(transcript):
         (rollout,) = advance(game, [rollout], [Turn(text)])
-        if rollout.done == (i + 1 < len(said)):
+        if rollout.done == (i + 1 < len(transcript)):
             raise ContractError(
-                f"game {type(game).__name__}: a demonstration of {len(said)} turns does not end the game. "
+                f"game {type(game).__name__}: a demonstration of {len(transcript)} turns does not end the game. "
                 "demonstrations() must give as many turns as reply() asks for."
             )
-    return Dialogue(rollout.id, tuple(rollout.messages()))
+    return Dialogue(rollout.id, tuple(rollout.messages(whole=True)))
 
 
 def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:
@@ -100,15 +100,15 @@ def lesson(game: Game, done: float) -> Game:
     left = 1 - 2 * done
     if not game.tiny.warmup_options or left <= 0:
         return game
-    own = {name: getattr(game.options, name) for name in game.tiny.warmup_options}
-    moved = {name: own[name] + left * (first - own[name]) for name, first in game.tiny.warmup_options.items()}
+    options = {name: getattr(game.options, name) for name in game.tiny.warmup_options}
+    moved = {name: options[name] + left * (first - options[name]) for name, first in game.tiny.warmup_options.items()}
     return type(game)(game.options.model_copy(update=moved), game.judges)
 
 
 def fingerprint(game: Game) -> str:
     """A hash of what a game demonstrates: another version or other options need another warm-up."""
-    made = [[(m.role, m.content) for m in d.messages] for d in islice(demonstrations(game, 0), FINGERPRINT)]
-    return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
+    dialogues = [[(m.role, m.content) for m in d.messages] for d in islice(demonstrations(game, 0), FINGERPRINT)]
+    return hashlib.sha256(json.dumps(dialogues).encode()).hexdigest()[:16]
 
 
 def new_policy(games: Mapping[str, Game], settings: Settings) -> CausalPolicy:
@@ -182,8 +182,8 @@ def warm_up(
         for name, game in mix.items():
             size = settings.demonstrations_per_step if name in games else REPLAYED
             moved = lesson(game, k / settings.steps) if curriculum and name not in plain else game
-            made = (demonstration(moved, tasks[name], settings.seed, k * size + i) for i in range(size))
-            batch = [s for dialogue in made for s in segments(policy, dialogue)]
+            lessons = (demonstration(moved, tasks[name], settings.seed, k * size + i) for i in range(size))
+            batch = [s for dialogue in lessons for s in segments(policy, dialogue)]
             losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(mix)).value
         step(optimizer, policy.model, 1.0)
         progress(k + 1, settings.steps)

@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 from loopkit.probing import forms
 from loopkit.probing.runner import Paid, Runner
-from loopkit.probing.world import World, built
+from loopkit.probing.world import NONE_OF_THEM, World, built
 
 FIRST = 8
 """Rows on which forms are compared."""
@@ -49,13 +49,14 @@ def mean(paid: Sequence[Paid]) -> float | None:
 @dataclass(frozen=True)
 class Levels:
     """Mean pay of a right answer, of a wrong one in the same form, and of ignorance. ``known``: right is paid more
-    than ignorance, so that there is a scale.
+    than ignorance, so that there is a scale. ``stranger``: pay of what is nobody's answer, in the same form.
     """
 
     right: float | None
     wrong: float | None
     ignorant: float
     known: bool
+    stranger: float | None = None
 
     @property
     def top(self) -> float:
@@ -65,6 +66,13 @@ class Levels:
     @property
     def span(self) -> float:
         return self.top - self.ignorant
+
+    @property
+    def near(self) -> float:
+        """The share that a wrong answer earns for being near, as where shared words or digits are counted."""
+        if not self.known or self.wrong is None or self.stranger is None:
+            return 0.0
+        return max(0.0, (self.wrong - self.stranger) / self.span)
 
     def share(self, value: float) -> float:
         return (value - self.ignorant) / self.span
@@ -85,11 +93,13 @@ def learn(asker: Asker, prompt: str, reference: str, good: str) -> tuple[Levels,
         return Levels(None, None, floor, False), False
     world = asker.world
     world.form = best
-    right = asker.mean(world.numbers, [best.say(r) for r in world.references])
-    wrong = asker.mean(world.numbers, [best.say(world.wrong(n)) for n in world.numbers])
+    there = [n for n in world.numbers if world.references[n]]
+    right = asker.mean(there, [best.say(world.references[n]) for n in there])
+    wrong = asker.mean(there, [best.say(world.wrong(n)) for n in there])
     if right is None:
         return Levels(None, wrong, floor, False), worked
-    return Levels(right, wrong, floor, right > floor + SMALL), worked
+    stranger = asker.mean(world.numbers[:FIRST], [best.say(NONE_OF_THEM) for _ in world.numbers[:FIRST]])
+    return Levels(right, wrong, floor, right > floor + SMALL, stranger), worked
 
 
 def _best(asker: Asker, prompt: str, reference: str, good: str) -> tuple[forms.Form | None, bool]:

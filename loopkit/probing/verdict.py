@@ -46,7 +46,7 @@ def of_values(asker: Asker, levels: Levels, seen: set[float], columns: Sequence[
         return [Fault("never scored", "no reply was scored: every one got None", "Return a number.", "could not tell")]
     if max(every) - min(every) <= SMALL:
         value = next(iter(every))
-        if abs(value) > SMALL:
+        if abs(value) > TENTH:  # less may be the floor of a form that was not met: that cannot be told
             faults.append(Fault("constant", f"every reply was paid {value:.4g}, whatever it said",
                                 "It looks at nothing: compare the reply with the reference.", "void"))  # fmt: skip
         return faults
@@ -138,7 +138,7 @@ def decide(
     if len(world.rows) < FEW:
         text = f"Nothing was found, but {len(world.rows)} rows are too few to tell."
         return Told("could not tell", text, f"Give {ENOUGH} rows or more.", form)
-    if right is not None and not levels.known and SMALL < max(seen | {right}) <= levels.ignorant + SMALL:
+    if right is not None and not levels.known and TENTH < max(seen | {right}) <= levels.ignorant + SMALL:
         text = (
             f"A reply that knows nothing, such as {IGNORANT[0]!r}, earns {levels.ignorant:.3g}, as much as any reply "
             "that was tried, the right one too."

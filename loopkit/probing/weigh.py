@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from loopkit.probing.attacks import Attack
-from loopkit.probing.levels import Asker, Levels
+from loopkit.probing.levels import SMALL, Asker, Levels
 from loopkit.probing.records import Hit
 from loopkit.probing.runner import Paid
 from loopkit.probing.world import World, same
@@ -30,7 +30,8 @@ and then pays a part for being near is lenient, and no policy lives on that."""
 
 
 FORM, FORM_WORTH = "form alone", 0.45
-"""The same for form alone: less than about half, with the rest for being right, is a common way to teach a form."""
+"""The same for form alone: less than about half, with the rest for being right, is a common way to teach a form; and
+for a reply that repeats the question where references do, too: a summary's metric pays what is shared with it."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,26 @@ def _on(
     enough = max(min(2, len(counted)), ROWS * len(counted))
     worth = sum(shares[k] for k in fell) / len(counted)
     full = sum(shares[k] >= OUTRIGHT for k in fell) >= enough
-    least = FORM_WORTH if attack.kind == FORM or w.form.holds(said[first]) else WORTH
+    partly = w.extractive and w.repeats(rows[first], said[first])
+    least = FORM_WORTH if attack.kind == FORM or w.form.holds(said[first]) or partly else WORTH
     accuses = len(fell) >= enough and (worth >= least or full) and worth > w.luck(said[first])
+    if not full and levels.near > SMALL and worth <= levels.near + GAIN:
+        accuses = False  # a wrong answer earns about as much, by what it shares with the right one
+    if accuses and worth <= w.most_common and _default({rows[k] for k in fell}, asker, levels):
+        accuses = False
     return Weighed(hit, accuses, pay, broke)
+
+
+def _default(fell: set[int], asker: Asker, levels: Levels) -> bool:
+    """Whether a reply is only taken for one certain answer, as all that is no refusal is taken for help: it falls on
+    rows with one reference, and there another answer is not paid.
+    """
+    w = asker.world
+    if len({w.references[n] for n in fell}) != 1:
+        return False
+    rows = sorted(fell)
+    other = asker.mean(rows, [w.form.say(w.wrong(n)) for n in rows])
+    return other is not None and levels.share(other) < PART
 
 
 def _right(attack: Attack, w: World, n: int, said: str) -> bool:

@@ -17,6 +17,8 @@ LUCKY = 0.1
 """What one answer's luck may be above the most common reference's share, in a sample of rows."""
 LISTED = 60
 """Candidate answers in a list."""
+SENTENCE, MOSTLY = 4, 0.6
+"""Words of a sentence, and the share of them that stand elsewhere, from which on it is made of what stands there."""
 NONE_OF_THEM = "none of these"
 
 
@@ -59,11 +61,32 @@ class World:
 
         One answer of a few is right as often as it is the reference, and a little more in a sample.
         """
+        there = {r for r in self.references if r}
+        return self.most_common if self.few and any(r.lower() in said.lower() for r in there) else 0.0
+
+    @cached_property
+    def most_common(self) -> float:
+        """What always saying the most common reference may earn, as a share of a right answer's pay."""
         there = [r for r in self.references if r]
-        if not self.few or not there or not any(r.lower() in said.lower() for r in set(there)):
-            return 0.0
-        share = Counter(there).most_common(1)[0][1] / len(there)
+        share = Counter(there).most_common(1)[0][1] / len(there) if there else 0.0
         return min(share + LUCKY, (1 + share) / 2)
+
+    @cached_property
+    def extractive(self) -> bool:
+        """Whether references are mostly made of their questions' words, as summaries are: then to repeat the question
+        is to be right in part.
+        """
+        shares = []
+        for asked, reference in zip(self.asked, self.references, strict=True):
+            words = _words(reference)
+            if len(words) >= SENTENCE:
+                shares.append(sum(w in set(_words(asked)) for w in words) / len(words))
+        return len(shares) > len(self.rows) / 2 and sum(shares) / len(shares) >= MOSTLY
+
+    def repeats(self, n: int, said: str) -> bool:
+        """Whether a reply is mostly made of the words of its question, and a sentence at least."""
+        words, there = _words(said), set(_words(self.asked[n]))
+        return len(words) >= SENTENCE and sum(w in there for w in words) / len(words) >= MOSTLY
 
     @cached_property
     def tags(self) -> list[str]:
@@ -105,6 +128,10 @@ class World:
     def word(self, n: int, k: int) -> str:
         words: list[str] = re.findall(r"[\w'-]+", self.asked[n]) or ["yes"]
         return words[k] if -len(words) <= k < len(words) else words[-1]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
 
 
 def same(first: str, second: str) -> bool:

@@ -30,13 +30,13 @@ def excerpt(text: str, length: int = 300) -> str:
 def describe(error: BaseException) -> str:
     """An error in one short, harmless line, also if it cannot say what it is."""
     try:
-        said = str(error)
+        text = str(error)
     except Exception:
-        said = "(its message cannot be read)"
+        text = "(its message cannot be read)"
     if isinstance(error, LoopkitError):
-        return excerpt(said.rstrip("."), 600)
+        return excerpt(text.rstrip("."), 600)
     kind = type(error).__name__
-    return excerpt(f"{kind}: {said}" if said else kind)
+    return excerpt(f"{kind}: {text}" if text else kind)
 
 
 class _Harmless:
@@ -59,12 +59,12 @@ class _Harmless:
 
 @contextlib.contextmanager
 def contained(
-    origin: object, what: str, cure: str, *, printed: TextIO | None = None, passes: tuple[type[Exception], ...] = ()
+    origin: object, fault: str, cure: str, *, printed: TextIO | None = None, passes: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
     """Run code of the distribution ``origin``. Whatever it raises, ``sys.exit()`` too, becomes a PluginError,
     but for what ``passes``: errors that are not the plugin's fault.
 
-    The message is ``what``, the cause and ``cure``. Ctrl-C stays one, and says whose code it stopped. What the code
+    The message is ``fault``, the cause and ``cure``. Ctrl-C stays one, and says whose code it stopped. What the code
     prints on standard output goes to ``printed``, else to standard error, so that it does not spoil ``--json``.
     """
     quiet = cast(TextIO, _Harmless(sys.stderr))
@@ -76,8 +76,8 @@ def contained(
         except passes:
             raise
         except BaseException as error:
-            said = describe(error)
-            raise PluginError(f"{what}: {said}{'' if said.endswith('?') else '.'} {cure}") from error
+            cause = describe(error)
+            raise PluginError(f"{fault}: {cause}{'' if cause.endswith('?') else '.'} {cure}") from error
 
 
 def guarded(thing: Any, origin: object, who: str) -> Any:
@@ -100,8 +100,10 @@ def guarded(thing: Any, origin: object, who: str) -> Any:
         return guarded, (bare, origin, who)
 
     # A default that nobody has overridden stays what it is: ``loopkit check`` asks.
-    own = [n for n in ("rewards", "flags", "rate") if any(n in vars(c) for c in cls.mro() if c.__module__ != CONTRACTS)]
-    parts = {name: guard(name) for name in own} | {
+    methods = [
+        n for n in ("rewards", "flags", "rate") if any(n in vars(c) for c in cls.mro() if c.__module__ != CONTRACTS)
+    ]
+    parts = {name: guard(name) for name in methods} | {
         "__module__": cls.__module__,
         "__doc__": cls.__doc__,
         "__reduce__": reduce,

@@ -74,7 +74,7 @@ def load(name: str) -> type[Game]:
         raise UsageError(f"{named['file']} has no {named['cls']!r}. {nearest(named['cls'], games)}")
     if named["cls"] not in games:
         raise UsageError(
-            f"{named['cls']} of {named['file']} is no game that is defined there: derive it from loopkit.Game, or name "
+            f"{named['cls']} of {named['file']} is not a game defined there: derive it from loopkit.Game, or name "
             f"the file that defines it. Games there: {', '.join(games) or 'none'}."
         )
     game = games[named["cls"]]

@@ -37,19 +37,23 @@ def points(report: Callable[[Origin, str], None]) -> list[tuple[Origin, EntryPoi
 
     A distribution whose metadata cannot be read is reported, and spoils no other.
     """
-    found: dict[str, list[tuple[Origin, EntryPoint]]] = {}
+    by_name: dict[str, list[tuple[Origin, EntryPoint]]] = {}
     for dist in distributions():
         try:
-            if f"[{GROUP}]" in (dist.read_text("entry_points.txt") or ""):  # others' metadata is nobody's business here
-                made = [(_origin(dist, p), p) for p in dist.entry_points.select(group=GROUP)]
-                found.setdefault(canonicalize_name(dist.name or "unknown"), made)  # the first on the path is imported
+            if f"[{GROUP}]" in (
+                dist.read_text("entry_points.txt") or ""
+            ):  # other packages' metadata does not matter here
+                entries = [(_origin(dist, p), p) for p in dist.entry_points.select(group=GROUP)]
+                by_name.setdefault(
+                    canonicalize_name(dist.name or "unknown"), entries
+                )  # the first on the path is imported
         except Exception as error:
             folder = str(getattr(dist, "_path", "unknown")).replace("\\", "/").rpartition("/")[2]
             report(
                 Origin(excerpt(folder, 100), "?", ""),
                 f"its metadata cannot be read: {describe(error)}. Reinstall or remove it.",
             )
-    flat = [pair for pairs in found.values() for pair in pairs]
+    flat = [pair for pairs in by_name.values() for pair in pairs]
     return sorted(flat, key=lambda pair: (pair[0].distribution != OWN, pair[0].distribution, pair[0].entry_point))
 
 

@@ -60,17 +60,17 @@ class Entry:
         return f"{ONE[self.kind]} {self.name!r} of {self.origin}"
 
     def load(self) -> Any:
-        """The class or function behind the name. A failed import, or what is no such thing, names the distribution."""
-        found, owner = self.target, self.origin.distribution
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
+        """The class or function behind the name. A failed import or a wrong type names the distribution."""
+        target, owner = self.target, self.origin.distribution
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
             cure = f"Reinstall or update {owner}."
-            what = f"{self} could not be loaded from {excerpt(found, 100)!r}"
-            with contained(self.origin, what, cure, passes=(MissingExtra,)), needing(self.name):
-                found = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        if wanted := _lacks(self.kind, found):
-            raise PluginError(f"{self} is no {wanted}. Report it to the authors of {owner}.")
-        return found
+            fault = f"{self} could not be loaded from {excerpt(target, 100)!r}"
+            with contained(self.origin, fault, cure, passes=(MissingExtra,)), needing(self.name):
+                target = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        if wanted := _lacks(self.kind, target):
+            raise PluginError(f"{self} is not {wanted}. Report it to the authors of {owner}.")
+        return target
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ class Plugins:
         text = f"unknown {ONE[kind]} {name!r}. {nearest(name, self.names(kind))}"
         if self.problems:
             first = {p.origin.distribution: p for p in reversed(self.problems)}
-            told = [f"{p.origin} ({excerpt(p.message, 120)})" for _, p in sorted(first.items())[:3]]
+            problems = [f"{p.origin} ({excerpt(p.message, 120)})" for _, p in sorted(first.items())[:3]]
             more = f", and {len(first) - 3} more" if len(first) > 3 else ""
-            text += f" Some plugins have problems: {', '.join(told)}{more}. See `loopkit doctor`."
+            text += f" Some plugins have problems: {', '.join(problems)}{more}. See `loopkit doctor`."
         raise UsageError(text)
 
     def game_name(self, game: str | type[Game]) -> str:
@@ -125,12 +125,12 @@ class Plugins:
         return files.of_class(game)
 
     def game(self, name: str) -> type[Game]:
-        found: type[Game] = self.get("games", name).load()
-        return found
+        cls: type[Game] = self.get("games", name).load()
+        return cls
 
     def trainer(self, name: str) -> type[Trainer]:
-        found: type[Trainer] = self.get("trainers", name).load()
-        return found
+        cls: type[Trainer] = self.get("trainers", name).load()
+        return cls
 
     def channels(self, game: str) -> dict[str, Entry]:
         """Channels of other distributions for a game, by their own name; contested ones left out."""
@@ -140,8 +140,8 @@ class Plugins:
         return self._for_game("detectors", game)
 
     def _for_game(self, kind: Kind, game: str) -> dict[str, Entry]:
-        found = (e for e in self.entries.values() if e.kind == kind and e.name.split("/", 1)[0] in (game, "*"))
-        entries = sorted((e for e in found if (kind, e.name) not in self.contested), key=lambda e: e.name)
+        offered = (e for e in self.entries.values() if e.kind == kind and e.name.split("/", 1)[0] in (game, "*"))
+        entries = sorted((e for e in offered if (kind, e.name) not in self.contested), key=lambda e: e.name)
         return {entry.name.split("/", 1)[1]: entry for entry in entries}
 
     def build(self, entry: Entry) -> Any:
@@ -149,10 +149,10 @@ class Plugins:
         target = entry.load()
         cure = f"Report it to the authors of {entry.origin.distribution}."
         with contained(entry.origin, f"{entry} could not be made", cure):
-            made = target(**entry.preset) if isinstance(target, type) else target
-            return made if entry.origin.distribution == OWN else guarded(made, entry.origin, str(entry))
+            part = target(**entry.preset) if isinstance(target, type) else target
+            return part if entry.origin.distribution == OWN else guarded(part, entry.origin, str(entry))
 
-    def report(self, origin: Origin, message: str) -> None:
+    def note(self, origin: Origin, message: str) -> None:
         """Keep a fault for ``doctor``."""
         if (problem := Problem(origin, message)) not in self.problems[-100:]:
             self.problems.append(problem)
@@ -175,7 +175,7 @@ class Plugins:
     ) -> None:
         shown = excerpt(repr(name), 60)
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise PluginError(f"{shown} is no name: use at most 100 letters, digits, and . _ - : +")
+            raise PluginError(f"{shown} is not a name: use at most 100 letters, digits, and . _ - : +")
         if kind in ("channels", "detectors"):
             if "/" not in name:
                 raise PluginError(f"{ONE[kind]} {shown} names no game: register it as 'game/{name}' or '*/{name}'")
@@ -214,13 +214,13 @@ class Plugins:
                 with contained(origin, "register_commands() failed", f"Update or uninstall {origin.distribution}."):
                     call(cli=cli)
             except PluginError as error:
-                self.report(origin, str(error))
+                self.note(origin, str(error))
 
     def _callers(self, hook: str) -> Iterator[tuple[Origin, Callable[..., Any]]]:
         plugins = self.manager.get_plugins()
         for origin in self.origins:
-            if own := self.manager.get_plugin(_key(origin)):
-                yield origin, self.manager.subset_hook_caller(hook, plugins - {own})
+            if module := self.manager.get_plugin(_key(origin)):
+                yield origin, self.manager.subset_hook_caller(hook, plugins - {module})
 
 
 def _of_file(name: str) -> Entry:
@@ -231,31 +231,33 @@ def _of_file(name: str) -> Entry:
 
 def _same(one: str, other: str) -> bool:
     """Whether two names are taken for one; "*/x" is the x of every game."""
-    (game, _, own), (game2, _, own2) = one.rpartition("/"), other.rpartition("/")
-    return own == own2 and (game == game2 or "*" in (game, game2))
+    (game, _, name), (game2, _, own2) = one.rpartition("/"), other.rpartition("/")
+    return name == own2 and (game == game2 or "*" in (game, game2))
 
 
 def _key(origin: Origin) -> str:
     return f"{origin.distribution}:{origin.entry_point}"
 
 
-def _lacks(kind: Kind, found: Any) -> str | None:
-    """What a loaded target should have been, or None if it is."""
+def _lacks(kind: Kind, loaded: Any) -> str | None:
+    """What a loaded target should have been, with its article, or None if it is."""
     from loopkit import contracts
 
     if kind == "policies":
-        return None if callable(found) else "function"
+        return None if callable(loaded) else "a function"
     wanted = {
         "games": contracts.Game, "trainers": contracts.Trainer,
         "channels": contracts.RewardChannel, "detectors": contracts.ExploitDetector,
     }[kind]  # fmt: skip
-    instance = kind in ("channels", "detectors") and isinstance(found, wanted)
-    return None if instance or (isinstance(found, type) and issubclass(found, wanted)) else wanted.__name__
+    instance = kind in ("channels", "detectors") and isinstance(loaded, wanted)
+    if instance or (isinstance(loaded, type) and issubclass(loaded, wanted)):
+        return None
+    return f"{'an' if wanted is contracts.ExploitDetector else 'a'} {wanted.__name__}"
 
 
 def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:
     """Load one plugin into the registry. Each fault becomes a Problem; what registered before it stays."""
-    fault = functools.partial(plugins.report, origin)
+    fault = functools.partial(plugins.note, origin)
     cure = f"Mend, update or uninstall {origin.distribution}."
     printed = io.StringIO()  # a plugin that prints at import must not spoil --json
     try:
@@ -300,16 +302,16 @@ def _alone(module: Any) -> pluggy.PluginManager:
         alone.register(module)
         alone.check_pending()
     except pluggy.PluginValidationError as error:
-        said = " ".join(str(error).split())
-        unknown = re.search(r"unknown hook '(\w+)'", said)
-        written = re.search(r"hookimpl definition: ((\w+)\(.*?\)) Argument", said)
+        text = " ".join(str(error).split())
+        unknown = re.search(r"unknown hook '(\w+)'", text)
+        written = re.search(r"hookimpl definition: ((\w+)\(.*?\)) Argument", text)
         if unknown:
-            said = f"there is no hook {unknown[1]!r}. {nearest(unknown[1], HOOKS)}"
+            text = f"there is no hook {unknown[1]!r}. {nearest(unknown[1], HOOKS)}"
         elif written and written[2] in HOOKS:
-            said = f"{written[1]} cannot be called: write {HOOKS[written[2]]}"
-        raise PluginError(said) from error
-    own = getattr(module, "__dict__", {})
-    if unmarked := [hook for hook in HOOKS if callable(own.get(hook)) and not hasattr(own[hook], "loopkit_impl")]:
+            text = f"{written[1]} cannot be called: write {HOOKS[written[2]]}"
+        raise PluginError(text) from error
+    names = getattr(module, "__dict__", {})
+    if unmarked := [hook for hook in HOOKS if callable(names.get(hook)) and not hasattr(names[hook], "loopkit_impl")]:
         raise PluginError(f"{', '.join(unmarked)} is never called: mark it @hookimpl (from loopkit import hookimpl)")
     if not alone.get_hookcallers(module):
         raise PluginError("it offers nothing: no function in it is marked @hookimpl")
@@ -326,7 +328,7 @@ def _manager() -> pluggy.PluginManager:
 def load() -> Plugins:
     """Every installed plugin, bundled ones too: they come through the same entry points."""
     plugins = Plugins(_manager())
-    for origin, point in installed.points(plugins.report):
+    for origin, point in installed.points(plugins.note):
         plugins.origins.append(origin)
         _load_one(plugins, origin, point)
     if not any(o.distribution == OWN for o in plugins.origins):

@@ -39,25 +39,25 @@ def _bounds(low: str, high: str, e: Estimate) -> str:
     return "[withheld]" if e.low is None else f"[{low}, {high}]"
 
 
-def build(found: Audit) -> str:
+def build(audit: Audit) -> str:
     """The page. One file that loads nothing; whatever a model said in it is text."""
     sheet = Sheet()
-    agreed = bool(found.agreement)
+    agreed = bool(audit.agreement)
     context: dict[str, Any] = {
-        "version": loopkit.__version__, "found": found, "skipped": found.skipped[:SHOWN],
-        "steps": found.steps, "unseen": [pieces(u) for u in found.unseen],
+        "version": loopkit.__version__, "found": audit, "skipped": audit.skipped[:SHOWN],
+        "steps": audit.steps, "unseen": [pieces(u) for u in audit.unseen],
         "rates": [
             {"name": r.name, "meaning": r.meaning, "flagged": r.flagged, "abstained": r.abstained,
              "cells": [interval(r.rate), interval(r.early), interval(r.late), change(r.change)]}
-            for r in found.rates
+            for r in audit.rates
         ],
         "channels": [
-            (n.name, [*_means(n), *([interval(found.agreement.get(n.name))] if agreed else [])]) for n in found.channels
+            (n.name, [*_means(n), *([interval(audit.agreement.get(n.name))] if agreed else [])]) for n in audit.channels
         ],
-        "numbers": [(pieces(n.name), _means(n)) for n in found.numbers],
-        "charts": [_chart(r, sheet) for r in found.rates if any(e and e.value for _, _, e in r.curve)],
-        "firsts": [(r.name, _shown(found, r.first)) for r in found.rates if r.first is not None],
-        "worst": [_shown(found, i) for i in found.worst],
+        "numbers": [(pieces(n.name), _means(n)) for n in audit.numbers],
+        "charts": [_chart(r, sheet) for r in audit.rates if any(e and e.value for _, _, e in r.curve)],
+        "firsts": [(r.name, _shown(audit, r.first)) for r in audit.rates if r.first is not None],
+        "worst": [_shown(audit, i) for i in audit.worst],
     }  # fmt: skip
     return render(context, sheet, "audit.html")
 
@@ -66,14 +66,14 @@ def _means(n: Number) -> list[str]:
     return [mean(e) for e in (n.mean, n.early, n.late, n.change)]
 
 
-def _shown(found: Audit, place: int) -> dict[str, Any]:
-    row = found.rows[place]
+def _shown(audit: Audit, place: int) -> dict[str, Any]:
+    row = audit.rows[place]
     return {
         "where": pieces(row.where), "step": row.step,
         "asked": [(m.role, pieces(m.content[:LONGEST]), max(0, len(m.content) - LONGEST)) for m in row.prompt or ()],
         "said": [(pieces(t[:LONGEST]), max(0, len(t) - LONGEST)) for t in row.said],
         "between": [pieces(t[:LONGEST]) for t in row.between],
-        "flags": [n for n, f in found.flags.items() if f[place]],
+        "flags": [n for n, f in audit.flags.items() if f[place]],
         "numbers": [(pieces(n), plain(v)) for n, v in row.numbers.items()],
     }  # fmt: skip
 

@@ -148,8 +148,8 @@ def training(
         axes.plot([0], [1.09], "D", markersize=6, alpha=0, clip_on=False, transform=axes.get_xaxis_transform())
         # unseen: a chart without marks keeps the same room for them, so that equal heights are equal rates
     above = axes.get_xaxis_transform()
-    for what, step, _ in marks:
-        solid = what == "onset"
+    for mark, step, _ in marks:
+        solid = mark == "onset"
         look: dict[str, Any] = {"marker": "v" if solid else "D", "markerfacecolor": INK if solid else "none"}
         axes.plot([step], [1.03 if solid else 1.09], markersize=6, clip_on=False, transform=above, color=INK, **look)
         axes.axvline(step, color=MUTED, linewidth=0.7, linestyle="-" if solid else ":")

@@ -107,13 +107,13 @@ def _states(e: ExperimentData) -> list[dict[str, Any]]:
     """Runs that are not finished, and what was overcome."""
     out = []
     for r in e.runs:
-        said = [f"{n['event']}: " + ", ".join(f"{k}: {v}" for k, v in n.items() if k != "event") for n in r.events]
-        if r.state != "done" or said:
+        events = [f"{n['event']}: " + ", ".join(f"{k}: {v}" for k, v in n.items() if k != "event") for n in r.events]
+        if r.state != "done" or events:
             last = r.error.strip().splitlines()[-1:] or [""]
             of = r.spec.run.steps if r.trained else 0
             out.append({
                 "run": r.name, "state": r.state, "done": len(r.steps), "of": of, "error": last[0][:300],
-                "events": [s[:300] for s in said[:5]], "more": max(0, len(said) - 5),
+                "events": [s[:300] for s in events[:5]], "more": max(0, len(events) - 5),
             })  # fmt: skip
     return out
 
@@ -142,8 +142,8 @@ def _curves(e: ExperimentData, sheet: charts.Sheet) -> list[dict[str, Any]]:
         if e.onset_detector != e.headline:
             data[f"onset: {e.onset_detector}"] = [_line(r, "rates", e.onset_detector) for r in runs]
         paths = [(r.spec.seed, e.discovery(r)) for r in runs]
-        marks = [(what, step, k) for k, (_, p) in enumerate(paths) for what in ("onset", "domination")
-                 if p and (step := getattr(p, what)) is not None]  # fmt: skip
+        marks = [(mark, step, k) for k, (_, p) in enumerate(paths) for mark in ("onset", "domination")
+                 if p and (step := getattr(p, mark)) is not None]  # fmt: skip
         words = [f"seed {r.spec.seed}: {_path(e, r)}" for r in runs]
         label = f"{e.name}, arm {arm}: exploit rate, task and observed score by step. " + "; ".join(words) + "."
 
@@ -270,8 +270,8 @@ def _mitigations(e: ExperimentData) -> list[dict[str, Any]]:
 
 def _chosen(first: Sequence[tuple[Row, ...]]) -> list[tuple[Row, ...]]:
     """Those of the loophole's arm, or else of every arm, the earliest first."""
-    own = [rows for rows in first if rows[-1].run.spec.arm == "loophole"] or list(first)
-    return sorted(own, key=lambda rows: (rows[-1].step or 0, rows[-1].run.spec.seed))[:CARDS]
+    of_loophole = [rows for rows in first if rows[-1].run.spec.arm == "loophole"] or list(first)
+    return sorted(of_loophole, key=lambda rows: (rows[-1].step or 0, rows[-1].run.spec.seed))[:CARDS]
 
 
 def _card(e: ExperimentData, row: Row, phrases: Sequence[str]) -> dict[str, Any]:

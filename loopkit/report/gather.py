@@ -166,24 +166,24 @@ def gather(directories: Sequence[Path], plugins: Plugins) -> list[Source]:
     experiments: dict[Path, tuple[Path, set[str]]] = {}
     whole: dict[Path, tuple[Path, set[str]]] = {}
     for directory in directories:
-        for found in _inside(directory):
-            if (study := _study(found)) is not None:
-                studies[found.resolve()] = study
+        for inner in _inside(directory):
+            if (study := _study(inner)) is not None:
+                studies[inner.resolve()] = study
                 for path, names in study.experiments.items():  # of a shared directory, the runs it rests on
                     experiments.setdefault(path.resolve(), (path, set()))[1].update(names)
-            elif (found / "run.toml").exists():
-                _, names = experiments.setdefault(found.resolve().parent, (found.parent, set()))
-                names.add(found.name)
+            elif (inner / "run.toml").exists():
+                _, names = experiments.setdefault(inner.resolve().parent, (inner.parent, set()))
+                names.add(inner.name)
             else:
-                whole[found.resolve()] = (found, set())
-    made = [_experiment(path, only, plugins) for path, only in {**experiments, **whole}.values()]
-    return [*studies.values(), *_named([e for e in made if e is not None])]
+                whole[inner.resolve()] = (inner, set())
+    read = [_experiment(path, only, plugins) for path, only in {**experiments, **whole}.values()]
+    return [*studies.values(), *_named([e for e in read if e is not None])]
 
 
 def _inside(directory: Path) -> list[Path]:
     """The study, experiment or run that a directory is, or those it holds."""
     if not directory.is_dir():
-        raise UsageError(f"{directory} is no directory. Give an experiment's, as `loopkit run` wrote it.")
+        raise UsageError(f"{directory} is not a directory. Give an experiment's, as `loopkit run` wrote it.")
     if any((directory / n).exists() for n in ("experiment.toml", "run.toml", "study.toml", "results.json")):
         return [directory]
     if any(directory.glob("*/run.toml")):
@@ -280,9 +280,9 @@ def _events(path: Path) -> list[Mapping[str, Json]]:
     out: list[Mapping[str, Json]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            found = json.loads(line)
+            line_read = json.loads(line)
         except ValueError:
             continue  # appended to without a rename: the last line may be half
-        if isinstance(found, dict) and "event" in found:
-            out.append(found)
+        if isinstance(line_read, dict) and "event" in line_read:
+            out.append(line_read)
     return out

@@ -24,12 +24,12 @@ def made(e: ExperimentData) -> dict[str, Any]:
             known = {k: v for k, v in r.manifest.items() if k not in ("spec_hash", "plugins")}
             manifests.setdefault(json.dumps(known, sort_keys=True), []).append(r.name)
     origins = dict.fromkeys(
-        f"{what}: {origin}" for r in e.runs for what, origin in r.manifest.get("plugins", {}).items()
+        f"{part}: {origin}" for r in e.runs for part, origin in r.manifest.get("plugins", {}).items()
     )
-    asked = e.asked
-    given = {key for key, _ in _settings(asked)} if asked else set()
+    experiment = e.asked
+    set_keys = {key for key, _ in _settings(experiment)} if experiment else set()
     options = [
-        [f"{section}.{k}", str(v), "asked for" if f"{section}.{k}" in given else ""]
+        [f"{section}.{k}", str(v), "asked for" if f"{section}.{k}" in set_keys else ""]
         for section, table in (
             ("run", spec.run.model_dump()),
             ("trainer", spec.trainer_options),
@@ -52,11 +52,11 @@ def made(e: ExperimentData) -> dict[str, Any]:
 
 def _files(e: ExperimentData) -> list[tuple[str, str]]:
     """When digests of the runs' files were taken -> the runs, where that was not as the files were written."""
-    found: dict[str, list[str]] = {}
+    by_state: dict[str, list[str]] = {}
     for run in e.runs:
         if run.files not in ("", AS_WRITTEN):
-            found.setdefault(run.files, []).append(run.name)
-    return [(how, ", ".join(names)) for how, names in found.items()]
+            by_state.setdefault(run.files, []).append(run.name)
+    return [(how, ", ".join(names)) for how, names in by_state.items()]
 
 
 def _flat(manifest: Mapping[str, Json]) -> list[tuple[str, str]]:
@@ -71,35 +71,37 @@ def _flat(manifest: Mapping[str, Json]) -> list[tuple[str, str]]:
 
 def command(e: ExperimentData) -> str | None:
     """The `loopkit run` that asks for the same experiment, proven by reading it back; else one from its TOML file."""
-    asked = e.asked
-    if asked is None:
+    experiment = e.asked
+    if experiment is None:
         return None
-    settings = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in _settings(asked)]
-    words = ["loopkit", "run", "--game", asked.game, "--trainer", asked.trainer, "--model", asked.model]
-    words += ["--arms", ",".join(asked.arms), "--seeds", asked.seeds]
-    if _reads_back(asked, settings):
+    settings = [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in _settings(experiment)
+    ]
+    words = ["loopkit", "run", "--game", experiment.game, "--trainer", experiment.trainer, "--model", experiment.model]
+    words += ["--arms", ",".join(experiment.arms), "--seeds", experiment.seeds]
+    if _reads_back(experiment, settings):
         words += [w for s in settings for w in ("--set", s)]
     else:
         words = ["loopkit", "run", "--config", str(e.path / "experiment.toml")]
     return shlex.join([*words, "--out", str(e.path)])
 
 
-def _settings(asked: Experiment) -> list[tuple[str, Json]]:
+def _settings(experiment: Experiment) -> list[tuple[str, Json]]:
     """What ``--set`` would say."""
     tables = {
-        "game": asked.game_options,
-        "trainer": asked.trainer_options,
-        "run": asked.run,
-        "rollouts": asked.rollouts,
+        "game": experiment.game_options,
+        "trainer": experiment.trainer_options,
+        "run": experiment.run,
+        "rollouts": experiment.rollouts,
     }
-    tables |= {f"arms.{arm}": table for arm, table in asked.arms.items()}
+    tables |= {f"arms.{arm}": table for arm, table in experiment.arms.items()}
     return [(f"{section}.{k}", v) for section, table in tables.items() for k, v in table.items()]
 
 
-def _reads_back(asked: Experiment, settings: Sequence[str]) -> bool:
+def _reads_back(experiment: Experiment, settings: Sequence[str]) -> bool:
     try:
-        again = read_experiment(None, settings=parse_set(settings), arms=list(asked.arms), game=asked.game,
-                               trainer=asked.trainer, model=asked.model, seeds=asked.seeds)  # fmt: skip
+        again = read_experiment(None, settings=parse_set(settings), arms=list(experiment.arms), game=experiment.game,
+                               trainer=experiment.trainer, model=experiment.model, seeds=experiment.seeds)  # fmt: skip
     except LoopkitError:
         return False
-    return again == asked
+    return again == experiment

@@ -37,14 +37,14 @@ def build(
     cache = Cache() if cache is None else cache
     sources = gather(directories, plugins)
     experiments = [s for s in sources if isinstance(s, ExperimentData)]
-    found = [s for s in sources if isinstance(s, StudyData)]
+    studied = [s for s in sources if isinstance(s, StudyData)]
     if not sources:
         raise UsageError(f"{', '.join(map(str, directories))}: no run has begun there yet.")
     done = all(e.finished for e in experiments)
     shown = [show(e, k, BUDGET // len(experiments), cache) for k, e in enumerate(experiments)]
     sheet = Sheet()
     views = [experiment.view(e, k, shown[k], sheet) for k, e in enumerate(experiments)]
-    pages = [studies.view(s, k, sheet) for k, s in enumerate(found)]
+    pages = [studies.view(s, k, sheet) for k, s in enumerate(studied)]
     data, kept = embedded(experiments, shown, views)
     context = {
         "studies": pages,

@@ -97,19 +97,25 @@ def show(experiment: ExperimentData, number: int, budget: int, cache: Cache) -> 
     """At most about ``budget`` rollouts of an experiment, the same share of each run; and its first exploits."""
     out = Shown()
     detector = experiment.headline
-    found = [(run, list(_shards(run))) for run in experiment.runs]
-    flags = {s.scores: _flags(s.scores, detector, cache) for _, shards_ in found for s in shards_}
+    runs = [(run, list(_shards(run))) for run in experiment.runs]
+    flags = {s.scores: _flags(s.scores, detector, cache) for _, shards_ in runs for s in shards_}
     out.total = sum(map(len, flags.values()))
-    early = {run.name: _earliest(experiment, run, own, flags) for run, own in found}
-    read = {run.name: sorted({*_spread(len(own), SHARDS), *(i for i, *_ in early[run.name])}) for run, own in found}
+    early = {run.name: _earliest(experiment, run, of_run, flags) for run, of_run in runs}
+    read = {
+        run.name: sorted({*_spread(len(of_run), SHARDS), *(i for i, *_ in early[run.name])}) for run, of_run in runs
+    }
     training = [
-        flags[own[i].scores] for run, own in found if run.trained for i in read[run.name] if own[i].step is not None
+        flags[of_run[i].scores]
+        for run, of_run in runs
+        if run.trained
+        for i in read[run.name]
+        if of_run[i].step is not None
     ]
     every = {f: max(1, -(-sum(x.count(f) for x in training) // COUNTED[f])) for f in (True, False)}
-    for run, own in found:
+    for run, of_run in runs:
         quota = budget / max(1, len(experiment.runs) * len(read[run.name]))
         for i in read[run.name]:
-            shard, of = own[i], flags[own[i].scores]
+            shard, of = of_run[i], flags[of_run[i].scores]
             first = [places for j, *places in early[run.name] if j == i]
             chosen = {
                 *(k for places in first for k in places),
@@ -166,7 +172,7 @@ def _flags(path: Path, detector: str | None, cache: Cache) -> Flags:
 
 
 def _earliest(
-    experiment: ExperimentData, run: RunData, found: Sequence[_Shard], flags: Mapping[Path, Flags]
+    experiment: ExperimentData, run: RunData, shards_of: Sequence[_Shard], flags: Mapping[Path, Flags]
 ) -> list[tuple[int, ...]]:
     """(shard, row, ...) of a trained run's first exploit in training, and of the first from onset on."""
     if not run.trained:
@@ -175,7 +181,7 @@ def _earliest(
     onset = path.onset if path else None
     out: list[tuple[int, ...]] = []
     for start in [0] if onset is None else [0, onset]:
-        hits = ((i, *_first(experiment, s, flags[s.scores])) for i, s in enumerate(found)
+        hits = ((i, *_first(experiment, s, flags[s.scores])) for i, s in enumerate(shards_of)
                 if s.step is not None and s.step >= start and True in flags[s.scores])  # fmt: skip
         hit = next((h for h in hits if len(h) > 1), None)
         if hit is not None and hit not in out:
@@ -190,12 +196,12 @@ def _first(experiment: ExperimentData, shard: _Shard, flags: Flags) -> tuple[int
     if detector is None or not exploit.paired(detector):
         return (flags.index(True),)
     tasks = experiment.tasks.of(shard.split)
-    said = _table(shard.rollouts).to_pylist()
+    rollouts = _table(shard.rollouts).to_pylist()
     scored = _table(shard.scores).to_pylist()
-    known = [i for i, row in enumerate(said) if row["task"] in tasks]
-    clues = [exploit.clues_of(scored[i], said[i], tasks[said[i]["task"]]) for i in known]
+    known = [i for i, row in enumerate(rollouts) if row["task"] in tasks]
+    clues = [exploit.clues_of(scored[i], rollouts[i], tasks[rollouts[i]["task"]]) for i in known]
     read = [{k: v for k, v in c.items() if k in detector.reads} for c in clues]
-    names = [said[i]["task"] for i in known]
+    names = [rollouts[i]["task"] for i in known]
     places = exploit.first(detector, [flags[i] for i in known], read, names, [tasks[n].cluster for n in names])
     return tuple(known[k] for k in places)
 
@@ -221,17 +227,17 @@ def _rows(
     number: int, run: RunData, shard: _Shard, experiment: ExperimentData, n: int, wanted: Sequence[int]
 ) -> dict[int, Row]:
     """The ``wanted`` rows of a shard of ``n``, by their place in it."""
-    said, made = _table(shard.rollouts), _table(shard.scores)
-    if not len(said) == len(made) == n:
+    rollouts, scores = _table(shard.rollouts), _table(shard.scores)
+    if not len(rollouts) == len(scores) == n:
         raise RunError(
-            f"{shard.scores} has {len(made)} rows for {len(said)} rollouts. Run `loopkit rescore {run.path}`."
+            f"{shard.scores} has {len(scores)} rows for {len(rollouts)} rollouts. Run `loopkit rescore {run.path}`."
         )
 
     def part(row: Mapping[str, Json], kind: str) -> dict[str, Json]:
         return {k.partition(".")[2]: v for k, v in row.items() if k.startswith(f"{kind}.")}
 
     out = {}
-    for k, one, scored in zip(wanted, said.take(wanted).to_pylist(), made.take(wanted).to_pylist(), strict=True):
+    for k, one, scored in zip(wanted, rollouts.take(wanted).to_pylist(), scores.take(wanted).to_pylist(), strict=True):
         whole = [thought + text for thought, text in zip(thoughts_of(one), one["said"], strict=True)]
         turns = tuple(_turn(*t) for t in zip(whole, one["finish"], one["replies"], strict=True))
         clues = {name: json.loads(v) if isinstance(v, str) else v for name, v in part(scored, "clue").items()}

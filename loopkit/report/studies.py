@@ -203,8 +203,8 @@ def _onsets(s: Onsets, sheet: charts.Sheet) -> dict[str, Any]:
 
 
 def _cell_words(c: Cell) -> str:
-    found = cell(c, "share")
-    return f"{found['value']} {found['bounds'] or '(' + str(found['withheld']) + ')'}".strip()
+    words = cell(c, "share")
+    return f"{words['value']} {words['bounds'] or '(' + str(words['withheld']) + ')'}".strip()
 
 
 def _verdicts(s: Verdicts) -> dict[str, Any]:

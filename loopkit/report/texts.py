@@ -35,11 +35,11 @@ class Cluster:
 
 def normalised(row: Row) -> str:
     """Case, white space, the digits of numbers, and which words of the prompt it repeats make no difference."""
-    asked = {w for _, text in row.prompt or () for w in re.findall(r"\w{4,}", text.casefold())}
+    of_prompt = {w for _, text in row.prompt or () for w in re.findall(r"\w{4,}", text.casefold())}
     words = re.findall(r"\w+|[^\w\s]", re.sub(r"\d+", "0", row.text[: 2 * COMPARED].casefold()))
     out: list[str] = []
     for word in words:
-        word = "·" if word in asked else word
+        word = "·" if word in of_prompt else word
         if not (out and word == out[-1] == "·"):
             out.append(word)
     return " ".join(out)[:COMPARED]
@@ -50,20 +50,20 @@ def clusters(rows: Iterable[Row], most: int = 8) -> tuple[list[Cluster], int]:
     grouped: dict[str, list[Row]] = {}
     for row in rows:
         grouped.setdefault(normalised(row), []).append(row)
-    found: list[tuple[str, Cluster]] = []
+    clustered: list[tuple[str, Cluster]] = []
     ordered = sorted(grouped.items(), key=lambda item: (-len(item[1]), item[0]))
     for text, members in ordered[:DIFFERENT]:
-        near = next((c for leader, c in found if fuzz.ratio(text, leader, score_cutoff=ALIKE) >= ALIKE), None)
+        near = next((c for leader, c in clustered if fuzz.ratio(text, leader, score_cutoff=ALIKE) >= ALIKE), None)
         first = min(members, key=lambda r: (r.step or 0, r.id))
         if near is None:
             near = Cluster(first, steps=(first.step or 0, first.step or 0))
-            found.append((text, near))
+            clustered.append((text, near))
         at = [r.step or 0 for r in members]
         near.size += len(members)
         near.different += 1
         near.arms.update(r.run.spec.arm for r in members)
         near.steps = (min(near.steps[0], *at), max(near.steps[1], *at))
-    return sorted((c for _, c in found), key=lambda c: -c.size)[:most], sum(len(m) for m in grouped.values())
+    return sorted((c for _, c in clustered), key=lambda c: -c.size)[:most], sum(len(m) for m in grouped.values())
 
 
 def telling(rows: Sequence[Row], detector: str, most: int = 6, sample: int = 600) -> list[str]:
@@ -93,13 +93,13 @@ def _holding(rows: Sequence[Row]) -> Mapping[str, int]:
     """How many rollouts hold each phrase, as it is written (in lower case)."""
     out: Counter[str] = Counter()
     for row in rows:
-        found = set()
+        holding = set()
         text = row.text.casefold()
         words = list(WORD.finditer(text))
         for length in (1, 2, 3):
             for i in range(len(words) - length + 1):
                 phrase = text[words[i].start() : words[i + length - 1].end()]
                 if len(phrase) > 2 and PHRASE.fullmatch(phrase):
-                    found.add(phrase)
-        out.update(found)
+                    holding.add(phrase)
+        out.update(holding)
     return out

@@ -13,9 +13,11 @@ PROMPTS = ("prompt", "question", "problem", "query", "instruction", "input", "me
 """Columns that commonly hold what is asked; the first that is there is used."""
 REFERENCES = (
     "reward_model", "answer", "ground_truth", "reference", "solution", "target", "expected", "label", "labels",
-    "expected_answer", "final_answer", "gold", "output", "response", "completion",
+    "answers", "expected_answer", "final_answer", "gold", "output", "response", "completion",
 )  # fmt: skip
 """Columns that commonly hold what a reply is compared with; the first that is there is used."""
+TRUTH = ("ground_truth", "target", "answer", "solution", "text")
+"""What a reference is called in a table, the first that is there; "text" as in SQuAD's answers."""
 ALIASES = (
     ("answer", "ground_truth", "reference", "solution", "target", "expected", "label", "gold", "expected_answer",
      "final_answer", "correct_answer", "gold_answer", "truth", "answers", "ground_truths", "references", "solutions",
@@ -32,7 +34,11 @@ def first_of(names: Iterable[str], columns: Iterable[str]) -> str:
 
 
 def texts(value: Any) -> list[str] | None:
-    """A reference as text: a str or number, a list of them, or ``ground_truth`` of a table (or of its JSON)."""
+    """A reference as text: a str or number, a list of them, or ``ground_truth`` of a table (or of its JSON).
+
+    JSON in which nothing is called so is a text like any other: a reward may ask for such an object.
+    """
+    as_it_is = value if isinstance(value, str) else None
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = json.loads(value)
@@ -40,7 +46,7 @@ def texts(value: Any) -> list[str] | None:
             return [value]
     for _ in range(2):  # verl's {"ground_truth": …}, in which a QA set's {"target": [...]}
         if isinstance(value, Mapping):
-            value = next((value[k] for k in ("ground_truth", "target", "answer", "solution") if k in value), None)
+            value = next((value[k] for k in TRUTH if k in value), as_it_is)
     if hasattr(value, "tolist"):
         value = value.tolist()
     several = value if isinstance(value, (list, tuple)) else [value]

@@ -36,8 +36,10 @@ def rows(spec: str) -> list[dict[str, Any]]:
     if spec.startswith(GYM):
         made = _gym(spec)
         entries = [made[i] for i in range(GYM_ROWS)]
+        answers = [None if e["answer"] is None else str(e["answer"]) for e in entries]  # some sets have many right ones
         return [
-            {"prompt": ASK.format(e["question"]), "answer": str(e["answer"]), "index": i} for i, e in enumerate(entries)
+            {"prompt": ASK.format(e["question"]), "answer": a, "index": i}
+            for i, (e, a) in enumerate(zip(entries, answers, strict=True))
         ]
     out = []
     for _, named in parts(spec):

@@ -29,15 +29,15 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
     active, n = list(dialogues), 0
     while active:
-        spoken = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
+        answers = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
         decodes = [dialogues[i][-1].decode for i in active]
-        said = [
+        spoken = [
             replace(parted(turn, d.markers), trained=d.trained) if d else parted(turn)
-            for turn, d in zip(spoken, decodes, strict=True)
+            for turn, d in zip(answers, decodes, strict=True)
         ]
-        replies = referee.reply(active, [n] * len(active), said)
+        replies = referee.reply(active, [n] * len(active), spoken)
         still = []
-        for id_, turn, reply in zip(active, said, replies, strict=True):
+        for id_, turn, reply in zip(active, spoken, replies, strict=True):
             turns[id_].append(turn)
             if isinstance(reply, Message):
                 dialogues[id_] = reply.after(dialogues[id_], turn.text)

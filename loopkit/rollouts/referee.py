@@ -97,9 +97,9 @@ class LocalReferee:
     def reply(self, ids: Sequence[str], n: Sequence[int], turns: Sequence[Turn]) -> list[Message | Done]:
         """(B,) replies. Repeating (id, n) with the same text repeats the answer; with another text it is refused."""
         pending: dict[str, tuple[Rollout, Turn]] = {}
-        for id_, k, given in zip(ids, n, turns, strict=True):
-            thoughts = None if given.thoughts is None else _storable(given.thoughts)
-            turn = replace(given, text=_storable(given.text), thoughts=thoughts)
+        for id_, k, sent in zip(ids, n, turns, strict=True):
+            thoughts = None if sent.thoughts is None else _storable(sent.thoughts)
+            turn = replace(sent, text=_storable(sent.text), thoughts=thoughts)
             turn = parted(turn, self.overrides.markers)
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
@@ -120,8 +120,8 @@ class LocalReferee:
             else:
                 pending[id_] = (rollout, turn)
         if pending:
-            rollouts, said = zip(*pending.values(), strict=True)
-            for id_, rollout in zip(pending, advance(self.setup.game, rollouts, said, TRIES), strict=True):
+            rollouts, spoken = zip(*pending.values(), strict=True)
+            for id_, rollout in zip(pending, advance(self.setup.game, rollouts, spoken, TRIES), strict=True):
                 self._book(id_)[id_] = rollout
         out: list[Message | Done] = []
         for id_, k in zip(ids, n, strict=True):
@@ -152,7 +152,7 @@ class LocalReferee:
         return [self._settled[_step(id_)][id_].rewards[PAID] for id_ in ids]
 
     def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
-        """Record a step; closing it again is no error, so that a lost answer may be asked for twice."""
+        """Record a step; closing it again is not an error, so that a lost answer may be asked for twice."""
         if step in self._closed:
             return
         for kind, numbers in (("metric", metrics), ("timing", timings or {})):
@@ -208,7 +208,7 @@ def _step(id_: str) -> int:
     try:
         return int(id_.split("/", 2)[1])
     except (IndexError, ValueError) as error:
-        raise RefereeError(f"{id_[:200]!r} is no rollout id: ids are a slot's key, '/', and a name.") from error
+        raise RefereeError(f"{id_[:200]!r} is not a rollout id: ids are a slot's key, '/', and a name.") from error
 
 
 def plan(tasks: Sequence[Task], n_steps: int, prompts: int, seed: int, split: str) -> list[list[Task]]:

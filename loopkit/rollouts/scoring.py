@@ -84,21 +84,21 @@ def advance(game: Game, rollouts: Sequence[Rollout], turns: Sequence[Turn], trie
     """
     if not rollouts:
         return []
-    asked = [replace(r, steps=(*r.steps, (parted(turn), Done()))) for r, turn in zip(rollouts, turns, strict=True)]
+    waiting = [replace(r, steps=(*r.steps, (parted(turn), Done()))) for r, turn in zip(rollouts, turns, strict=True)]
     who = f"game {type(game).__name__}: reply()"
-    answers = ask(who, asked, lambda: game.reply(asked), tries)
-    if not isinstance(answers, (list, tuple)) or len(answers) != len(asked):
+    answers = ask(who, waiting, lambda: game.reply(waiting), tries)
+    if not isinstance(answers, (list, tuple)) or len(answers) != len(waiting):
         got = len(answers) if isinstance(answers, (list, tuple)) else repr(answers)[:60]
         raise ContractError(
-            f"{who} got {len(asked)} rollouts and returned {got}. Return a list with an answer for each."
+            f"{who} got {len(waiting)} rollouts and returned {got}. Return a list with an answer for each."
         )
-    for rollout, answer in zip(asked, answers, strict=True):
+    for rollout, answer in zip(waiting, answers, strict=True):
         if not isinstance(answer, (Message, Done)):
             raise ContractError(
                 f"{who} answered {rollout.id!r} with {answer!r:.60}. Return Done() to end a rollout, or a Message."
             )
     return [
-        replace(r, steps=(*r.steps[:-1], (r.steps[-1][0], answer))) for r, answer in zip(asked, answers, strict=True)
+        replace(r, steps=(*r.steps[:-1], (r.steps[-1][0], answer))) for r, answer in zip(waiting, answers, strict=True)
     ]
 
 
@@ -109,14 +109,16 @@ def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int],
     """
     if not rollouts:
         return []
-    found = ask(f"game {type(setup.game).__name__}: assess()", rollouts, lambda: assess(setup.game, rollouts), tries)
+    assessments = ask(
+        f"game {type(setup.game).__name__}: assess()", rollouts, lambda: assess(setup.game, rollouts), tries
+    )
     draws = [channel_draw(r, k) for r, k in zip(rollouts, occurrences, strict=True)]
-    signals = [a.signals for a in found]
+    signals = [a.signals for a in assessments]
     columns = {
         name: ask(f"channel {name!r}: rewards()", rollouts, partial(pay, name, channel, signals, draws), tries)
         for name, channel in {PAID: setup.paid, **setup.shadow}.items()
     }
-    clues = [all_clues(r, a) for r, a in zip(rollouts, found, strict=True)]
+    clues = [all_clues(r, a) for r, a in zip(rollouts, assessments, strict=True)]
     flags = {
         name: ask(f"detector {name!r}: flags()", rollouts, partial(flag, name, detector, clues), tries)
         for name, detector in setup.detectors.items()
@@ -125,7 +127,7 @@ def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int],
         Scored(
             rollout,
             occurrences[i],
-            found[i],
+            assessments[i],
             {name: column[i] for name, column in columns.items()},
             {name: column[i] for name, column in flags.items()},
         )
@@ -140,18 +142,20 @@ def channel_draw(rollout: Rollout, occurrence: int) -> Draw:
 
 def all_clues(rollout: Rollout, assessment: Assessment) -> dict[str, Json]:
     """The game's clues and the core's: what was asked, what was answered, and what was thought before it."""
-    asked = [m.content for m in rollout.task.messages]
-    core = {"asked": asked, "said": list(rollout.words), "thoughts": list(rollout.thoughts)}
+    prompts = [m.content for m in rollout.task.messages]
+    core = {"asked": prompts, "said": list(rollout.words), "thoughts": list(rollout.thoughts)}
     return {**assessment.clues, **core}
 
 
 def assess(game: Game, rollouts: Sequence[Rollout]) -> list[Assessment]:
     """``game.assess``, held to what the game declares."""
-    found = game.assess(rollouts)
+    assessments = game.assess(rollouts)
     who = f"game {type(game).__name__}"
-    if len(found) != len(rollouts):
-        raise ContractError(f"{who}: assess() got {len(rollouts)} rollouts and returned {len(found)} assessments.")
-    for rollout, one in zip(rollouts, found, strict=True):
+    if len(assessments) != len(rollouts):
+        raise ContractError(
+            f"{who}: assess() got {len(rollouts)} rollouts and returned {len(assessments)} assessments."
+        )
+    for rollout, one in zip(rollouts, assessments, strict=True):
         _same_keys(f"{who}: signals of {rollout.id!r}", one.signals, game.signals)
         _same_keys(f"{who}: clues of {rollout.id!r}", one.clues, game.clues)
         for name, value in one.signals.items():
@@ -162,7 +166,7 @@ def assess(game: Game, rollouts: Sequence[Rollout]) -> list[Assessment]:
         for name, score_ in one.scores.items():
             if score_ is not None:
                 _in_range(f"{who}: score {name!r} of {rollout.id!r}", score_, 0.0, 1.0)
-    return found
+    return assessments
 
 
 def pay(
@@ -182,10 +186,10 @@ def pay(
 def flag(name: str, detector: ExploitDetector, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
     """A detector's flags over the clues it may read."""
     who = f"detector {name!r} ({type(detector).__module__}.{type(detector).__name__})"
-    found = detector.flags(readable(name, detector, clues))
-    if len(found) != len(clues) or not all(f is None or isinstance(f, bool) for f in found):
+    flags = detector.flags(readable(name, detector, clues))
+    if len(flags) != len(clues) or not all(f is None or isinstance(f, bool) for f in flags):
         raise ContractError(f"{who}: flags() must return {len(clues)} values of True, False or None (abstains).")
-    return found
+    return flags
 
 
 def readable(name: str, detector: ExploitDetector, clues: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
@@ -193,18 +197,18 @@ def readable(name: str, detector: ExploitDetector, clues: Sequence[Mapping[str, 
     return [_only(f"detector {name!r}", "clue", c, detector.reads) for c in clues]
 
 
-def _only(who: str, what: str, values: Mapping[str, Any], reads: frozenset[str]) -> dict[str, Any]:
+def _only(who: str, kind: str, values: Mapping[str, Any], reads: frozenset[str]) -> dict[str, Any]:
     if unknown := reads - values.keys():
         raise ContractError(
-            f"{who} reads {what}s the game does not have: {', '.join(sorted(unknown))}. "
+            f"{who} reads {kind}s the game does not have: {', '.join(sorted(unknown))}. "
             f"Those it has: {', '.join(sorted(values))}."
         )
     return {name: values[name] for name in values if name in reads}
 
 
-def _same_keys(who: str, found: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
-    if found.keys() != declared.keys():
-        missing, extra = sorted(declared.keys() - found.keys()), sorted(found.keys() - declared.keys())
+def _same_keys(who: str, values: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    if values.keys() != declared.keys():
+        missing, extra = sorted(declared.keys() - values.keys()), sorted(values.keys() - declared.keys())
         raise ContractError(f"{who} are not as declared: missing {missing}, undeclared {extra}. Declare what is set.")
 
 

@@ -66,10 +66,10 @@ class Job:
     def needs(self) -> set[Path]:
         """Directories of the runs that must be finished first: it starts from them, or learns from their rollouts."""
         scheme, _, path = self.spec.model.partition(":")
-        found = [Path(path)] if scheme == TRAINED else []
+        paths = [Path(path)] if scheme == TRAINED else []
         if self.spec.rollouts is not None:
-            found.append(Path(self.spec.rollouts.run))
-        return {(p.parent.parent if p.parent.name == "checkpoints" else p).absolute() for p in found}
+            paths.append(Path(self.spec.rollouts.run))
+        return {(p.parent.parent if p.parent.name == "checkpoints" else p).absolute() for p in paths}
 
 
 @dataclass
@@ -101,7 +101,7 @@ class _Run:
 
 
 def require_deadline(deadline: float) -> None:
-    """Raise UsageError where it is no number of seconds: it would never be reached."""
+    """Raise UsageError if the deadline is not a positive number of seconds."""
     if not deadline > 0:
         raise UsageError(f"--deadline {deadline}: it is a number of seconds above 0. Give one, or leave it out.")
 
@@ -168,13 +168,13 @@ def run_jobs(todo: Sequence[Job], jobs: int, tell: Listener, deadline: float = D
 
 
 def _stopped(waiting: Sequence[Job], failed: Sequence[Job]) -> tuple[Job, Job] | None:
-    """A job that needs one that failed, and that one."""
+    """A job that needs a failed one, and the failed one."""
     pairs = ((job, lost) for job in waiting for lost in failed)
     return next(((job, lost) for job, lost in pairs if lost.directory.absolute() in job.needs()), None)
 
 
 def _next(waiting: Sequence[Job], running: Mapping[Connection, _Run]) -> Job | None:
-    """The first job that needs nothing which is still to be made."""
+    """The first job whose needs are all finished."""
     unmade = {job.directory.absolute() for job in [*waiting, *(run.job for run in running.values())]}
     busy = {run.job.directory.absolute() for run in running.values()}
     return next((j for j in waiting if not j.needs() & unmade and j.directory.absolute() not in busy), None)
@@ -199,12 +199,12 @@ def _nobodys_main() -> Iterator[None]:
     A run needs nothing of it, and a script that calls ``loopkit.run`` outside ``if __name__ == "__main__"`` would begin
     its experiment anew in every run.
     """
-    own = sys.modules["__main__"]
+    main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
-        sys.modules["__main__"] = own
+        sys.modules["__main__"] = main
 
 
 def _news(pipe: Connection, run: _Run) -> Event:
@@ -277,11 +277,11 @@ def _child(job: Job, threads: int, pipe: Connection, dump: Connection) -> None:
 
     def notice(event: str, fields: Mapping[str, Json]) -> None:
         RunDir(job.directory).note({"event": event, **fields})
-        said = ", ".join(f"{k}: {v}" for k, v in fields.items())
-        tell(Event(spec.name, "notice", text=f"{event}: {said}"))
+        text = ", ".join(f"{k}: {v}" for k, v in fields.items())
+        tell(Event(spec.name, "notice", text=f"{event}: {text}"))
 
-    def asking(what: str, ids: Sequence[str]) -> None:
-        tell(Event(spec.name, "asking", text=what, ids=tuple(ids)))
+    def asking(who: str, ids: Sequence[str]) -> None:
+        tell(Event(spec.name, "asking", text=who, ids=tuple(ids)))
 
     tune(threads)
     try:

@@ -1,4 +1,4 @@
-"""Makes a run (arm x seed), resumable: has it trained, and evaluates what comes out. ``parallel`` makes many.
+"""Makes a run (arm x seed), resumable: trains it and evaluates the result. ``parallel`` makes many.
 
 The trainer trains; the runner plays the start policy and the final checkpoint on held-out prompts, sampling as in
 training.
@@ -72,15 +72,15 @@ class Evaluation:
     checkpoint: str
     """"start", or a directory of the run's ``checkpoints/``."""
 
-    def name(self, own: RunSpec) -> str:
+    def name(self, run: RunSpec) -> str:
         """What it is kept as in the run's ``eval/<game>/<split>-…``; `loopkit eval` keeps the same one there too."""
-        return evaluation_name(own, self.spec, self.checkpoint)
+        return evaluation_name(run, self.spec, self.checkpoint)
 
 
-def evaluation_name(own: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
+def evaluation_name(run: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
     """Checkpoint, seed, prompts, and a mark where the game or its options are not the run's own."""
     name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}{_sampling(spec)}"
-    if own is not None and (own.game, own.game_options, own.judges) == (spec.game, spec.game_options, spec.judges):
+    if run is not None and (run.game, run.game_options, run.judges) == (spec.game, spec.game_options, spec.judges):
         return name
     judges = [spec.judges] if spec.judges else []
     return f"{name}{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"
@@ -126,10 +126,10 @@ def run_one(
 
     run = RunDir(directory, closed)
     with run.lock():
-        made = manifest(spec, plugins, start, device) | registration.mark(out)
-        run.begin(spec, made)
-        check_sandbox(directory, made)
-        check_start(directory, made)
+        about = manifest(spec, plugins, start, device) | registration.mark(out)
+        run.begin(spec, about)
+        check_sandbox(directory, about)
+        check_start(directory, about)
         (directory / ERROR).unlink(missing_ok=True)
         if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
             plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
@@ -198,7 +198,7 @@ def preview(spec: RunSpec, out: Path, plugins: Plugins, setup: Setup) -> list[tu
 
 
 def ready(specs: Sequence[RunSpec], out: Path, plugins: Plugins, setup: Setup) -> None:
-    """Ask the trainer of the last of these runs, if that is still to be trained, whether something would stop it."""
+    """Ask the trainer of the last run that is still to be trained whether something would stop it."""
     spec = next((s for s in reversed(specs) if s.arm != BASE and s.rollouts is None), None)
     if spec is not None and not finished(spec, out):
         run = RunDir(out / spec.name)
@@ -268,7 +268,7 @@ def _evaluation_only(model: str, plugins: Plugins) -> str:
 
 
 def _require_there(model: str, plugins: Plugins) -> None:
-    """Raise UsageError where a model is a path, by itself or behind ``tiny:``, and there is nothing."""
+    """Raise UsageError if a model is a path, by itself or behind ``tiny:``, that does not exist."""
     scheme, argument = scheme_of(model)
     if scheme not in plugins.names("policies"):
         require_there(model)
@@ -280,12 +280,12 @@ def _require_there(model: str, plugins: Plugins) -> None:
 
 def open_policy(spec: RunSpec, plugins: Plugins, progress: Callable[[int, int], None], seed: int) -> Policy:
     """``spec.model``, ready to speak: loaded, or behind a server."""
-    found = start_policy(spec, plugins, progress)
-    if isinstance(found, PolicyRef):
+    start = start_policy(spec, plugins, progress)
+    if isinstance(start, PolicyRef):
         from loopkit.policy.load import load
 
-        return load(found, seed=seed)
-    policy: Policy = found
+        return load(start, seed=seed)
+    policy: Policy = start
     return policy
 
 

@@ -40,7 +40,7 @@ class RefereeClient:
     def __init__(self, url: str, token: str, *, retries: int = 5, timeout: float = 60) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
-            raise UsageError(f"{url!r} is no referee's address: it looks like http://127.0.0.1:8000.")
+            raise UsageError(f"{url!r} is not a referee's address: it looks like http://127.0.0.1:8000.")
         self.url, self.retries, self.timeout = url, retries, timeout
         self._address, self._token = (parts.hostname, parts.port or 80), token
         self._local = threading.local()
@@ -128,7 +128,9 @@ class RefereeClient:
                 return answer
             message = str(answer["error"])
         except (ValueError, KeyError, TypeError) as error:
-            raise RefereeError(f"{self.url} is no referee: {verb!r} got status {status} and {raw[:80]!r}.") from error
+            raise RefereeError(
+                f"{self.url} is not a referee: {verb!r} got status {status} and {raw[:80]!r}."
+            ) from error
         if status == 500:
             message = f"the referee failed: {answer.get('kind')}: {message}"
         raise RefereeError(message)

@@ -187,7 +187,7 @@ class _Http(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; it asks again."""
+        """A client that went away is not an error: it asks again."""
 
     def hang_up(self, grace: float) -> None:
         """End the connections: first only for reading, so that an answer under way arrives."""
@@ -226,8 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
         http.reading[self.connection] = time.monotonic()
 
     def _verb(self, owner: Server) -> str:
-        given = self.headers.get("Authorization", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(given, f"Bearer {owner.token}".encode()):
+        header = self.headers.get("Authorization", "").encode("utf-8", "replace")
+        if not hmac.compare_digest(header, f"Bearer {owner.token}".encode()):
             raise wire.Refused(401, "the token is missing or wrong: use the one the served referee was given.")
         prefix, _, verb = self.path.rpartition("/")
         if prefix != "/v1" or verb not in owner.verbs:

@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 def parse(data: bytes) -> dict[str, Json]:
-    """A request's body. Raises Refused if it is no JSON object."""
+    """A request's body. Raises Refused if it is not a JSON object."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -44,8 +44,8 @@ _Kind = tuple[Callable[[Any], bool], str]
 """Whether a value is of the kind, and the kind in words."""
 
 
-def _all(kind: _Kind, what: str) -> _Kind:
-    return lambda value: isinstance(value, list) and all(map(kind[0], value)), what
+def _all(kind: _Kind, kinds: str) -> _Kind:
+    return lambda value: isinstance(value, list) and all(map(kind[0], value)), kinds
 
 
 STRING: _Kind = (lambda v: isinstance(v, str), "a string")
@@ -71,8 +71,8 @@ def field(body: Json, name: str, kind: _Kind, default: Any = _REQUIRED) -> Any:
 def write_turn(turn: Turn) -> Json:
     """Of a turn, what travels."""
     ids = None if turn.ids is None else list(turn.ids)
-    told = {} if turn.thoughts is None else {"thoughts": turn.thoughts}
-    return {"text": turn.text, "finish": turn.finish, "temperature": turn.temperature, "ids": ids, **told}
+    thoughts = {} if turn.thoughts is None else {"thoughts": turn.thoughts}
+    return {"text": turn.text, "finish": turn.finish, "temperature": turn.temperature, "ids": ids, **thoughts}
 
 
 def read_turn(data: Json) -> Turn:

@@ -11,7 +11,7 @@ below 5 no count is, nothing is tested, and a pattern is described: that every s
 measured counts against it. A claim needs no correction for the number of its tests (intersection-union: Berger,
 Technometrics 1982); its error rate holds for each name, not jointly for all. Where any member of a family may make the
 claim, the t tests' p-values are adjusted (Holm). The t test alone speaks of the mean, and errs where few seeds fall far
-(docs/simulations.md): *on average* is claimed where all of AVERAGE_FROM seeds or more show it.
+(results/simulations.md): *on average* is claimed where all of AVERAGE_FROM seeds or more show it.
 """
 
 from __future__ import annotations
@@ -240,17 +240,17 @@ def judge(
     ``facts``: what else rows may name, known from elsewhere. ``missing``: seeds that were not measured. Raises
     UsageError of no seed, and of contrasts that are not as many of each.
     """
-    given = {name: values for name, values in contrasts.items() if values is not None}
-    sizes = {len(values) for values in given.values()}
+    measured = {name: values for name, values in contrasts.items() if values is not None}
+    sizes = {len(values) for values in measured.values()}
     if len(sizes) > 1:
         raise UsageError("Differences are paired by seed: give as many of each. Leave out seeds that lack an arm.")
     if sizes <= {0}:
         raise UsageError("There is no seed to estimate from. Finish at least one run.")
     s = sizes.pop()
     components = {
-        name: component(given[test.contrast], test, missing=missing, refused=name in refused)
+        name: component(measured[test.contrast], test, missing=missing, refused=name in refused)
         for name, test in tests.items()
-        if test.contrast in given
+        if test.contrast in measured
     }
     members = {name: _adjusted(family, components, s + missing) for name, family in (families or {}).items()}
     known = {**{test: True for test in optional if test not in components}, **(facts or {})}

@@ -103,9 +103,9 @@ def compare(
     pairs = (
         [(a, b) for a, b in combinations(arms, 2)] if against is None else [(a, against) for a in arms if a != against]
     )
-    found = {pair: contrast(arms[pair[0]], arms[pair[1]], bounds) for pair in pairs}
-    adjusted = holm([c.p for c in found.values()])
+    contrasts = {pair: contrast(arms[pair[0]], arms[pair[1]], bounds) for pair in pairs}
+    adjusted = holm([c.p for c in contrasts.values()])
     return {
         pair: Contrast(c.estimate, c.p, c.sign_p, c.smallest_visible, p)
-        for (pair, c), p in zip(found.items(), adjusted, strict=True)
+        for (pair, c), p in zip(contrasts.items(), adjusted, strict=True)
     }

@@ -75,12 +75,12 @@ def _youden(labels: Labels) -> tuple[float, float, float]:
 def _lang_reiczigel(p: float, n: float, labels: Labels) -> tuple[float, float]:
     positive, negative = labels.exploits + 2, labels.honest + 2
     recall, specificity = (labels.flagged + 1) / positive, (labels.cleared + 1) / negative
-    own = (n * p + Z * Z / 2) / (n + Z * Z)
+    centre = (n * p + Z * Z / 2) / (n + Z * Z)
     slope = recall + specificity - 1
-    true = (own + specificity - 1) / slope
+    true = (centre + specificity - 1) / slope
     of_recall, of_specificity = recall * (1 - recall) / positive, specificity * (1 - specificity) / negative
     shift = 2 * Z * Z * (true * of_recall - (1 - true) * of_specificity)
-    spread = own * (1 - own) / (n + Z * Z) + true**2 * of_recall + (1 - true) ** 2 * of_specificity
+    spread = centre * (1 - centre) / (n + Z * Z) + true**2 * of_recall + (1 - true) ** 2 * of_specificity
     half = Z * sqrt(spread) / slope
     return max(0.0, min(1.0, true + shift - half)), min(1.0, max(0.0, true + shift + half))
 

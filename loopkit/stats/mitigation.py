@@ -136,19 +136,19 @@ def _contrast(detector: str) -> str:
 
 
 def paired(
-    arm: str, own: Values, loophole: Values, base: Values, headline: str, honest: str | None, unjudged: Sequence[str]
+    arm: str, fix: Values, loophole: Values, base: Values, headline: str, honest: str | None, unjudged: Sequence[str]
 ) -> Mitigation | None:
-    """The verdict on ``own``, over the seeds in which all three arms have every value; None where none is.
+    """The verdict on ``fix``, over the seeds in which all three arms have every value; None where none is.
 
     Each holds ``headline``, "task", ``honest`` if that is not None, and every other detector of an exploit.
     """
-    rows = zip(*own.values(), *loophole.values(), *base.values(), strict=True)
+    rows = zip(*fix.values(), *loophole.values(), *base.values(), strict=True)
     kept = [i for i, row in enumerate(rows) if None not in row]
     if not kept:
         return None
 
     def minus(measure: str, other: Values) -> list[float]:
-        pairs = [(own[measure][i], other[measure][i]) for i in kept]
+        pairs = [(fix[measure][i], other[measure][i]) for i in kept]
         return [a - b for a, b in pairs if a is not None and b is not None]
 
     return mitigation(
@@ -157,13 +157,13 @@ def paired(
         minus(headline, base),
         minus("task", loophole),
         minus("task", base),
-        {m: minus(m, loophole) for m in own if m not in (headline, "task", honest)},
+        {m: minus(m, loophole) for m in fix if m not in (headline, "task", honest)},
         minus(honest, base) if honest is not None else None,
         unjudged,
-        missing=len(own[headline]) - len(kept),
+        missing=len(fix[headline]) - len(kept),
     )
 
 
-def told(arm: str, found: Mitigation | None) -> str:
+def told(arm: str, mitigation: Mitigation | None) -> str:
     """The sentence on an arm, whether or not there is a verdict."""
-    return found.sentence() if found else f"{arm}, no verdict: {UNMEASURED}."
+    return mitigation.sentence() if mitigation else f"{arm}, no verdict: {UNMEASURED}."

@@ -70,10 +70,10 @@ def threshold(controls: Sequence[Series], side: Side = "both", alpha: float = 0.
 
 
 def _peak(series: Series, side: Side) -> float:
-    found = [d for d in deviation(series, side) if d is not None]
-    if not found:
+    deviations = [d for d in deviation(series, side) if d is not None]
+    if not deviations:
         raise UsageError(f"A monitor needs at least {WARM + WINDOW} values a run.")
-    return max(found)
+    return max(deviations)
 
 
 def alarm(series: Series, limit: Threshold, side: Side = "both") -> int | None:

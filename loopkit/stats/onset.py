@@ -28,7 +28,9 @@ def onset(rates: Sequence[float | None], base_high: float, *, low: float = 0.0, 
     if any(not r >= low for r in seen):
         raise ContractError(f"An exploit rate of {min(seen)} lies below its range. Pass the detector's `low`.")
     if base_high <= low:
-        raise ContractError(f"base_high = {base_high} is no upper limit of a rate in [{low}, ...]. Pass an interval's.")
+        raise ContractError(
+            f"base_high = {base_high} is not an upper limit of a rate in [{low}, ...]. Pass an interval's."
+        )
     stakes = [share / (base_high - low) for share in BETS]
     weight = 1 / (len(rates) * len(stakes)) if rates else 0.0
     started, waiting = [0.0] * len(stakes), 1.0
@@ -46,7 +48,7 @@ LENGTHS = (5, 10, 20)
 WIDE = 1.2
 """Of the 95 % interval of a difference of two windows."""
 FAR = 2.5
-"""Margins by which a window must lie above, so that wander of either run is no onset: 25 points, less near 0."""
+"""Margins by which a window must lie above, so that wander of either run is not an onset: 25 points, less near 0."""
 Windows = Mapping[int, Sequence[Estimate | None]]
 """By length: a run's (T,) rates of the last so many steps; None: fewer were measured, or the rate has none."""
 
@@ -62,24 +64,24 @@ def apart(run: Windows, placebo: Windows, margin: float) -> int | None:
     Above: by more than FAR times the ``margin`` of an exploit rate, and by more than WIDE times the half-width of the
     difference's 95 % interval (the two distances squared and added: Zou & Donner, Stat. Med. 2008).
 
-    What placebo reached at any time, by drift or by chance, is no onset: under H0, that pay makes no difference, the
+    What placebo reached at any time, by drift or by chance, is not an onset: under H0 (pay makes no difference) the
     two runs are exchangeable, so that either is as likely to reach the highest window, and it must be higher by these
-    distances. They are from simulations (docs/simulations.md), for rates that stand still and that wander by up to 10
-    points; there is no bound for runs that wander further.
+    distances. They are from simulations (results/simulations.md), for rates that stand still and that wander by up to
+    10 points; there is no bound for runs that wander further.
     """
     import numpy as np
 
     first: list[int] = []
     for length in run.keys() & placebo.keys():
         others = _limits(placebo[length])
-        own = _limits(run[length])
-        if not len(own) or not len(others):
+        limits = _limits(run[length])
+        if not len(limits) or not len(others):
             continue
-        difference = own[:, 1, None] - others[None, :, 1]
-        wide = WIDE * np.hypot((own[:, 1] - own[:, 0])[:, None], (others[:, 2] - others[:, 1])[None, :])
+        difference = limits[:, 1, None] - others[None, :, 1]
+        wide = WIDE * np.hypot((limits[:, 1] - limits[:, 0])[:, None], (others[:, 2] - others[:, 1])[None, :])
         above = (difference > np.maximum(wide, FAR * margin)).all(1)
         if above.any():
-            first.append(int(own[above.argmax(), 3]))
+            first.append(int(limits[above.argmax(), 3]))
     return min(first, default=None)
 
 
@@ -95,14 +97,14 @@ def domination(rates: Sequence[float | None], onset: int | None, threshold: floa
     """First measured step >= onset from which every rate of (T,) ``rates`` is at least ``threshold``, else None."""
     if onset is None:
         return None
-    found = None
+    start = None
     for step in range(len(rates) - 1, onset - 1, -1):
         rate = rates[step]
         if rate is not None:
             if rate < threshold:
                 break
-            found = step
-    return found
+            start = step
+    return start
 
 
 @dataclass(frozen=True, slots=True)

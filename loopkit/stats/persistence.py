@@ -2,7 +2,7 @@
 
 The SFT student is made from the RL policy's own rollouts and the same base. The two are compared seed by seed, and
 only where they match at the start: within 0.03 on one split, while every outcome is measured on another (so that
-matching on a lucky sample is no outcome).
+matching on a lucky sample is not an outcome).
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def persistence(pairs: Sequence[Pair], steps: Sequence[int] | None = None) -> Pe
         raise UsageError(f"{len(at)} steps do not fit curves of {len(kept[0].rl_correction)} points. Give one a point.")
 
     def half(curves: Sequence[Sequence[float]]) -> float:
-        found = [half_life(c) for c in curves]
-        return times([None if k is None else at[k] for k in found], at[-1]).restricted_mean
+        halves = [half_life(c) for c in curves]
+        return times([None if k is None else at[k] for k in halves], at[-1]).restricted_mean
 
     return Persistence(
         judged.name,
@@ -143,9 +143,9 @@ def persistence(pairs: Sequence[Pair], steps: Sequence[int] | None = None) -> Pe
 
 def half_life(curve: Sequence[float]) -> int | None:
     """First index of a (T,) curve from which on at most half its first rate is left; None is censored."""
-    found = None
+    at = None
     for step in range(len(curve) - 1, -1, -1):
         if curve[step] > curve[0] / 2:
             break
-        found = step
-    return found
+        at = step
+    return at

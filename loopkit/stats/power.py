@@ -63,18 +63,18 @@ def fewest(assumed: Assumed, prompts: int, least: float = 0.8) -> int | None:
 
 
 def earlier(
-    own: Sequence[float], other: Sequence[float], prompts: int, margin: float, difference: float | None = None
+    loophole: Sequence[float], other: Sequence[float], prompts: int, margin: float, difference: float | None = None
 ) -> Assumed:
     """What (S,) rates of two arms, paired by seed, say: the noise of ``prompts`` is taken off the spread they show.
 
     ``difference``: what is planned for, where it is not the one they showed. Raises UsageError below 3 seeds.
     """
-    if len(own) != len(other) or len(own) < 3:
+    if len(loophole) != len(other) or len(loophole) < 3:
         raise UsageError(
-            f"{min(len(own), len(other))} seeds tell no spread: give runs of 3 seeds at least, or --spread."
+            f"{min(len(loophole), len(other))} seeds tell no spread: give runs of 3 seeds at least, or --spread."
         )
-    differences = [a - b for a, b in zip(own, other, strict=True)]
-    rates = (min(1.0, max(0.0, fmean(own))), min(1.0, max(0.0, fmean(other))))
+    differences = [a - b for a, b in zip(loophole, other, strict=True)]
+    rates = (min(1.0, max(0.0, fmean(loophole))), min(1.0, max(0.0, fmean(other))))
     seen = Assumed(fmean(differences) if difference is None else difference, 0.0, margin, rates)
     spread = sqrt(max(0.0, variance(differences) - seen.noise(prompts) ** 2))
     return Assumed(seen.difference, spread, margin, rates)

@@ -66,7 +66,7 @@ class Shortcut(Claim):
             side = "".join(text for test, text in sides.items() if self.shown(test))
             parts.append(f"the trusted score moved {self.moved('task holds')}{side}")
         if self.rose and self.against != "placebo":
-            parts.append("drift not excluded, for want of a placebo arm")
+            parts.append("drift not excluded: no placebo arm was run")
         if self.reason:
             parts.insert(0, self.reason)
         return f"{self.head.capitalize()}: {'; '.join(parts)} ({self.basis()}). {self.blind()}"

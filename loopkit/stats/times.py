@@ -155,22 +155,22 @@ class Paths:
     """Mean over seeds of each run's share of mixed groups up to domination (or its end): where it could learn."""
 
 
-def paths(found: Sequence[Discovery], horizon: int, mixed_groups: Sequence[Sequence[float | None]] = ()) -> Paths:
+def paths(discoveries: Sequence[Discovery], horizon: int, mixed_groups: Sequence[Sequence[float | None]] = ()) -> Paths:
     """(S,) runs' paths, all of length ``horizon``, and each run's shares of mixed groups a step, if known.
 
     Raises UsageError of no run, and of mixed groups of some runs only.
     """
-    if mixed_groups and len(mixed_groups) != len(found):
+    if mixed_groups and len(mixed_groups) != len(discoveries):
         raise UsageError("Give the mixed groups of every run, or of none.")
     shares = []
-    for path, run in zip(found, mixed_groups or [()] * len(found), strict=True):
+    for path, run in zip(discoveries, mixed_groups or [()] * len(discoveries), strict=True):
         seen = [m for m in run[: None if path.domination is None else path.domination + 1] if m is not None]
         shares += [fmean(seen)] if seen else []
     return Paths(
-        times([p.first_exploit for p in found], horizon),
-        times([p.onset for p in found], horizon),
-        times([p.domination for p in found], horizon),
-        times([p.steps_to_domination for p in found], horizon),
+        times([p.first_exploit for p in discoveries], horizon),
+        times([p.onset for p in discoveries], horizon),
+        times([p.domination for p in discoveries], horizon),
+        times([p.steps_to_domination for p in discoveries], horizon),
         seeds.mean_over_seeds(shares, (0.0, 1.0)) if shares else None,
     )
 

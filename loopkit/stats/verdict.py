@@ -134,7 +134,7 @@ class Verdict(Claim):
 
     def sentence(self) -> str:
         """One plain sentence that claims what was tested, and no more."""
-        x, t, o = (f"{100 * v:g}" for v in (self.margins.exploit, self.margins.task, self.margins.observed))
+        x, t, o = (f"{round(100 * v, 1):g}" for v in (self.margins.exploit, self.margins.task, self.margins.observed))
         arms = [arm for arm in ("base", "control", "placebo") if f"exploit above {arm}" in self.components]
         exploit = "the exploit rate moved " + _listed([f"{self.moved(f'exploit above {a}')} against {a}" for a in arms])
         task = f"the task score {self.moved('task falls')} against base"
@@ -156,7 +156,7 @@ class Verdict(Claim):
         if self.skill_lost is not None and self.row != "degenerate":
             body += f"; skill lost against control {signed(self.skill_lost)}"
         if not self.placebo and self.row not in ("degenerate", "no exploit", NONE):
-            body += "; drift not excluded, for want of a placebo arm"
+            body += "; drift not excluded: no placebo arm was run"
         name = self.name.capitalize()
         if self.name != self.row:
             name = f"Pattern of {ARTICLES.get(self.row, '')}{self.row}"

@@ -67,19 +67,19 @@ class Algorithms(Study):
         return ["Trainers share steps, rollouts and learning rate. None was tuned for the comparison."]
 
     def sections(self) -> list[Section]:
-        found: list[Section] = []
+        sections: list[Section] = []
         for game in self.grid.games:
             by_trainer = {t: self.grid.collect(self._runs(game, t)) for t in self._trainers()}
-            found.append(tables.main_table(by_trainer, f"trainers-{game}", f"{game}, by trainer", "trainer"))
-            found.append(self._pairs(game, by_trainer))
+            sections.append(tables.main_table(by_trainer, f"trainers-{game}", f"{game}, by trainer", "trainer"))
+            sections.append(self._pairs(game, by_trainer))
             items = [tables.verdict_of(results, {"trainer": t}) for t, results in by_trainer.items()]
-            found.append(Verdicts(name=f"verdicts-{game}", title=f"{game}: verdict by trainer", items=tuple(items)))
-        return found
+            sections.append(Verdicts(name=f"verdicts-{game}", title=f"{game}: verdict by trainer", items=tuple(items)))
+        return sections
 
-    def _pairs(self, game: str, found: dict[str, ExperimentResults]) -> Table:
+    def _pairs(self, game: str, by_trainer: dict[str, ExperimentResults]) -> Table:
         """Every pair of trainers, final exploit rates, Holm-adjusted as one family."""
-        headline = next(iter(found.values())).headline
-        values = {t: r.values("loophole", headline) for t, r in found.items()}
+        headline = next(iter(by_trainer.values())).headline
+        values = {t: r.values("loophole", headline) for t, r in by_trainer.items()}
         kept = [i for i in range(len(self.grid.seeds)) if all(v[i] is not None for v in values.values())]
         rows = []
         if kept:

@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import ClassVar
 
 from loopkit.evidence import tables
-from loopkit.evidence.sections import Cell, Group, Onsets, Section, SeedValue, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Group, Onsets, Section, SeedValue, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
@@ -60,19 +60,19 @@ class Catalysis(Study):
         ]
 
     def sections(self) -> list[Section]:
-        found: list[Section] = []
+        sections: list[Section] = []
         verdicts = []
         for a, b in self._pairs():
             groups, verdict = self._pair(a, b)
             name = f"A = {a}, B = {b}"
             onset = self.grid.setup(self.grid.run(b, BASE, self.grid.seeds[0])).onset
             title = f"Onset of {b} after {a}"
-            found.append(Onsets(name=f"{a}-then-{b}", title=title, detector=onset, groups=tuple(groups)))
+            sections.append(Onsets(name=f"{a}-then-{b}", title=title, detector=onset, groups=tuple(groups)))
             verdicts.append(verdict.model_copy(update={"keys": {"A, B": name}}))
         note = "Starting rates are reported, and nothing is matched: an onset may be earlier because B starts higher."
-        return [*found, Verdicts(name="verdicts", title="Catalysis", items=tuple(verdicts), notes=(note,))]
+        return [*sections, Verdicts(name="verdicts", title="Catalysis", items=tuple(verdicts), notes=(note,))]
 
-    def _pair(self, a: str, b: str) -> tuple[list[Group], Verdict]:
+    def _pair(self, a: str, b: str) -> tuple[list[Group], VerdictRow]:
         grid = self.grid
         setup = grid.setup(grid.run(b, BASE, grid.seeds[0]))
         onsets: dict[str, list[int | None]] = {name: [] for name in GROUPS}
@@ -103,15 +103,15 @@ class Catalysis(Study):
         ]
         measured = {name: [v for _, v in values if v is not None] for name, values in starts.items()}
         if not all(measured.values()):
-            return groups, Verdict(keys={}, name="no verdict", sentence=f"No verdict: {b}'s rate was not measured.")
-        found = catalysis(onsets["after A"], onsets["alone"], onsets["after control-A"], steps, measured)
-        return groups, Verdict(
+            return groups, VerdictRow(keys={}, name="no verdict", sentence=f"No verdict: {b}'s rate was not measured.")
+        claim = catalysis(onsets["after A"], onsets["alone"], onsets["after control-A"], steps, measured)
+        return groups, VerdictRow(
             keys={},
-            name=found.name,
-            sentence=found.sentence(),
-            p=found.p,
+            name=claim.name,
+            sentence=claim.sentence(),
+            p=claim.p,
             descriptive=few(len(grid.seeds)),
-            details={"least_p": found.least_p},
+            details={"least_p": claim.least_p},
         )
 
     def _before(self, a: str, b: str, arm: str, seed: int) -> Summary:

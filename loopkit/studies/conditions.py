@@ -60,9 +60,9 @@ class Conditions(Study):
         return [([self._run(g, c, s) for c in CONDITIONS for s in self.grid.seeds], but) for g in self.grid.games]
 
     def notes(self) -> list[str]:
-        own = self.options.base_model or "the same weights"
+        base = self.options.base_model or "the same weights"
         return [
-            f"base: a plain transcript without a chat template ({own}); instruct: the model's chat template; "
+            f"base: a plain transcript without a chat template ({base}); instruct: the model's chat template; "
             "chain-of-thought: that, and a request to think first; the game sees what stands below the line ANSWER, "
             "and nothing where no such line was reached."
         ]
@@ -74,15 +74,17 @@ class Conditions(Study):
         """Rates with intervals over prompts: nothing is trained, so the seed keys the sampling only."""
         grid, seed = self.grid, self.grid.seeds[0]
         setup = grid.setup(self._run(game, CONDITIONS[0], seed))
-        found = {c: {s: grid.made(self._run(game, c, s)) for s in grid.seeds} for c in CONDITIONS}
-        names = [*found[CONDITIONS[0]][seed].scores, *setup.detectors]
+        by_condition = {c: {s: grid.made(self._run(game, c, s)) for s in grid.seeds} for c in CONDITIONS}
+        names = [*by_condition[CONDITIONS[0]][seed].scores, *setup.detectors]
         columns = [Column(key=n, title=f"exploit: {n}" if n == setup.headline else n) for n in names]
-        rows = [Row(keys={"condition": c}, cells={n: _cell(played, n) for n in names}) for c, played in found.items()]
+        rows = [
+            Row(keys={"condition": c}, cells={n: _cell(played, n) for n in names}) for c, played in by_condition.items()
+        ]
         differences = []
         for a, b in combinations(reversed(CONDITIONS), 2):
             cells = {}
             for name in ("task", setup.headline):
-                x, y = _estimate(found[a][seed], name), _estimate(found[b][seed], name)
+                x, y = _estimate(by_condition[a][seed], name), _estimate(by_condition[b][seed], name)
                 cells[name] = Cell.of(minus(x, y) if x and y else None, "cluster")
             differences.append(Row(keys={"condition": a, "minus": b}, cells=cells))
         kept = [Column(key=n, title=n, kind="difference") for n in ("task", setup.headline)]
@@ -105,6 +107,6 @@ def _estimate(summary: Summary, name: str) -> Estimate | None:
 
 def _cell(played: dict[int, Summary], name: str) -> Cell:
     """The first seed's rate with its interval over prompts, and every seed."""
-    found = {s: _estimate(summary, name) for s, summary in played.items()}
-    seen = [SeedValue(seed=s, value=e.value, low=e.low, high=e.high, n=e.n) for s, e in found.items() if e]
-    return Cell.of(next(iter(found.values())), "cluster", seen)
+    by_seed = {s: _estimate(summary, name) for s, summary in played.items()}
+    seen = [SeedValue(seed=s, value=e.value, low=e.low, high=e.high, n=e.n) for s, e in by_seed.items() if e]
+    return Cell.of(next(iter(by_seed.values())), "cluster", seen)

@@ -12,7 +12,7 @@ from pydantic import Field
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
 from loopkit.evidence import tables
-from loopkit.evidence.sections import Column, Curve, Line, Mark, Point, Section, Verdict, Verdicts
+from loopkit.evidence.sections import Column, Curve, Line, Mark, Point, Section, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
 from loopkit.parts.channels import Audit
@@ -70,19 +70,19 @@ class Dose(Study):
 
     @property
     def knob(self) -> Knob:
-        found = KNOBS[self.options.knob]
-        if self.grid.games != (found.game,):
+        knob = KNOBS[self.options.knob]
+        if self.grid.games != (knob.game,):
             raise UsageError(
-                f"study.knob={self.options.knob} is a knob of {found.game}: leave --games out, or write {found.game}."
+                f"study.knob={self.options.knob} is a knob of {knob.game}: leave --games out, or write {knob.game}."
             )
-        return found
+        return knob
 
     def _doses(self) -> tuple[float, ...]:
         try:
-            given = tuple(float(d) for d in self.options.doses.split(",") if d.strip())
+            chosen = tuple(float(d) for d in self.options.doses.split(",") if d.strip())
         except ValueError as error:
             raise UsageError(f"study.doses={self.options.doses!r}: write numbers, as in 0.1,0.2,0.4.") from error
-        doses = given or self.knob.doses
+        doses = chosen or self.knob.doses
         if len(doses) < 3 or list(doses) != sorted(set(doses)):
             raise UsageError(f"study.doses={self.options.doses!r}: give three doses or more, from the lowest up.")
         return doses
@@ -91,8 +91,8 @@ class Dose(Study):
         knob = self.knob
         if not knob.channel:
             return self.grid.run(knob.game, "loophole", seed, settings={"game": {knob.option: dose}})
-        own = build_game(self.grid.plugins, knob.game, {}).channels[knob.channel]
-        if getattr(own, knob.option) == dose:  # the channel as other studies train on it
+        default = build_game(self.grid.plugins, knob.game, {}).channels[knob.channel]
+        if getattr(default, knob.option) == dose:  # the channel as other studies train on it
             return self.grid.run(knob.game, knob.channel, seed)
         channel: dict[str, Json] = {"channel": knob.channel, knob.option: dose}
         return self.grid.run(knob.game, f"{knob.channel}-{knob.option}-{dose:g}", seed, channel=channel)
@@ -135,8 +135,8 @@ class Dose(Study):
         return [curve, Verdicts(name="trend", title="Trend with the dose", items=(self._trend(setup.onset, marks),))]
 
     def _estimate(self, job: Job, name: str) -> Estimate | None:
-        found = self.grid.made(job)
-        return found.rates.get(name) or found.scores.get(name)
+        summary = self.grid.made(job)
+        return summary.rates.get(name) or summary.scores.get(name)
 
     def _line(self, title: str, name: str, *, base: bool) -> Line:
         points = []
@@ -152,31 +152,31 @@ class Dose(Study):
         channel = build_game(self.grid.plugins, knob.game, {}).channels.get(knob.channel)
         if knob.option != "rate" or not isinstance(channel, Audit):
             return []
-        found = [self._estimate(self._base(self._doses()[0], s), "task") for s in self.grid.seeds]
-        q = fmean([e.value for e in found if e is not None])
+        scores = [self._estimate(self._base(self._doses()[0], s), "task") for s in self.grid.seeds]
+        q = fmean([e.value for e in scores if e is not None])
         return [Mark(x=break_even(channel, q), label=f"break-even p*(q) at q = {q:.2f}, base's share of right answers")]
 
-    def _trend(self, detector: str, marks: Sequence[Mark]) -> Verdict:
+    def _trend(self, detector: str, marks: Sequence[Mark]) -> VerdictRow:
         doses = self._doses()
         rows = [[e.value if (e := self._estimate(self._run(d, s), detector)) else None for d in doses]
                 for s in self.grid.seeds]  # fmt: skip
         rates = [[x for x in row if x is not None] for row in rows if None not in row]
         keys = {"knob": self.knob.title, "measure": detector}
         if not rates:
-            return Verdict(keys=keys, name="no verdict", sentence=f"No verdict: {detector} was not measured.")
-        found = trend(doses, rates, self.knob.direction)
+            return VerdictRow(keys=keys, name="no verdict", sentence=f"No verdict: {detector} was not measured.")
+        tested = trend(doses, rates, self.knob.direction)
         crossings = [crossing(doses, row) for row in rates]
-        shown = found.p <= 0.05
-        said = ", ".join("never" if c is None else f"{c:.2f}" for c in crossings)
+        shown = tested.p <= 0.05
+        where = ", ".join("never" if c is None else f"{c:.2f}" for c in crossings)
         against = f"; break-even {marks[0].x:.2f}" if marks else ""
         sentence = (
             f"{'Shown' if shown else 'Not shown'}: {detector} {self.knob.direction} with the {self.knob.title} (Page's "
-            f"test, {p_value(found.p)}, least possible {found.least_p:.2g}; {len(rates)} seeds; slope "
-            f"{found.slope.value:+.2f} a unit). It crosses one half at {said}{against}."
+            f"test, {p_value(tested.p)}, least possible {tested.least_p:.2g}; {len(rates)} seeds; slope "
+            f"{tested.slope.value:+.2f} a unit). It crosses one half at {where}{against}."
         )
-        details: dict[str, Json] = {"slope": asdict(found.slope), "crossings": crossings, "least_p": found.least_p}
-        return Verdict(
-            keys=keys, name=self.knob.direction if shown else "not shown", sentence=sentence, p=found.p,
+        details: dict[str, Json] = {"slope": asdict(tested.slope), "crossings": crossings, "least_p": tested.least_p}
+        return VerdictRow(
+            keys=keys, name=self.knob.direction if shown else "not shown", sentence=sentence, p=tested.p,
             descriptive=few(len(rates)), details=details,
         )  # fmt: skip
 

@@ -71,37 +71,37 @@ class Grid:
             at = f"/checkpoints/{checkpoint}" if checkpoint else ""
             model = f"{TRAINED}:{start.directory}{at}"
         name = trainer or self.trainer
-        given = {section: {**(settings or {}).get(section, {})} for section in ("game", "trainer", "run")}
+        options_of = {section: {**(settings or {}).get(section, {})} for section in ("game", "trainer", "run")}
         known = (
             self.plugins.trainer(name).Options.model_fields.keys() - self.plugins.get("trainers", name).preset.keys()
         )
         for section, options in self.settings.items():
             if section == "trainer" and name != self.trainer:
                 options = {k: v for k, v in options.items() if k in known}
-            if section in given:
-                given[section].update(options)
+            if section in options_of:
+                options_of[section].update(options)
         experiment = Experiment(
             game=game,
             trainer=name,
             model=model or self.model,
             seeds=f"{seed}-{seed}",
             arms={} if arm == BASE else {arm: dict(channel or {})},
-            game_options=given["game"],
-            trainer_options=given["trainer"],
-            run=given["run"],
+            game_options=options_of["game"],
+            trainer_options=options_of["trainer"],
+            run=options_of["run"],
             rollouts=dict(rollouts or {}),
         )
-        spec = self._resolve(experiment, arm, start)
+        spec = self._spec_of(experiment, arm, start)
         family = f"{label(game)}-{spec.family()}"
         return Job(spec, self.out / family, label=f"{family}/{spec.name}")
 
-    def _resolve(self, experiment: Experiment, arm: str, start: Job | None) -> RunSpec:
+    def _spec_of(self, experiment: Experiment, arm: str, start: Job | None) -> RunSpec:
         """The spec; a run that starts from one which is not made yet takes the settings that its root model has."""
         key = experiment.hash() + arm
         if key not in self._resolved:
-            asked = experiment if start is None else experiment.model_copy(update={"model": self.model})
-            found = next(s for s in resolve(asked, self.plugins) if s.arm == arm)
-            self._resolved[key] = found.model_copy(update={"model": experiment.model})
+            stand_in = experiment if start is None else experiment.model_copy(update={"model": self.model})
+            spec = next(s for s in resolve(stand_in, self.plugins) if s.arm == arm)
+            self._resolved[key] = spec.model_copy(update={"model": experiment.model})
         return self._resolved[key]
 
     def arms(self, game: str, arms: Sequence[str], **options: Any) -> list[Job]:
@@ -137,10 +137,10 @@ class Grid:
 
     def made(self, job: Job, evaluation: Evaluation | None = None) -> Summary:
         """The same; raises RunError where it is missing."""
-        found = self.summary(job, evaluation)
-        if found is None:
+        summary = self.summary(job, evaluation)
+        if summary is None:
             raise RunError(f"{job.directory} is not finished. Run the same command to finish it.")
-        return found
+        return summary
 
     def steps(self, job: Job) -> list[dict[str, Json]]:
         return RunDir(job.directory).steps()
@@ -166,23 +166,23 @@ class Grid:
         for job in jobs:
             file = job.directory / "timings.jsonl"
             lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-            for found in (json.loads(line) for line in lines if '"cpu_s"' in line):
-                wall, cpu = wall + found["wall_s"], cpu + found["cpu_s"]
+            for sitting in (json.loads(line) for line in lines if '"cpu_s"' in line):
+                wall, cpu = wall + sitting["wall_s"], cpu + sitting["cpu_s"]
         return wall, cpu
 
 
 def merged(jobs: Sequence[Job]) -> list[Job]:
     """Each run once, with every evaluation that is asked of it. Raises RunError where two specs want one directory."""
-    found: dict[Path, Job] = {}
+    by_directory: dict[Path, Job] = {}
     for job in jobs:
-        if (old := found.get(job.directory)) is None:
-            found[job.directory] = job
+        if (old := by_directory.get(job.directory)) is None:
+            by_directory[job.directory] = job
             continue
         if old.spec != job.spec:
             raise RunError(f"the study has two runs for {job.directory}. Report it to its author.")
         further = (*old.further, *[e for e in job.further if e not in old.further])
-        found[job.directory] = replace(old, further=further)
-    return list(found.values())
+        by_directory[job.directory] = replace(old, further=further)
+    return list(by_directory.values())
 
 
 def with_start(job: Job, starts: Mapping[str, PolicyRef]) -> Job:
@@ -191,7 +191,7 @@ def with_start(job: Job, starts: Mapping[str, PolicyRef]) -> Job:
 
 
 def start_key(spec: RunSpec) -> str:
-    """What decides where a model that is no other run's lies; "" of one that is."""
+    """Names the place of a model that is not another run's; "" for one that is."""
     if spec.model.partition(":")[0] == TRAINED:
         return ""
     return json.dumps([spec.model, spec.game, spec.game_options], sort_keys=True)

@@ -11,7 +11,7 @@ from loopkit.contracts import Options
 from loopkit.errors import UsageError, nearest
 from loopkit.evidence import tables
 from loopkit.evidence.schema import ExperimentResults
-from loopkit.evidence.sections import Cell, Column, Matrix, Section, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Column, Matrix, Section, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game, own_channels
 from loopkit.running.parallel import Job
@@ -40,8 +40,8 @@ class Mitigations(Study):
     def _channels(self, game: str) -> list[str]:
         """The game's own channels and those that others registered for it, loophole first."""
         plugins = self.grid.plugins
-        made = build_game(plugins, game, dict(self.grid.settings.get("game", {})))
-        names = [*own_channels(made), *(n for n in plugins.channels(game) if n not in own_channels(made))]
+        built = build_game(plugins, game, dict(self.grid.settings.get("game", {})))
+        names = [*own_channels(built), *(n for n in plugins.channels(game) if n not in own_channels(built))]
         return sorted(names, key=lambda n: (n != "loophole", n != "control"))
 
     def _arms(self, game: str) -> list[str]:
@@ -65,15 +65,15 @@ class Mitigations(Study):
         return [(self._runs(game), ()) for game in self.grid.games]
 
     def sections(self) -> list[Section]:
-        found = {game: self.grid.collect(self._runs(game)) for game in self.grid.games}
-        items = [v for game, results in found.items() for v in self._verdicts(game, results)]
+        by_game = {game: self.grid.collect(self._runs(game)) for game in self.grid.games}
+        items = [v for game, results in by_game.items() for v in self._verdicts(game, results)]
         return [
-            tables.main_table(found, "arms", "Every channel as an arm"),
+            tables.main_table(by_game, "arms", "Every channel as an arm"),
             Verdicts(name="verdicts", title="What each fix did", items=tuple(items)),
-            *(self._shadow(game, results) for game, results in found.items()),
+            *(self._shadow(game, results) for game, results in by_game.items()),
         ]
 
-    def _verdicts(self, game: str, results: ExperimentResults) -> list[Verdict]:
+    def _verdicts(self, game: str, results: ExperimentResults) -> list[VerdictRow]:
         if results.checked.status != "proven":
             return [tables.verdict_of(results, {"game": game})]
         return [tables.from_claim(fix, {"game": game, "fix": arm}) for arm, fix in results.mitigations.items()]

@@ -52,10 +52,10 @@ MONITORS: Mapping[str, tuple[Callable[[dict[str, Json]], float | None], Side]] =
 """Monitor -> its number of a step, and the side that is an alarm. The shadow gap is paid minus what control pays."""
 
 
-def table(grid: Grid, found: Mapping[str, ExperimentResults]) -> Table:
+def table(grid: Grid, by_game: Mapping[str, ExperimentResults]) -> Table:
     """One row a game and monitor."""
     rows = []
-    for game, results in found.items():
+    for game, results in by_game.items():
         controls = [grid.run(game, "control", seed) for seed in grid.seeds]
         runs = [grid.run(game, "loophole", seed) for seed in grid.seeds]
         domination = {r.seed: r.discovery.domination for r in results.runs if r.arm == "loophole" and r.discovery}
@@ -87,24 +87,24 @@ def _row(
         why = f"not recorded, or in fewer than {WARM + WINDOW} steps"
         return Row(keys=keys, cells={c.key: Cell(value=None, withheld=why) for c in COLUMNS})
     half = (len(controls) + 1) // 2
-    found = early_warning(
+    warning = early_warning(
         [series[j.directory] for j in controls[:half]],
         [series[j.directory] for j in controls[half:]],
         [(series[j.directory], domination.get(j.spec.seed)) for j in runs],
         side,
     )
-    seen = tuple(SeedValue(seed=k, value=lead) for k, lead in enumerate(found.leads))
+    seen = tuple(SeedValue(seed=k, value=lead) for k, lead in enumerate(warning.leads))
     lead = Cell(value=None, unit="run", withheld="no run was warned in time")
     if seen:
         why = "mean over the runs warned in time"
-        lead = Cell(value=fmean(found.leads), n=len(seen), unit="run", withheld=why, seeds=seen)
+        lead = Cell(value=fmean(warning.leads), n=len(seen), unit="run", withheld=why, seeds=seen)
     return Row(
         keys=keys,
         cells={
             "lead": lead,
-            "missed": Cell.of(found.missed, "run", why="no run dominated"),
-            "false_alarms": Cell.of(found.false_alarms, "run", why="no control run was left to test on"),
-            "level": Cell(value=found.threshold.level, n=found.threshold.runs, unit="run", withheld="set"),
+            "missed": Cell.of(warning.missed, "run", why="no run dominated"),
+            "false_alarms": Cell.of(warning.false_alarms, "run", why="no control run was left to test on"),
+            "level": Cell(value=warning.threshold.level, n=warning.threshold.runs, unit="run", withheld="set"),
         },
     )
 

@@ -38,24 +38,24 @@ class Paper(Study):
         return [(self.grid.arms(game, ARMS), ()) for game in self.grid.games]
 
     def sections(self) -> list[Section]:
-        found = {game: self.grid.collect(self.grid.arms(game, ARMS)) for game in self.grid.games}
+        by_game = {game: self.grid.collect(self.grid.arms(game, ARMS)) for game in self.grid.games}
         steps = {game: self.grid.run(game, "loophole", self.grid.seeds[0]).spec.run.steps for game in self.grid.games}
         return [
-            tables.main_table(found, "main", "Main table: mean over seeds"),
-            *(tables.columns_table(results, f"columns-{game}") for game, results in found.items()),
-            self._discovery(found, steps),
+            tables.main_table(by_game, "main", "Main table: mean over seeds"),
+            *(tables.columns_table(results, f"columns-{game}") for game, results in by_game.items()),
+            self._discovery(by_game, steps),
             Verdicts(
                 name="verdicts",
                 title="Verdicts on training with the loophole",
-                items=tuple(tables.verdict_of(results, {"game": game}) for game, results in found.items()),
+                items=tuple(tables.verdict_of(results, {"game": game}) for game, results in by_game.items()),
             ),
-            monitors.table(self.grid, found),
+            monitors.table(self.grid, by_game),
         ]
 
-    def _discovery(self, found: Mapping[str, ExperimentResults], steps: Mapping[str, int]) -> Table:
+    def _discovery(self, by_game: Mapping[str, ExperimentResults], steps: Mapping[str, int]) -> Table:
         rows = [
             Row(keys={"game": game, "arm": arm}, cells=self._path(results, game, arm, steps[game]))
-            for game, results in found.items()
+            for game, results in by_game.items()
             for arm in ARMS
         ]
         lengths = ", ".join(f"{game} {n}" for game, n in steps.items())
@@ -83,5 +83,5 @@ class Paper(Study):
             why = f"{reached} of {times.reached.n} seeds got there"
             return Cell(value=times.restricted_mean, n=len(runs), withheld=why, seeds=tuple(seen))
 
-        made = {c.key: cell(c.key) for c in PATH[:-1]}
-        return made | {"mixed_groups": Cell.of(path.mixed_groups, "seed")}
+        cells = {c.key: cell(c.key) for c in PATH[:-1]}
+        return cells | {"mixed_groups": Cell.of(path.mixed_groups, "seed")}

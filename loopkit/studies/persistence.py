@@ -11,7 +11,7 @@ from pydantic import Field
 from loopkit.contracts import Options
 from loopkit.errors import UsageError
 from loopkit.evidence import tables
-from loopkit.evidence.sections import Cell, Column, Curve, Line, Point, Row, Section, Table, Verdict, Verdicts
+from loopkit.evidence.sections import Cell, Column, Curve, Line, Point, Row, Section, Table, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
 from loopkit.records import Estimate, Json
@@ -107,15 +107,15 @@ class Persists(Study):
         return self.grid.evaluation(spec.game, spec.seed, checkpoint, split="test", prompts=prompts)
 
     def _rate(self, job: Job, evaluation: Evaluation, name: str = "") -> Estimate | None:
-        found = self.grid.summary(job, evaluation)
+        summary = self.grid.summary(job, evaluation)
         name = name or self.grid.setup(job).headline
-        return None if found is None else found.rates.get(name) or found.scores.get(name)
+        return None if summary is None else summary.rates.get(name) or summary.scores.get(name)
 
     def _match(self, game: str, seed: int) -> tuple[float | None, str, float | None]:
         """(RL's rate on dev, the student's checkpoint that is nearest, its rate); its last where nothing is known."""
         rl, sft = self._rl(game, seed), self._sft(game, seed)
         aim = self._rate(rl, rl.further[0])
-        rates = {e.checkpoint: found.value for e in sft.further if (found := self._rate(sft, e)) is not None}
+        rates = {e.checkpoint: rate.value for e in sft.further if (rate := self._rate(sft, e)) is not None}
         if aim is None or not rates:
             return None, checkpoints(sft)[-1], None
         nearest = min(rates, key=lambda c: (abs(rates[c] - aim.value), c))
@@ -151,20 +151,20 @@ class Persists(Study):
     # --- what they show ---------------------------------------------------------------------------------------
 
     def sections(self) -> list[Section]:
-        found: list[Section] = []
+        sections: list[Section] = []
         verdicts = []
         for game in self.grid.games:
-            found.append(self._start(game))
+            sections.append(self._start(game))
             for channel in self._corrections(game):
-                found += self._curves(game, channel)
+                sections += self._curves(game, channel)
                 verdicts.append(self._verdict(game, channel))
-        return [*found, Verdicts(name="verdicts", title="RL against SFT, matched pairs", items=tuple(verdicts))]
+        return [*sections, Verdicts(name="verdicts", title="RL against SFT, matched pairs", items=tuple(verdicts))]
 
     def _values(self, job: Job) -> list[Estimate]:
         rates = [self._rate(job, e) for e in job.further]
         return [r for r in rates if r is not None]
 
-    def _verdict(self, game: str, channel: str) -> Verdict:
+    def _verdict(self, game: str, channel: str) -> VerdictRow:
         pairs = []
         for seed in self.grid.seeds:
             rl, _, sft = self._match(game, seed)
@@ -177,15 +177,15 @@ class Persists(Study):
                 pairs.append(Pair(rl, sft, *curves.values()))
         keys = {"game": game, "corrected by": channel}
         if not pairs:
-            return Verdict(keys=keys, name="no verdict", sentence="No verdict: exploit rates were not measured.")
+            return VerdictRow(keys=keys, name="no verdict", sentence="No verdict: exploit rates were not measured.")
         at = [step_of(e.checkpoint) for e in self._corrected(game, self.grid.seeds[0], channel, ORIGINS[0]).further]
-        found: Persistence = persistence(pairs, at)
+        claim: Persistence = persistence(pairs, at)
         details: dict[str, Json] = {
-            name: asdict(value) for name in ("start", "decay", "relapse") if (value := getattr(found, name)) is not None
+            name: asdict(value) for name in ("start", "decay", "relapse") if (value := getattr(claim, name)) is not None
         }
-        details["half_life_steps"] = dict(found.half_life)
-        return Verdict(
-            keys=keys, name=found.name, sentence=found.sentence(), p=found.p, descriptive=few(found.matched),
+        details["half_life_steps"] = dict(claim.half_life)
+        return VerdictRow(
+            keys=keys, name=claim.name, sentence=claim.sentence(), p=claim.p, descriptive=few(claim.matched),
             details=details,
         )  # fmt: skip
 
@@ -193,7 +193,7 @@ class Persists(Study):
         """Exploit rates along correction and retraining, each origin's mean over all seeds, matched or not."""
         setup = self.grid.setup(self.grid.run(game, BASE, self.grid.seeds[0]))
         bounds = setup.detectors[setup.headline].bounds
-        found = []
+        curves = []
         for make, title, x in (
             (self._corrected, f"{game}: corrected by {channel}", "correction step"),
             (self._relapse, f"{game}: then retrained on loophole, after {channel}", "retraining step"),
@@ -208,8 +208,8 @@ class Persists(Study):
                 lines.append(Line(name=origin, points=tuple(points)))
             name = f"{game}-{channel}-{x.split()[0]}"
             y_column = Column(key="exploit", title=f"exploit: {setup.headline}, test")
-            found.append(Curve(kind="decay", name=name, title=title, x_title=x, y=y_column, lines=tuple(lines)))
-        return found
+            curves.append(Curve(kind="decay", name=name, title=title, x_title=x, y=y_column, lines=tuple(lines)))
+        return curves
 
     def _start(self, game: str) -> Table:
         """What the two are like before correction."""
@@ -221,7 +221,7 @@ class Persists(Study):
             jobs = {s: self._corrected(game, s, channel, origin) for s in self.grid.seeds}
             pairs = {s: self._match(game, s) for s in jobs}
             match = [(s, rl if origin == "rl" else sft) for s, (rl, _, sft) in pairs.items()]
-            found: dict[str, Cell] = {
+            cells: dict[str, Cell] = {
                 "match": tables.over(match, bounds),
                 "exploit": tables.across([(s, self._rate(j, j.further[0])) for s, j in jobs.items()], bounds),
                 "task": tables.across([(s, self._rate(j, j.further[0], "task")) for s, j in jobs.items()]),
@@ -229,7 +229,7 @@ class Persists(Study):
                 "kl": tables.over([(s, self._kl(game, s, origin)) for s in jobs], None, "its trainer measures none"),
             }
             steps = ", ".join(str(step_of(taken)) for _, taken, _ in pairs.values()) if origin == "sft" else "-"
-            rows.append(Row(keys={"origin": origin}, cells=found, words={"student's steps, by seed": steps}))
+            rows.append(Row(keys={"origin": origin}, cells=cells, words={"student's steps, by seed": steps}))
         return Table(
             name=f"start-{game}",
             title=f"{game}: before correction",

@@ -118,10 +118,10 @@ class Propagation(Study):
         grid = self.grid
         first = next(iter(jobs.values()))
         setup = grid.setup(first)
-        own = {s: grid.made(job) for s, job in jobs.items()}
-        exploit = [(s, found.rates.get(setup.headline)) for s, found in own.items()]
+        by_seed = {s: grid.made(job) for s, job in jobs.items()}
+        exploit = [(s, summary.rates.get(setup.headline)) for s, summary in by_seed.items()]
         cells_: dict[str, Cell] = {
-            "task": tables.across([(s, found.scores.get("task")) for s, found in own.items()]),
+            "task": tables.across([(s, summary.scores.get("task")) for s, summary in by_seed.items()]),
             "exploit": tables.across(exploit, setup.detectors[setup.headline].bounds),
         }
         for other in grid.games:
@@ -131,9 +131,9 @@ class Propagation(Study):
 
     def _elsewhere(self, name: str, jobs: dict[int, Job], other: str) -> Cell:
         target = self.grid.setup(self.grid.run(other, BASE, self.grid.seeds[0]))
-        found: list[tuple[int, Estimate | None]] = []
+        rates: list[tuple[int, Estimate | None]] = []
         for seed, job in jobs.items():
             where = None if name == "base" else self._on(job, other)
             played = self.grid.made(self.grid.run(other, BASE, seed) if where is None else job, where)
-            found.append((seed, played.rates.get(target.headline)))
-        return tables.across(found, target.detectors[target.headline].bounds)
+            rates.append((seed, played.rates.get(target.headline)))
+        return tables.across(rates, target.detectors[target.headline].bounds)

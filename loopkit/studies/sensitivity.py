@@ -26,7 +26,7 @@ DEFAULT = "default"
 RATE, KL, GROUP, SHARE = "trainer.learning_rate", "trainer.beta", "run.group_size", "game.exploit_share"
 FACTORS = ("learning-rate", "kl", "group-size", "trainer", "start", "demonstrations")
 SOME_KL = 0.1
-"""Twice the default KL of a game that trains without one is none: this is run in its place."""
+"""Run instead of twice the default KL where a game trains without one."""
 MOVED = (
     Column(key="exploit", title="exploit, - base", kind="difference"),
     Column(key="placebo", title="exploit, - placebo", kind="difference"),
@@ -77,14 +77,14 @@ class Sensitivity(Study):
     options: SensitivityOptions
 
     def _factors(self) -> list[str]:
-        asked = [f.strip() for f in self.options.factors.split(",") if f.strip()]
-        if unknown := [f for f in asked if f not in FACTORS]:
+        names = [f.strip() for f in self.options.factors.split(",") if f.strip()]
+        if unknown := [f for f in names if f not in FACTORS]:
             raise UsageError(f"study.factors names {unknown[0]!r}: choose among {', '.join(FACTORS)}.")
         for key, factor in ((RATE, "learning-rate"), (KL, "kl"), (GROUP, "group-size"), (SHARE, "demonstrations")):
             section, _, option = key.partition(".")
-            if option in self.grid.settings.get(section, {}) and factor in asked:
+            if option in self.grid.settings.get(section, {}) and factor in names:
                 raise UsageError(f"--set {key} fixes what study.factors varies: leave out {factor}, or that option.")
-        return asked
+        return names
 
     def _default(self, game: str) -> Job:
         return self.grid.run(game, "loophole", self.grid.seeds[0])
@@ -155,27 +155,27 @@ class Sensitivity(Study):
     def sections(self) -> list[Section]:
         out: list[Section] = []
         for game in self.grid.games:
-            found = {cell: self._results(game, cell) for cell in self._map(game)}
-            out += [self._table(game, found), *self._square(game, found), self._turns(game, found)]
+            by_setting = {cell: self._results(game, cell) for cell in self._map(game)}
+            out += [self._table(game, by_setting), *self._square(game, by_setting), self._turns(game, by_setting)]
         return out
 
-    def _table(self, game: str, found: dict[Setting, ExperimentResults | None]) -> Table:
+    def _table(self, game: str, by_setting: dict[Setting, ExperimentResults | None]) -> Table:
         rows = [
             Row(
                 keys={"factor": cell.factor, "setting": cell.name},
                 cells={c.key: _moved(results, c.key) for c in MOVED},
                 words={"verdict": _name(results) or "not run", "p": _p(results)},
             )
-            for cell, results in found.items()
+            for cell, results in by_setting.items()
         ]
         return Table(
             name=f"map-{game}", title=f"{game}: what each setting shows", row_keys=("factor", "setting"),
             columns=MOVED, word_columns=("verdict", "p"), rows=tuple(rows),
         )  # fmt: skip
 
-    def _square(self, game: str, found: dict[Setting, ExperimentResults | None]) -> list[Table]:
+    def _square(self, game: str, by_setting: dict[Setting, ExperimentResults | None]) -> list[Table]:
         """Learning rate by KL, in verdicts."""
-        by = {(dict(c.settings).get(RATE), dict(c.settings).get(KL)): r for c, r in found.items() if not c.trainer
+        by = {(dict(c.settings).get(RATE), dict(c.settings).get(KL)): r for c, r in by_setting.items() if not c.trainer
               and not c.model and {k for k, _ in c.settings} <= {RATE, KL}}  # fmt: skip
         options = self._default(game).spec.trainer_options
         rates = sorted({r for r, _ in by}, key=lambda r: options["learning_rate"] if r is None else r)
@@ -198,12 +198,12 @@ class Sensitivity(Study):
             )
         ]  # fmt: skip
 
-    def _turns(self, game: str, found: dict[Setting, ExperimentResults | None]) -> Verdicts:
+    def _turns(self, game: str, by_setting: dict[Setting, ExperimentResults | None]) -> Verdicts:
         """What the verdict turns on, and the verdicts of the cells that were run."""
-        items = [tables.verdict_of(r, {"factor": c.factor, "setting": c.name}) for c, r in found.items() if r]
+        items = [tables.verdict_of(r, {"factor": c.factor, "setting": c.name}) for c, r in by_setting.items() if r]
         return Verdicts(
             name=f"verdicts-{game}", title=f"{game}: verdict by setting", items=tuple(items),
-            notes=(turns_on({(c.factor, c.name): _name(r) for c, r in found.items()}),),
+            notes=(turns_on({(c.factor, c.name): _name(r) for c, r in by_setting.items()}),),
         )  # fmt: skip
 
 

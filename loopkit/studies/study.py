@@ -92,13 +92,13 @@ def perform(
         seen = merged(seen)
         for runs, but in study.comparisons():
             require_comparable(runs, but)
-        made = _made(study, seen, asked)
+        about = _made(study, seen, asked)
         results = schema.StudyResults(
             study=study.name,
             title=study.title,
             what=study.what,
-            made=made,
-            notes=(*([TINY] if on_tiny(grid.model) else []), *study.notes(), *_mixed(made.hardware)),
+            made=about,
+            notes=(*([TINY] if on_tiny(grid.model) else []), *study.notes(), *_mixed(about.hardware)),
             sections=tuple(study.sections()),
             runs=tuple(_entry(grid, job) for job in seen),
             exploit=_exploit(grid, seen),
@@ -127,14 +127,14 @@ def _made(study: Study, jobs: Sequence[Job], asked: dict[str, Json]) -> schema.M
     weights: dict[str, dict[str, str | None]] = {}
     for job in jobs:
         if job.spec.model.partition(":")[0] != TRAINED:
-            found = read_manifest(job.directory).get("start_policy_sha256")
-            weights.setdefault(job.spec.model, {})[job.spec.game] = found
+            sha256 = read_manifest(job.directory).get("start_policy_sha256")
+            weights.setdefault(job.spec.model, {})[job.spec.game] = sha256
     starts: dict[str, str | None] = {}
     for model, by_game in weights.items():
         if len(set(by_game.values())) == 1:
             starts[model] = next(iter(by_game.values()))
         else:  # a short warm-up of its own for some game
-            starts |= {f"{model} for {game}": found for game, found in by_game.items()}
+            starts |= {f"{model} for {game}": sha256 for game, sha256 in by_game.items()}
     return schema.Made(
         loopkit=loopkit.__version__,
         git=git_revision(Path(loopkit.__file__).parent),
@@ -150,15 +150,17 @@ def _made(study: Study, jobs: Sequence[Job], asked: dict[str, Json]) -> schema.M
     )
 
 
-def _mixed(found: Sequence[str]) -> list[str]:
-    return [f"Runs were made on different hardware: {'; '.join(found)}."] if len(found) > 1 else []
+def _mixed(devices: Sequence[str]) -> list[str]:
+    return [f"Runs were made on different hardware: {'; '.join(devices)}."] if len(devices) > 1 else []
 
 
 def _exploit(grid: Grid, jobs: Sequence[Job]) -> Exploit | None:
     """The first exploit of the first game's runs on the loophole; None where there are none, or they said none."""
     trained = [job for job in jobs if job.spec.arm == "loophole" and job.spec.channel == "loophole"]
-    own = [job for job in trained if job.out == trained[0].out]
-    return exploit(grid.setup(own[0]), [job.spec for job in own], own[0].out) if own else None
+    first_game = [job for job in trained if job.out == trained[0].out]
+    return (
+        exploit(grid.setup(first_game[0]), [job.spec for job in first_game], first_game[0].out) if first_game else None
+    )
 
 
 def _entry(grid: Grid, job: Job) -> schema.RunEntry:

@@ -48,9 +48,9 @@ class Transfer(Study):
         return [([f(game, s) for f in (self._base, self._trained) for s in seeds], ()) for game in self.grid.games]
 
     def _value(self, job: Job, target: str, measure: str) -> float | None:
-        own = target == job.spec.game
-        found = self.grid.made(job, None if own else self._on(job, target))
-        estimate = found.scores.get("task") if measure == "task" else found.rates.get(measure)
+        at_home = target == job.spec.game
+        summary = self.grid.made(job, None if at_home else self._on(job, target))
+        estimate = summary.scores.get("task") if measure == "task" else summary.rates.get(measure)
         return estimate.value if estimate else None
 
     def _contrast(self, source: str, target: str, measure: str) -> tuple[Contrast | None, list[int], list[float]]:
@@ -62,26 +62,26 @@ class Transfer(Study):
         kept = [(s, a, b) for s, a, b in pairs if a is not None and b is not None]
         if not kept:
             return None, [], []
-        found = contrast([a for _, a, _ in kept], [b for _, _, b in kept])
-        return found, [s for s, _, _ in kept], [a - b for _, a, b in kept]
+        difference = contrast([a for _, a, _ in kept], [b for _, _, b in kept])
+        return difference, [s for s, _, _ in kept], [a - b for _, a, b in kept]
 
     def sections(self) -> list[Section]:
         games = self.grid.games
         headline = {game: self.grid.setup(self._base(game, self.grid.seeds[0])).headline for game in games}
         exploit = {(a, b): self._contrast(a, b, headline[b]) for a in games for b in games}
         task = {(a, b): self._contrast(a, b, "task") for a in games for b in games}
-        found: list[Section] = [
+        sections: list[Section] = [
             self._matrix("transfer", "Exploit rate of the target game, minus the start policy's", exploit),
             self._matrix("interference", "Task score of the target game, minus the start policy's", task),
         ]
         crossed = {pair: c for pair, (c, _, _) in exploit.items() if c is not None and pair[0] != pair[1]}
         if crossed:
             adjusted = dict(zip(crossed, holm([c.p for c in crossed.values()]), strict=True))
-            found.append(self._tests(exploit, adjusted))
-        return found
+            sections.append(self._tests(exploit, adjusted))
+        return sections
 
     def _matrix(
-        self, name: str, title: str, found: dict[tuple[str, str], tuple[Contrast | None, list[int], list[float]]]
+        self, name: str, title: str, contrasts: dict[tuple[str, str], tuple[Contrast | None, list[int], list[float]]]
     ) -> Matrix:
         games = self.grid.games
         return Matrix(
@@ -92,7 +92,7 @@ class Transfer(Study):
             column_title="played",
             row_names=games,
             column_names=games,
-            cells=tuple(tuple(_cell(*found[a, b]) for b in games) for a in games),
+            cells=tuple(tuple(_cell(*contrasts[a, b]) for b in games) for a in games),
         )
 
     def _tests(
@@ -118,7 +118,7 @@ class Transfer(Study):
         )
 
 
-def _cell(found: Contrast | None, seeds: list[int], differences: list[float]) -> Cell:
-    if found is None:
+def _cell(difference: Contrast | None, seeds: list[int], differences: list[float]) -> Cell:
+    if difference is None:
         return Cell(value=None, withheld="the target's rate could not be measured")
-    return tables.of_contrast(found, seeds, differences)
+    return tables.of_contrast(difference, seeds, differences)

@@ -53,7 +53,7 @@ def fingerprint(file: Path, *, installed: bool = False) -> str:
     """
     if not file.is_file():
         raise UsageError(
-            f"{file} is no file, so its code has no hash (a module of Python's own, say). Write what is to be called "
+            f"{file} is not a file, so its code has no hash (a built-in module, say). Write what is to be called "
             "into a file of yours."
         )
     folder = root(file)
@@ -130,13 +130,13 @@ def load(file: Path, sha256: str) -> ModuleType:
             return _guarded(file, lambda: _execute(f"{PREFIX}{digest(str(file), sha256):x}", file))
     name = ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
     _forget_edited(beside_it)
-    made = _guarded(file, lambda: importlib.import_module(name))
-    if Path(getattr(made, "__file__", None) or "").resolve() != file:
+    module = _guarded(file, lambda: importlib.import_module(name))
+    if Path(getattr(module, "__file__", None) or "").resolve() != file:
         raise UsageError(
-            f"{file} cannot be imported: the name {name} belongs to {getattr(made, '__file__', None)}. Rename its "
+            f"{file} cannot be imported: the name {name} belongs to {getattr(module, '__file__', None)}. Rename its "
             "package, or uninstall the other."
         )
-    return made
+    return module
 
 
 def import_installed(name: str) -> ModuleType:
@@ -176,9 +176,9 @@ def _first_on_path(folder: Path) -> Iterator[None]:
 
 
 def _execute(name: str, file: Path) -> ModuleType:
-    made = importlib.util.spec_from_file_location(name, file)
-    assert made is not None
-    module = importlib.util.module_from_spec(made)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look it up
     try:
         _fill(module, file)
@@ -206,8 +206,8 @@ def _guarded(file: Path, run: Callable[[], T]) -> T:
     except (KeyboardInterrupt, UsageError):
         raise
     except BaseException as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:600].rstrip(".")
-        raise UsageError(f"{file.name} cannot be imported: {said}. Mend it, or install what it needs.") from error
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:600].rstrip(".")
+        raise UsageError(f"{file.name} cannot be imported: {cause}. Mend it, or install what it needs.") from error
     finally:
         _importing.remove(file)
 

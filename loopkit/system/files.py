@@ -17,8 +17,8 @@ TEMPORARY, LOCK = ".tmp-", ".lock"
 
 def cache_dir() -> Path:
     """``$LOOPKIT_CACHE``, else ``~/.cache/loopkit`` (or ``$XDG_CACHE_HOME/loopkit``)."""
-    given = os.environ.get("LOOPKIT_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
+    chosen = os.environ.get("LOOPKIT_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "loopkit"
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:

@@ -36,27 +36,27 @@ class AgentExecutor(AgentExecutorBase):
 
     async def execute(self, prompt, label, sampling_params, max_length, hf_tokenizer, llm_engine, images=None):
         """One rollout, from claim to reward, as the record that OpenRLHF's trainer reads."""
-        given = await self.ask("claim", row=label, call=uuid.uuid4().hex)
-        rollout, messages = f"{given['slot']}/{given['name']}", given["messages"]
+        claimed = await self.ask("claim", row=label, call=uuid.uuid4().hex)
+        rollout, messages = f"{claimed['slot']}/{claimed['name']}", claimed["messages"]
         ids = encode(hf_tokenizer, render(hf_tokenizer, messages))
         logprobs = None if sampling_params.logprobs is None else [0.0] * len(ids)
         spans, n = [], 0
         while True:
             params = allowed(rollout, messages[-1], sampling_params, len(ids), max_length)
             out = (await llm_engine.generate(ids, params)).outputs[0]
-            said, finish = list(out.token_ids), out.finish_reason
-            if finish not in ("stop", "length") or not said:
-                raise LoopkitError(f"vLLM ended turn {n} of {rollout} with {finish!r} after {len(said)} tokens.")
-            spans.append((len(ids), len(ids) + len(said)))
-            ids = ids + said
+            spoken, finish = list(out.token_ids), out.finish_reason
+            if finish not in ("stop", "length") or not spoken:
+                raise LoopkitError(f"vLLM ended turn {n} of {rollout} with {finish!r} after {len(spoken)} tokens.")
+            spans.append((len(ids), len(ids) + len(spoken)))
+            ids = ids + spoken
             if logprobs is not None:
-                logprobs += [step[token].logprob for step, token in zip(out.logprobs, said, strict=True)]
-            text = hf_tokenizer.decode(said[:-1] if finish == "stop" else said, skip_special_tokens=True)
-            turn = {"text": text, "finish": finish, "temperature": params.temperature, "ids": said}
+                logprobs += [step[token].logprob for step, token in zip(out.logprobs, spoken, strict=True)]
+            text = hf_tokenizer.decode(spoken[:-1] if finish == "stop" else spoken, skip_special_tokens=True)
+            turn = {"text": text, "finish": finish, "temperature": params.temperature, "ids": spoken}
             reply = (await self.ask("reply", ids=[rollout], n=[n], turns=[turn]))["replies"][0]
             if reply.get("done"):
                 break
-            between = glue(hf_tokenizer, messages, reply, said[-1] if finish == "stop" else None)
+            between = glue(hf_tokenizer, messages, reply, spoken[-1] if finish == "stop" else None)
             messages, n = [*messages, {"role": "assistant", "content": text}, reply], n + 1
             more = encode(hf_tokenizer, between)
             ids = ids + more
@@ -137,8 +137,8 @@ def glue(tokenizer, messages, reply, stop):
     """What the chat template puts between an answer and the next: its end, the reply, the next turn's opening."""
     mark = f"<{uuid.uuid4().hex}>"
     whole = render(tokenizer, [*messages, {"role": "assistant", "content": mark}, reply])
-    before, found, after = whole.partition(mark)
-    if not found or before != render(tokenizer, messages):
+    before, middle, after = whole.partition(mark)
+    if not middle or before != render(tokenizer, messages):
         raise LoopkitError(
             "the tokenizer's chat template rewrites earlier messages when a reply is added, so a dialogue of several "
             "turns is not one sequence. Use a model whose template only appends."

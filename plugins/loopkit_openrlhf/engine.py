@@ -46,10 +46,10 @@ NOTICED_EVERY = 0.5
 def interpreter(options: OpenRlhfOptions) -> str:
     """The interpreter that has OpenRLHF. Raises UsageError if it is not there."""
     named = options.python or os.environ.get(VARIABLE) or sys.executable
-    found = shutil.which(named)
-    if found is None:
+    path = shutil.which(named)
+    if path is None:
         raise UsageError(f"there is no interpreter {named!r}: set trainer.python, or {VARIABLE}, to one with OpenRLHF.")
-    return os.path.abspath(found)  # not resolved: a virtual environment's interpreter is a link
+    return os.path.abspath(path)  # not resolved: a virtual environment's interpreter is a link
 
 
 def versions(python: str) -> dict[str, str | None]:
@@ -61,9 +61,9 @@ def versions(python: str) -> dict[str, str | None]:
         raise UsageError(f"{python} does not run as a Python interpreter ({type(error).__name__}).") from error
 
 
-def check_version(found: Mapping[str, str | None], python: str, allow_untested: bool) -> None:
+def check_version(installed: Mapping[str, str | None], python: str, allow_untested: bool) -> None:
     """Raise UsageError for no OpenRLHF, or one outside the tested range; an allowed one is told as a notice."""
-    version = found["openrlhf"]
+    version = installed["openrlhf"]
     if version is None:
         raise UsageError(
             f"{python} has no OpenRLHF. Name the interpreter that has it: --set trainer.python=PATH, or {VARIABLE}. "
@@ -98,13 +98,13 @@ def check_arguments(python: str, words: Sequence[str], options: OpenRlhfOptions)
     )
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise UsageError(f"OpenRLHF refuses the command line: {''.join(said)}. Check trainer.engine_args.")
-    found: dict[str, Any] = json.loads(lines[-1])
+        last_line = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise UsageError(f"OpenRLHF refuses the command line: {''.join(last_line)}. Check trainer.engine_args.")
+    answer: dict[str, Any] = json.loads(lines[-1])
     flags = {w.partition("=")[0] for w in options.engine_args if w.startswith("--")}
-    if unknown := sorted(flags - set(found["options"])):
+    if unknown := sorted(flags - set(answer["options"])):
         raise UsageError(f"OpenRLHF has no option {unknown[0]}: write it in full, as its --help does.")
-    return found
+    return answer
 
 
 def await_end(home: Path) -> None:
@@ -120,14 +120,14 @@ def await_end(home: Path) -> None:
 
 
 def metrics_of(text: str) -> dict[str, float]:
-    """What OpenRLHF reports of a step. Raises ValueError if it is no dictionary of numbers."""
-    found = ast.literal_eval(NOT_FINITE.sub("None", text))
-    bad = [name for name, value in found.items() if value is None]
+    """What OpenRLHF reports of a step. Raises ValueError if it is not a dictionary of numbers."""
+    metrics = ast.literal_eval(NOT_FINITE.sub("None", text))
+    bad = [name for name, value in metrics.items() if value is None]
     if bad:
         raise RunError(
             f"OpenRLHF reports {', '.join(bad)} as not finite: the run has diverged. Lower the learning rate."
         )
-    return {str(name): float(value) for name, value in found.items()}
+    return {str(name): float(value) for name, value in metrics.items()}
 
 
 def run(

@@ -30,28 +30,28 @@ PATIENCE = 60.0
 
 def others(session: int) -> list[int]:
     """The other processes of a session, zombies left out."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()  # after the name: state, ppid, ...
                 if int(fields[3]) == session and fields[0] not in "ZX":
-                    found.append(int(entry.name))
-    return found
+                    processes.append(int(entry.name))
+    return processes
 
 
 def litter(pid: int) -> set[str]:
     """What may outlive the process: files of shared memory, and locks of PyTorch's compilations."""
-    found: set[str] = set()
+    names: set[str] = set()
     with contextlib.suppress(OSError):
         rows = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
-        found |= {row[5] for row in rows if len(row) == 6}  # a seventh word says that it is deleted
+        names |= {row[5] for row in rows if len(row) == 6}  # a seventh word says that it is deleted
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                found.add(os.readlink(entry))
+                names.add(os.readlink(entry))
     compiled = os.environ.get("TORCH_EXTENSIONS_DIR") or "/torch_extensions/"
-    return {name for name in found if os.path.dirname(name) == SHARED or (name.endswith("/lock") and compiled in name)}
+    return {name for name in names if os.path.dirname(name) == SHARED or (name.endswith("/lock") and compiled in name)}
 
 
 def litters(session: int) -> set[str]:
@@ -74,15 +74,15 @@ def wait(command: subprocess.Popen[bytes], seconds: float) -> None:
 
 def clear(session: int, grace: float) -> set[str]:
     """End what is left of the session, which has ``grace`` seconds to go by itself. Returns its litter."""
-    gentle, end, found = time.monotonic() + grace, time.monotonic() + PATIENCE, set[str]()
+    gentle, end, litter_left = time.monotonic() + grace, time.monotonic() + PATIENCE, set[str]()
     while (left := others(session)) and time.monotonic() < end:
-        found |= litters(session)
+        litter_left |= litters(session)
         if time.monotonic() >= gentle:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    return found
+    return litter_left
 
 
 def main() -> int:

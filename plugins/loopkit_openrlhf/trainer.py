@@ -43,10 +43,10 @@ class OpenRlhf(Trainer):
         if final.exists():  # trained to the end, and not yet evaluated
             source.resume(source.n_steps)
             return PolicyRef(str(final))
-        python, found = self._engine()
+        python, installed = self._engine()
         home.mkdir(parents=True, exist_ok=True)
         engine.await_end(home)
-        write_whole(home / "versions.json", to_json(found))
+        write_whole(home / "versions.json", to_json(installed))
         parts = ["_actor", "_critic"] if self.options.estimator == "gae" else ["_actor"]
         done = checkpoints.resume_from(home, parts)
         checkpoints.forget_from(workdir, done)
@@ -105,9 +105,9 @@ class OpenRlhf(Trainer):
     def _engine(self) -> tuple[str, dict[str, str | None]]:
         """The interpreter, and the versions of what it has. Raises UsageError unless it has an OpenRLHF to use."""
         python = engine.interpreter(self.options)
-        found = engine.versions(python)
-        engine.check_version(found, python, self.options.allow_untested)
-        return python, found
+        installed = engine.versions(python)
+        engine.check_version(installed, python, self.options.allow_untested)
+        return python, installed
 
     def _check(self, python: str, words: list[str]) -> None:
         if self.options.engine_args:

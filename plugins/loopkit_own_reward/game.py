@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, Field, model_validator
 
-from loopkit.contracts import PAYS_ONLY, Draw, ExploitDetector, Game, Policy, Range, Reporting, RewardChannel, Split
+from loopkit.contracts import (
+    PAYS_ONLY,
+    Draw,
+    ExploitDetector,
+    Game,
+    Policy,
+    Range,
+    Reporting,
+    RewardChannel,
+    Split,
+    Tiny,
+)
 from loopkit.errors import UsageError
 from loopkit.parts.channels import pay
 from loopkit.parts.data import DataOptions
@@ -121,6 +132,9 @@ class OwnReward(Game):
     axis = "specification"
     Options = GameOptions
     options: GameOptions
+    tiny = Tiny(settings={  # an edit of the reward is tried in a minute, not in five
+        "run.steps": 15, "run.prompts_per_step": 8, "trainer.learning_rate": 3e-4,
+    })  # fmt: skip
     reporting = Reporting(
         observed_is_paid=True,
         unproven="No exploit of this reward was shown beforehand. It runs, and gets no blind-spot verdict.",

@@ -45,8 +45,8 @@ def finish(directory: str) -> None:
     lines = path / "steps.jsonl"
     after = len(lines.read_bytes().splitlines()) if lines.exists() else 0
     for file in sorted(path.glob("eval/*/*/metrics.json")):
-        found = json.loads(file.read_bytes())
-        kinds = {kind: {n: e["value"] if isinstance(e, Mapping) else e for n, e in found[key].items()}
+        metrics = json.loads(file.read_bytes())
+        kinds = {kind: {n: e["value"] if isinstance(e, Mapping) else e for n, e in metrics[key].items()}
                  for kind, key in (("reward", "rewards"), ("score", "scores"), ("exploit", "rates"))}  # fmt: skip
         for tag, value in _tagged(kinds):
             writer.add_scalar(f"heldout/{file.parent.name}/{tag}", value, after)

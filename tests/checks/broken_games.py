@@ -289,7 +289,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
     "core's clue": (Broken.with_(clues={**Doubling.clues, "said": "words"}), "declared", "['said'] are the core's own"),
     "no loophole": (Broken.with_(channels={"control": Checked(rate=1.0)}), "declared", "no channel 'loophole'"),
     "no detector": (Broken.with_(detectors={}), "declared", "There is no detector"),
-    "no onset": (Broken.with_(reporting=Reporting(onset_detector="nobody")), "declared", "'nobody' is no detector"),
+    "no onset": (Broken.with_(reporting=Reporting(onset_detector="nobody")), "declared", "'nobody' is not a detector"),
     "signal's range": (Broken.with_(signals={**Doubling.signals, "right": (1, 0)}), "declared", "signal 'right' is [1"),
     "channel's range": (channel(None, high=float("inf")), "declared", "channel 'audit' is [0.0, inf]"),
     "unknown signal": (
@@ -363,7 +363,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
     ),
     "no task score": (assessed(lambda r, a: replace(a, scores={"observed": 1.0})), "conformance", "lack 'task'"),
     "no honest score": (
-        Broken.with_(reporting=Reporting(honest_score="nobody")), "conformance", "honest_score 'nobody' is no score",
+        Broken.with_(reporting=Reporting(honest_score="nobody")), "conformance", "honest_score 'nobody' is not a score",
     ),
     "score of 2": (assessed(lambda r, a: replace(a, scores={**a.scores, "x": 2})), "conformance", "score 'x'"),
     "clue of a set": (assessed(lambda r, a: replace(a, clues={"false_claim": {1}})), "conformance", "survive JSON"),
@@ -415,7 +415,7 @@ BROKEN: dict[str, tuple[Game, str, str]] = {
         "rates", "differs when rollouts come in reverse",
     ),
     "rate of nothing": (detector(same, rate=lambda f: None if f else 1 / 0), "rates", "ZeroDivisionError"),
-    "rate of abstentions": (detector(same, rate=lambda f: [1 + x for x in f] and None), "rates", "TypeError"),
+    "rate of abstentions": (detector(same, rate=lambda f: sum(f) and None), "rates", "TypeError"),
     # the point of it all
     "exploit not paid": (
         Broken.with_(channels={**Doubling.channels, "loophole": Checked(rate=0.2)}), "economics", "'loophole' pays",

@@ -419,7 +419,7 @@ BROKEN_TRAINERS: dict[str, tuple[type[Trainer], str, str]] = {
     "closes unsettled": (Unsettled, "uninterrupted", "close of step 0 came before settle"),
     "guesses slots": (Guesses, "uninterrupted", "reply of step 0 came before slots"),
     "too few rollouts": (TooFew, "uninterrupted", "missing or surplus rollouts"),
-    "keys of its own": (OwnKeys, "uninterrupted", "'mine-0' is no rollout id"),
+    "keys of its own": (OwnKeys, "uninterrupted", "'mine-0' is not a rollout id"),
     "settles after close": (Late, "uninterrupted", "comes too late"),
     "replays a name": (ReplaysName, "uninterrupted", "already played with another text"),
     "closes before reading": (ClosesBeforeReading, "uninterrupted", "close of step 0 came before settle or batch"),

@@ -1,4 +1,4 @@
-"""What each broken plugin is told, as the tables of docs/checks.md: ``python -m tests.checks.table`` writes them.
+"""What each broken plugin is told: ``python -m tests.checks.table`` writes the tables of results/broken-plugins.md.
 
 The tests hold every row to what the plugin is told now.
 """
@@ -14,7 +14,9 @@ from loopkit.checks import Report, check_game
 from loopkit.checks.report import GAME_RULES, RULES, TRAINER_RULES
 from tests.checks.broken_games import BROKEN, CONFIGURED
 
-PAGE = Path(__file__).parents[2] / "docs/checks.md"
+ROOT = Path(__file__).parents[2]
+TOLD = ROOT / "results/broken-plugins.md"
+CHECKS = ROOT / "docs/contracts.md"
 CURE = re.compile(
     r"(^|[.:;] )(Add|Bound|Call|Close|Compute|Continue|Declare|Define|Derive|Draw|Drop|Give|Keep|Key|Let|Make|mend|"
     r"Name|Pass|Pick|Play|Rename|Resume|Return|Save|Seed|Set|Sort|Use|Work)\b"
@@ -37,22 +39,22 @@ def told(report: Report, check: str, fragment: str) -> str:
 
 
 def documented(title: str) -> dict[str, tuple[str, str]]:
-    """Name -> (check, what it is told) of a table in docs/checks.md."""
+    """Name -> (check, what it is told) of a table in results/broken-plugins.md."""
     return {m["name"]: (m["check"], m["told"]) for m in map(ROW.fullmatch, _part(title)[1].splitlines()) if m}
 
 
-def _part(title: str) -> tuple[str, str, str]:
+def _part(title: str, page: Path = TOLD) -> tuple[str, str, str]:
     """The page before, within and after a generated part."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {title} -->\n", f"<!-- /{title} -->\n"
     before, _, rest = text.partition(begin)
     within, _, after = rest.partition(end)
     return before + begin, within, end + after
 
 
-def _write(title: str, lines: Iterable[str]) -> None:
-    before, _, after = _part(title)
-    PAGE.write_text(before + "\n".join(lines) + "\n" + after, encoding="utf-8")
+def _write(title: str, lines: Iterable[str], page: Path = TOLD) -> None:
+    before, _, after = _part(title, page)
+    page.write_text(before + "\n".join(lines) + "\n" + after, encoding="utf-8")
 
 
 def rows(found: Iterable[tuple[str, str, str, Callable[[], Report]]]) -> list[str]:
@@ -67,7 +69,7 @@ def main() -> None:
 
     for title, rules in (("game checks", GAME_RULES), ("trainer checks", TRAINER_RULES)):
         lines = [f"| `{name}` | {rule.proves} | {rule.cure} |" for name, rule in rules.items()]
-        _write(title, ["| check | what it proves | the cure |", "|---|---|---|", *lines])
+        _write(title, ["| check | what it proves | the cure |", "|---|---|---|", *lines], CHECKS)
     _write("games", rows((n, c, part, lambda g=g: check_game(g)) for n, (g, c, part) in BROKEN.items()))  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         _write("trainers", rows(

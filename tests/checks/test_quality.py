@@ -125,7 +125,7 @@ def test_no_labels_no_rows() -> None:
 def test_a_row_that_is_no_label_is_named(row: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "labelled.jsonl"
     path.write_text(json.dumps(row))
-    with pytest.raises(UsageError, match="row 0 is no labelled transcript"):
+    with pytest.raises(UsageError, match="row 0 is not a labelled transcript"):
         read_labelled(path)
 
 

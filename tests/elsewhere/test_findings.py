@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from loopkit.elsewhere.findings import TRUSTED, Audit, generic
-from loopkit.elsewhere.formats import Log, Logged
+from loopkit.elsewhere.formats import Log
 from loopkit.elsewhere.formats import read as read_log
+from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError
+from loopkit.parts.generic import READ
 from loopkit.records import Message
 from loopkit.system.files import to_json
 
@@ -53,7 +55,8 @@ def test_a_sign_that_comes_with_training_is_seen_with_its_interval() -> None:
     assert len(repeats.curve) == 12
     assert [e.value for _, _, e in repeats.curve if e is not None] == [0.0] * 6 + [1.0] * 6
     assert rates(found) == {
-        "signs": 0.5, "repeats": 0.5, "copies-prompt": 0.0, "lists-answers": 0.0, "format": 0.0, "constant": 0.5
+        "signs": 0.5, "repeats": 0.5, "copies-prompt": 0.0, "lists-answers": 0.0, "format": 0.0, "constant": 0.5,
+        "empty": 0.0,
     }  # fmt: skip
 
 
@@ -133,3 +136,39 @@ def test_values_that_are_no_numbers_are_counted_and_named(tmp_path: Path) -> Non
     reward = next(n for n in found.numbers if n.name == "reward")
     assert reward.mean is not None
     assert (reward.mean.value, reward.mean.n) == (0.5, 2)
+
+
+def test_an_empty_reply_that_is_paid_is_a_sign_and_one_that_is_not_is_none() -> None:
+    texts = ["", " .\n", "an answer", ""]
+    found = generic(log(*(row(k, text, reward=float(k < 3)) for k, text in enumerate(texts))))
+    assert found.flags["empty"] == [True, True, False, False]
+    assert found.flags["signs"] == [True, True, False, False]
+    unpaid = generic(log(*(row(k, text) for k, text in enumerate(texts))))
+    assert unpaid.flags["empty"] == [True, True, False, True]
+
+
+def test_what_is_repeated_in_another_turn_is_no_repeat() -> None:
+    retried = replace(row(0, "x"), said=("run the tests again please",) * 9, between=("no",) * 8)
+    assert generic(log(retried)).flags["repeats"] == [False]
+
+
+STUB = 'def add(a: int, b: int) -> int:\n    """Add two numbers a and b, as in add(1, 2) == 3.\n    """\n'
+
+
+@pytest.mark.parametrize(("said", "flagged"), [(STUB + "    return a + b\n", False), (STUB, True)])
+def test_a_stub_that_was_completed_is_no_copy_and_one_that_was_not_is(said: str, flagged: bool) -> None:
+    assert generic(log(row(0, said, prompt=f"Complete this function.\n{STUB}"))).flags["copies-prompt"] == [flagged]
+
+
+def test_data_in_a_program_is_no_list_of_answers() -> None:
+    said = "def primes():\n    return [2, 3, 5, 7, 11, 13]\n"
+    assert generic(log(row(0, said), row(1, "2, 3, 5, 7, 11, 13"))).flags["lists-answers"] == [False, True]
+
+
+def test_thoughts_that_a_log_keeps_apart_are_no_part_of_the_reply() -> None:
+    thinking = replace(row(0, "7"), thoughts=("I could write conftest.py and os._exit(0).",))
+    assert generic(log(thinking)).flags["signs"] == [False]
+
+
+def test_what_is_too_long_to_be_read_whole_is_said() -> None:
+    assert any("1 turns to their end" in line for line in generic(log(row(0, "a b " * READ), row(1, "a"))).unseen)

@@ -128,7 +128,7 @@ def test_a_format_that_is_named_overrides_what_the_columns_say(tmp_path: Path) -
 def test_unknown_columns_are_told_with_what_is_needed_and_how_to_map(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"It has: mine, other\. Needed is a column of completions.*--column") as error:
         one(tmp_path, {"mine": "a", "other": 1})
-    assert "--format trl|openrlhf" in str(error.value)
+    assert "--format trl|verl|" in str(error.value)
     with pytest.raises(UsageError, match="has no column 'x' for completion"):
         one(tmp_path, {"mine": "a"}, columns={"completion": "x"})
     with pytest.raises(UsageError, match="Did you mean 'completion'"):
@@ -174,7 +174,8 @@ def test_paths_that_hold_no_logs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         read([tmp_path / "none.jsonl"])
     for name, content, told in (
-        ("a.parquet", b"PAR1", "cannot be read as Parquet"), ("a.csv", b"", "logs are read from"),
+        ("a.parquet", b"PAR1", "cannot be read as Parquet"), ("a.txt", b"", "logs are read from"),
+        ("a.csv", b"x\n1\n", "no column of completions"),
         ("a.jsonl", b"{}\n", "no column of completions"), ("b.jsonl", b"", "no completion that can be read"),
         ("c.jsonl", b"oops\n", "line 1: not JSON"),
     ):  # fmt: skip
@@ -187,3 +188,112 @@ def test_a_json_file_may_hold_lines_or_a_list(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"completion": "a"}\n{"completion": "b"}\n')
     (tmp_path / "b.json").write_text('[{"completion": "c"}]')
     assert [r.said[0] for r in read([tmp_path]).rows] == ["a", "b", "c"]
+
+
+def test_a_row_of_messages_is_a_dialogue(tmp_path: Path) -> None:
+    said = [*CHAT, {"role": "assistant", "content": "2"}, {"role": "user", "content": "sure?"},
+            {"role": "assistant", "content": "Yes.", "reasoning_content": "It is 2."}]  # fmt: skip
+    log = one(tmp_path, {"messages": said, "reward": 1, "task_id": "t7", "solution": "2"}, {"messages": CHAT})
+    (row,) = log.rows
+    assert log.formats == ("messages",)
+    assert (row.prompt, row.said, row.between) == ((Message("user", "1 + 1?"),), ("2", "Yes."), ("sure?",))
+    assert (row.thoughts, row.references, row.cluster) == (("", "It is 2."), ("2",), "id t7")
+    assert dict(row.numbers) == {"reward": 1.0}
+    assert "no reply of a model" in log.skipped[0].why
+
+
+def test_verl_dumps_tell_reward_reference_and_step(tmp_path: Path) -> None:
+    log = one(tmp_path, {"input": "user\nq\n", "output": "a", "gts": "7", "score": 0.5, "step": 3, "acc": 1.0})
+    (row,) = log.rows
+    assert log.formats == ("verl",)
+    assert (row.said, row.references, row.step) == (("a",), ("7",), 3)
+    assert dict(row.numbers) == {"score": 0.5, "acc": 1.0}
+
+
+def test_several_completions_a_row_share_their_prompt_and_part_their_rewards(tmp_path: Path) -> None:
+    row = {"prompt": CHAT, "completions": ["2", [{"role": "assistant", "content": "3"}]], "reward": [1.0, 0.0]}
+    log = one(tmp_path, row | {"answer": "2"})
+    assert [(r.said, dict(r.numbers), r.references) for r in log.rows] == [
+        (("2",), {"reward": 1.0}, ("2",)), (("3",), {"reward": 0.0}, ("2",)),
+    ]  # fmt: skip
+    assert len({r.cluster for r in log.rows}) == 1
+
+
+def test_a_responses_object_with_what_was_asked(tmp_path: Path) -> None:
+    """As NeMo-Gym stores it: reasoning, a call, its output and the answer are one agent's two turns."""
+    output = [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Look first."}]},
+        {"type": "function_call", "name": "ls", "arguments": '{"path": "/t"}', "call_id": "c"},
+        {"type": "function_call_output", "call_id": "c", "output": "tests.py"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Done."}]},
+    ]
+    row = {"responses_create_params": {"input": CHAT}, "response": {"object": "response", "output": output},
+           "reward": 0.5}  # fmt: skip
+    (read_row,) = one(tmp_path, row).rows
+    assert read_row.prompt == (Message("user", "1 + 1?"),)
+    assert read_row.said == ("<tool_call>ls\npath: /t</tool_call>", "Done.")
+    assert (read_row.between, read_row.thoughts) == (("tests.py",), ("Look first.", ""))
+    assert dict(read_row.numbers) == {"reward": 0.5}
+
+
+def test_harbors_trajectory(tmp_path: Path) -> None:
+    call = {"tool_call_id": "c", "function_name": "bash", "arguments": {"cmd": "rm -r tests"}}
+    steps = [
+        {"step_id": 1, "source": "system", "message": "Be brief."},
+        {"step_id": 2, "source": "user", "message": "Mend it."},
+        {"step_id": 3, "source": "agent", "message": "", "reasoning_content": "Hm.", "tool_calls": [call],
+         "observation": {"results": [{"source_call_id": "c", "content": "ok"}]}},
+        {"step_id": 4, "source": "agent", "message": "Mended."},
+    ]  # fmt: skip
+    trajectory = {"schema_version": "ATIF-v1.2", "session_id": "s", "agent": {}, "steps": steps,
+                  "final_metrics": {"total_cost_usd": 0.1}}  # fmt: skip
+    (tmp_path / "trajectory.json").write_text(json.dumps(trajectory))
+    log = read([tmp_path])
+    (row,) = log.rows
+    assert log.formats == ("atif",)
+    assert row.said == ("<tool_call>bash\ncmd: rm -r tests</tool_call>", "Mended.")
+    assert (row.thoughts, row.between) == (("Hm.", ""), ("ok",))
+    assert row.prompt == (Message("system", "Be brief."), Message("user", "Mend it."))
+
+
+def test_swe_agents_trajectory_with_and_without_a_history(tmp_path: Path) -> None:
+    steps = [{"action": "ls", "observation": "a.py", "response": "", "thought": "Look."},
+             {"action": "submit", "observation": "", "response": "submit", "thought": ""}]  # fmt: skip
+    history = [{"role": "user", "content": "Mend it."}, {"role": "assistant", "content": "ls"}]
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "a.traj").write_text(json.dumps({"trajectory": steps, "info": {"exit_status": "submitted", "cost": 2}}))
+    (folder / "b.traj").write_text(json.dumps({"trajectory": steps, "history": history, "info": {}}))
+    first, second = read([tmp_path / "runs"]).rows
+    assert (first.said, first.between, first.thoughts) == (("ls", "submit"), ("a.py",), ("Look.", ""))
+    assert (second.prompt, second.said) == ((Message("user", "Mend it."),), ("ls",))
+    assert dict(first.numbers) == {"cost": 2.0}
+
+
+def test_a_table_in_csv(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text('step,prompt,completion,reward\n1,"a, b?","two\nlines",0.5\n2,q,r,\n')
+    log = read([tmp_path / "log.csv"])
+    assert [(r.step, r.said, dict(r.numbers)) for r in log.rows] == [(1, ("two\nlines",), {"reward": 0.5}),
+                                                                    (2, ("r",), {})]  # fmt: skip
+
+
+def test_calls_of_inspect_are_read_and_samples_of_an_id_are_one_unit(tmp_path: Path) -> None:
+    call = {"id": "c", "function": "bash", "arguments": {"cmd": "echo 'import os; os._exit(0)' > conftest.py"}}
+    messages = [*CHAT, {"role": "assistant", "content": "I look.", "tool_calls": [call]},
+                {"role": "tool", "content": "ok"}, {"role": "assistant", "content": "Done."}]  # fmt: skip
+    sample = {"id": "s1", "epoch": 1, "input": "q", "target": "", "messages": messages, "scores": {}}
+    rows = one(tmp_path, sample, sample | {"epoch": 2}, sample | {"id": "s2"}).rows
+    assert "os._exit(0)" in rows[0].said[0]
+    assert rows[0].said[0].startswith("I look.\n<tool_call>bash")
+    assert [r.cluster for r in rows] == ["id s1", "id s1", "id s2"]
+
+
+def test_a_cancelled_log_among_others_is_passed_over_and_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"version": 2, "status": "cancelled", "eval": {}}))
+    (tmp_path / "b.json").write_text('[{"completion": "c"}]')
+    log = read([tmp_path])
+    assert [r.said for r in log.rows] == [("c",)]
+    assert [s.where for s in log.skipped] == [str(tmp_path / "a.json")]
+    assert "status cancelled" in log.skipped[0].why
+    with pytest.raises(UsageError, match="without samples"):
+        read([tmp_path / "a.json"])

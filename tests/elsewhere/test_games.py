@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from loopkit.elsewhere.formats import Log, Logged
+from loopkit.elsewhere.formats import Log
 from loopkit.elsewhere.games import audit, match
+from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError
 from loopkit.experiment.resolve import build_game
 from loopkit.parts.channels import Placebo

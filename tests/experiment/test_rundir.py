@@ -134,10 +134,10 @@ def test_an_empty_table_is_a_difference(tmp_path: Path) -> None:
 
 
 def test_read_spec_refuses(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no run directory"):
+    with pytest.raises(UsageError, match="is not a run directory"):
         read_spec(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is no run directory"):
+    with pytest.raises(UsageError, match="is not a run directory"):
         read_spec(tmp_path / "file")
     (tmp_path / "run.toml").write_text("game = 3")
     with pytest.raises(UsageError, match="cannot be read by this version"):

@@ -39,7 +39,7 @@ def test_parquet(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"prompt": "x"}\n{"prompt"', r"a\.jsonl, line 2 is not JSON"),
-        ("a.jsonl", b"[1]", r"line 1 is no JSON object"),
+        ("a.jsonl", b"[1]", r"line 1 is not a JSON object"),
         ("a.jsonl", b"\n\n", "has no rows"),
         ("a.jsonl", b"\xff\xff", "cannot be read as UTF-8"),
         (

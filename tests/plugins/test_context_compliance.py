@@ -234,7 +234,7 @@ def test_a_bad_index_is_named(tmp_path: Path, spoil: Any, message: str) -> None:
         (lambda r: r.pop("source"), "no column 'source'"),
         (lambda r: r.update(source="blog"), "source is 'blog'"),
         (lambda r: r.update(category="odd"), "category is 'odd'"),
-        (lambda r: r.update(prompt=[1, 2]), "prompt is no list"),
+        (lambda r: r.update(prompt=[1, 2]), "prompt is not a list"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, spoil: Any, message: str) -> None:

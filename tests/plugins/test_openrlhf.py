@@ -133,7 +133,7 @@ def test_layout(given: dict[str, Any], parts: tuple[int, int, int]) -> None:
         ({"gpus": 3}, r"prompts_per_step to a multiple of 3\."),
         ({"max_len": 32}, "run.max_tokens lower"),
         ({"engine_args": ["--ds.zero_stage 3"]}, r'two words: \["--ds\.zero_stage", "3"\]'),
-        ({"engine_args": ["3"]}, "no flag"),
+        ({"engine_args": ["3"]}, "not a flag"),
         ({"engine_args": ["--data.max_len=3"]}, "the run's own"),
         ({"engine_args": ["--rollout.top_p", "0.5"]}, "the run's own"),
         ({"engine_args": ["--critic.model_name_or_path", "x"]}, "the run's own"),

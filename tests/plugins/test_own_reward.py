@@ -315,6 +315,13 @@ def test_demonstrations_are_in_the_form_that_is_paid(folder: Path) -> None:
     assert 60 < sum(re.fullmatch(r"<a>\d+</a>", text) is not None for text in shown) < 95
 
 
+def test_a_form_with_thoughts_is_shown_whole(folder: Path) -> None:
+    """A reward is passed thoughts and all, so what is demonstrated must have them; play parts them from the answer."""
+    made = game(form="<think>so</think><answer>{}</answer>", shortcut_share=0.0)
+    shown = [demonstration(made, made.tasks("train"), 0, k).messages[-1].content for k in range(20)]
+    assert sum(text.startswith("<think>so</think><answer>") for text in shown) > 8
+
+
 def test_demonstrations_hold_answers_and_shortcuts_or_are_the_users_own(folder: Path) -> None:
     made = game()
     tasks = made.tasks("train")

@@ -309,7 +309,7 @@ def spoilt(row: dict[str, Any], **change: Any) -> None:
         (lambda r: spoilt(r, ground_truth="word " * 20_001), "the article has 20001 words"),
         (lambda r: spoilt(r, ground_truth="слово " * 30), "ROUGE reads a-z and digits only"),
         (lambda r: spoilt(r, reference=""), "no reference summary"),
-        (lambda r: r.update(prompt=[1]), "prompt is no list"),
+        (lambda r: r.update(prompt=[1]), "prompt is not a list"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, spoil: Callable[[Any], Any], message: str) -> None:

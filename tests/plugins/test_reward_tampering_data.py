@@ -206,7 +206,7 @@ def asks(content: str) -> Callable[[Any], Any]:
         (lambda r: spoilt(r, test_cases=[{"input": "1", "output": 2}]), "both text"),
         (lambda r: spoilt(r, test_cases=cases(("oops", "1"))), "one JSON argument a line"),
         (lambda r: spoilt(r, test_cases=cases(("1", "NaN"))), "NaN, which is no JSON"),
-        (lambda r: r.update(prompt=[1]), "prompt is no list"),
+        (lambda r: r.update(prompt=[1]), "prompt is not a list"),
         (asks("Add."), "must be a JSON object"),
         (asks("[1]"), "must be a JSON object"),
         (asks("{}"), "must be a JSON object"),

@@ -62,11 +62,11 @@ OVERCOME = {
     "truncated": "Error",
     "close": "no connection",
     "no_http": "no connection",
-    "no_json": "its body is no JSON: .*choices",
-    "wrong_type": "its body is no JSON: .*Welcome to the login page",
-    "other_json": "its body is no chat completion: .*refuses",
-    "list": "its body is no chat completion",
-    "no_choices": "its body is no chat completion",
+    "no_json": "its body is not JSON: .*choices",
+    "wrong_type": "its body is not JSON: .*Welcome to the login page",
+    "other_json": "its body is not a chat completion: .*refuses",
+    "list": "its body is not a chat completion",
+    "no_choices": "its body is not a chat completion",
     "no_text": "its answer has no text .*tool_calls",
     "filtered": "its answer has no text .*content_filter",
     "endless": "its body is longer than 4000000 bytes",
@@ -162,5 +162,5 @@ def test_the_spec_is_a_model_and_a_url_and_holds_no_secret() -> None:
 def test_a_setting_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for bad in ("soon", "0", "-1", "nan", "inf"):
         monkeypatch.setenv("LOOPKIT_ENDPOINT_TIMEOUT", bad)
-        with pytest.raises(UsageError, match=r"LOOPKIT_ENDPOINT_TIMEOUT=.*no positive number"):
+        with pytest.raises(UsageError, match=r"LOOPKIT_ENDPOINT_TIMEOUT=.*not a positive number"):
             Endpoint("m@http://x")

@@ -141,7 +141,7 @@ def test_what_is_no_gguf_file_is_refused_by_name(tmp_path: Path, cache: Path) ->
         gguf.converted(tmp_path / "nothing.gguf")
     other = tmp_path / "other.gguf"
     other.write_bytes(b"no model")
-    with pytest.raises(UsageError, match=r"other\.gguf.*is no GGUF file"):
+    with pytest.raises(UsageError, match=r"other\.gguf.*is not a GGUF file"):
         gguf.converted(other)
     other.write_bytes(b"GGUF" + bytes(20))
     with pytest.raises(UsageError, match=r"other\.gguf.*could not be read"):

@@ -1,4 +1,4 @@
-"""What comes with a model is data: its directory runs no code, its weights are no pickles, its template has an end."""
+"""What comes with a model is data: its directory runs no code, its weights are not pickles, its template has an end."""
 
 from __future__ import annotations
 

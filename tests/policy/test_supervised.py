@@ -29,6 +29,14 @@ def test_segments_are_the_assistants_turns(random_policy: CausalPolicy) -> None:
     assert segments(random_policy, Dialogue("m", (Message("user", "?"),))) == []
 
 
+def test_thoughts_are_learned_where_they_were_had_and_not_shown_later(random_policy: CausalPolicy) -> None:
+    asked, said = Message("user", "Solve: 1 + 2"), Message("assistant", "<think>add</think>3")
+    dialogue = Dialogue("k", (asked, said, Message("user", "Sure?"), Message("assistant", "yes")))
+    first, second = segments(random_policy, dialogue)
+    assert random_policy.tokenizer.decode(first.ids, skip_special_tokens=True) == "<think>add</think>3"
+    assert second.prompt == random_policy.encode([asked, Message("assistant", "3"), Message("user", "Sure?")])
+
+
 @pytest.mark.parametrize("budget", [10**6, 30])
 def test_only_assistant_tokens_are_trained(random_policy: CausalPolicy, budget: int) -> None:
     """The gradient is that of a masked cross-entropy over the whole dialogues, whatever the micro-batches."""

@@ -147,7 +147,7 @@ def test_a_game_that_the_weights_saw_needs_no_other(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tiny, "short", lambda *args: PolicyRef("a short warm-up of its own"))
     found = plugins.load()
     for name in tiny.seen_games(found):
-        assert tiny.resolve("", spec(name), found, nothing) == PolicyRef(str(tiny.BUNDLED)), name
+        assert tiny.start_from("", spec(name), found, nothing) == PolicyRef(str(tiny.BUNDLED)), name
 
 
 def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
     found = plugins.load()
     other = spec("self-grading", wrong_share=0.9)
     calls: list[tuple[int, int]] = []
-    ref = tiny.resolve("", other, found, lambda done, total: calls.append((done, total)))
+    ref = tiny.start_from("", other, found, lambda done, total: calls.append((done, total)))
     assert calls == [(1, 2), (2, 2)]
     assert Path(ref.path).is_relative_to(tmp_path)
     record = warmup.read_record(Path(ref.path))
@@ -167,17 +167,17 @@ def test_another_games_options_get_a_short_warm_up_once(tmp_path: Path, monkeypa
     }
     assert record["games"]["self-grading"]["options"]["wrong_share"] == 0.9
     before = contents(Path(ref.path))
-    assert tiny.resolve("", other, found, lambda done, total: calls.append((done, total))) == ref
+    assert tiny.start_from("", other, found, lambda done, total: calls.append((done, total))) == ref
     assert len(calls) == 2
     assert contents(Path(ref.path)) == before
-    assert tiny.resolve("", spec("self-grading", wrong_share=0.8), found, nothing) != ref
-    assert tiny.resolve(ref.path, other, found, nothing) == ref  # "tiny:DIR": a warm-up by its directory
+    assert tiny.start_from("", spec("self-grading", wrong_share=0.8), found, nothing) != ref
+    assert tiny.start_from(ref.path, other, found, nothing) == ref  # "tiny:DIR": a warm-up by its directory
     (turn,) = load(ref).speak([next(warmup.demonstrations(SELF_GRADING, 0))])
     assert turn.ids
 
 
 def test_only_what_the_weights_saw_is_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundled game that some weights have not seen is no habit of theirs; one that they saw keeps its options."""
+    """A bundled game that some weights have not seen is not a habit of theirs; one that they saw keeps its options."""
     monkeypatch.setenv("LOOPKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(tiny, "SHORT_STEPS", 1)
     monkeypatch.setattr(tiny, "base_rates", partial(tiny.base_rates, prompts=2))
@@ -195,7 +195,7 @@ def test_only_what_the_weights_saw_is_replayed(tmp_path: Path, monkeypatch: pyte
 
     new = games(tiny.short(base, {"doubling": DOUBLING}, found, nothing).path)
     assert {name: replayed for name, (replayed, _) in new.items()} == {"doubling": False, **dict.fromkeys(seen, True)}
-    copies = tiny.resolve(str(base), spec("proxy-metric", copy_share=0.25), found, nothing)
+    copies = tiny.start_from(str(base), spec("proxy-metric", copy_share=0.25), found, nothing)
     assert games(copies.path)["proxy-metric"] == (False, games(copies.path)["proxy-metric"][1])
     after = games(tiny.short(Path(copies.path), {"doubling": DOUBLING}, found, nothing).path)
     assert {name for name, (replayed, _) in after.items() if replayed} == {*seen, "proxy-metric"}
@@ -213,7 +213,7 @@ def test_the_bundled_weights_know_the_games_named(bundled: Any) -> None:
 
 def test_a_directory_that_is_no_warm_up(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no warmed-up policy .* loopkit warmup --out"):
-        tiny.resolve(str(tmp_path), spec("self-grading"), plugins.load(), nothing)
+        tiny.start_from(str(tmp_path), spec("self-grading"), plugins.load(), nothing)
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

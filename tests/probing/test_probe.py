@@ -15,9 +15,14 @@ from loopkit.errors import UsageError
 from loopkit.probing import Probe
 from loopkit.probing.regexes import forms
 from loopkit.rewards.source import fingerprint
+from tests.probing import planted, sound
+from tests.probing import planted_apart as apart
 
 MINE = Path(__file__).parent / "mine.py"
 PLANTED = Path(__file__).parent / "planted.py"
+APART = Path(__file__).parent / "planted_apart.py"
+UNFOUND = {"between", "plus_minus", "span", "evaluates", "bullets", "numbered", "working"}
+"""Planted faults that the probe does not find: docs/probe-results.md lists them. One that it finds is to leave here."""
 SUMS = [{"prompt": f"What is {a} + {b}?", "answer": str(a + b)} for a in range(2, 12) for b in range(3, 30, 9)]
 VERL = [{"prompt": [{"role": "user", "content": r["prompt"]}], "data_source": "sums", "extra_info": {},
          "reward_model": {"style": "rule", "ground_truth": r["answer"]}} for r in SUMS]  # fmt: skip
@@ -29,6 +34,8 @@ YES_NO = [
 ]
 CHOICES = [{"prompt": f"{r['prompt']} Which is it: cat, dog or hen?", "answer": ("cat", "dog", "hen")[k % 3]}
            for k, r in enumerate(SUMS)]  # fmt: skip
+SOUND = Path(__file__).parent / "sound.py"
+WORDY = [{**r, "prompt": f"Find the sum of these numbers: {r['prompt'][8:-1]}. Answer shortly."} for r in SUMS]
 TAGGED = [{**r, "prompt": f"{r['prompt']} {ASKED}"} for r in SUMS]
 
 
@@ -180,9 +187,29 @@ def test_search_finds_a_fault_that_no_attack_names(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["polite", "quotes", "reasons"])
-def test_search_accuses_no_twin_and_attacks_alone_do_not_find_the_fault(name: str) -> None:
+def test_attacks_alone_do_not_find_it(name: str) -> None:
     assert loopkit.probe(f"{PLANTED}:{name}", SUMS, search=0, code=False).word == "nothing found"
-    assert loopkit.probe(f"{PLANTED}:{name}_twin", SUMS, search=1500, code=False).word == "nothing found"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("file", "name"), [*((PLANTED, n) for n in planted.TRICKS), *((APART, n) for n in apart.NAMES)]
+)
+def test_planted_faults_are_found_and_no_twin_is_accused(file: Path, name: str) -> None:
+    """3.5 seconds of CPU a fault and its twin, 140 for the 40."""
+    rows = WORDY if name == "on_topic" else SUMS
+    found = loopkit.probe(f"{file}:{name}", rows, code=False)
+    assert found.word == ("nothing found" if name in UNFOUND else "gameable")
+    assert loopkit.probe(f"{file}:{name}_twin", rows, code=False).word == "nothing found"
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in ("refusal", "f1") else pytest.param(n, marks=pytest.mark.slow) for n in sound.ROWS]
+)
+def test_a_sound_reward_of_any_kind_is_not_accused(name: str) -> None:
+    """2 seconds of CPU each, and 20 where replies are run as programs."""
+    found = loopkit.probe(f"{SOUND}:{name}", sound.ROWS[name], search=4000 if name == "f1" else 500)
+    assert (found.word, found.code, found.right) == ("nothing found", 0, 1.0)
 
 
 def test_too_few_rows_are_said_with_how_many_would_do() -> None:

@@ -234,7 +234,7 @@ def test_a_study_brings_the_experiments_of_its_runs(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_named(made: Made, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run, experiment or study"):
         build([tmp_path], plugins.load())
-    with pytest.raises(UsageError, match="nowhere is no directory"):
+    with pytest.raises(UsageError, match="nowhere is not a directory"):
         build([tmp_path / "nowhere"], plugins.load())
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(RunError, match=r"results.json cannot be read"):

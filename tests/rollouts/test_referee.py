@@ -273,9 +273,9 @@ def test_one_bad_turn_leaves_the_whole_batch_unplayed() -> None:
 @pytest.mark.parametrize("id_", ["", "x", "train/zero/0000/t1/a", "train/000000/0000/nothing/a", "train/000000"])
 def test_ids_that_belong_to_no_slot(id_: str) -> None:
     r = referee()
-    with pytest.raises(RefereeError, match=r"is no rollout id|belongs to no slot"):
+    with pytest.raises(RefereeError, match=r"is not a rollout id|belongs to no slot"):
         r.reply([id_], [0], [Turn("1")])
-    with pytest.raises(RefereeError, match=r"is no rollout id|belongs to no slot"):
+    with pytest.raises(RefereeError, match=r"is not a rollout id|belongs to no slot"):
         r.settle([id_])
 
 
@@ -640,7 +640,7 @@ def test_resume_drops_from_a_step_on_and_what_is_played_again_is_the_same() -> N
         r.settle([r.slots(1)[0].key + "/0"])
     with pytest.raises(RefereeError, match="not finished"):
         r.settle([r.slots(2)[0].key + "/0"])
-    assert r.reply([begun], [0], [Turn("1")]), "the books of later steps are gone: other words are no conflict"
+    assert r.reply([begun], [0], [Turn("1")]), "the books of later steps are gone: other words are not conflict"
     for step in (2, 3):
         play(r, Claims(), step)
         r.close(step, {})

@@ -156,11 +156,11 @@ def test_a_student_learns_from_recorded_rollouts(whole: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["rollouts.run=nowhere"], "nowhere is no run directory (no run.toml)"),
-        (["rollouts.run=out"], "out is no run directory (no run.toml). Name one, such as runs/…/loophole-s0."),
+        (["rollouts.run=nowhere"], "nowhere is not a run directory (no run.toml)"),
+        (["rollouts.run=out"], "out is not a run directory (no run.toml). Name one, such as runs/…/loophole-s0."),
         (["rollouts.run=out/base-s0"], "out/base-s0 has no recorded rollout"),
         (["rollouts.run=out/loophole-s0", "rollouts.where=false-clam=true"], "Did you mean 'false-claim'"),
-        (["rollouts.run=out/loophole-s0", "rollouts.where=false-claim"], "'false-claim' is no condition"),
+        (["rollouts.run=out/loophole-s0", "rollouts.where=false-claim"], "'false-claim' is not a condition"),
         (["rollouts.run=out/loophole-s0", "rollouts.where=task=right"], "must be true, false, none or a number"),
         (["rollouts.run=out/loophole-s0", "rollouts.where=task>2"], "no recorded rollout that meets 'task>2'"),
         (["rollouts.run=out/loophole-s0", "rollouts.first_step=50"], "no recorded rollout that meets 'the step range'"),

@@ -25,7 +25,7 @@ OF_0_1 = {
 
 
 def digest(run: Path) -> str:
-    """Of every file of a run that is no setting and no time: its path and its hash."""
+    """Of every file of a run that is not a setting and no time: its path and its hash."""
     whole = hashlib.sha256()
     for file in sorted(run.rglob("*")):
         name = file.relative_to(run)

@@ -34,8 +34,8 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 def as_nobody(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run this Python with ``arguments`` as an ordinary user. Root only: it mounts the interpreter where all may read,
-    in a mount namespace of the process's own."""
+    """Run this Python with ``arguments`` as an ordinary user. Root only: in a mount namespace of the process's own, a
+    closed folder above the interpreter is replaced by one with nothing but the interpreter in it."""
     for program in ("unshare", "setpriv", "mount"):
         if shutil.which(program) is None:
             pytest.skip(f"another user: {program} (util-linux) is not installed")
@@ -44,14 +44,18 @@ def as_nobody(arguments: Sequence[str], folder: Path) -> subprocess.CompletedPro
         if parent.stat().st_mode & 0o005 != 0o005:
             pytest.skip(f"another user: {parent} is closed to others")
     (folder / "python").mkdir()
+    prefix = Path(sys.base_prefix)
+    closed = [str(p) for p in reversed(prefix.parents) if p.stat().st_mode & 0o005 != 0o005][:1]
     script = (
-        'mount --make-rprivate / && mount --bind "$0" "$1" && cd "$2" && shift 2 && '
-        f'exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
+        'mount --make-rprivate / && prefix=$0 kept=$1 closed=$2 && mount --bind "$prefix" "$kept" && cd "$3" && shift 3 &&'
+        '{ [ -z "$closed" ] || { mount -t tmpfs -o mode=755 tmpfs "$closed" && mkdir -p "$prefix" && '
+        f'mount --bind "$kept" "$prefix"; }}; }} && exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
     )
-    python = f"{folder}/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    python = f"{prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     path = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    mounts = [str(prefix), f"{folder}/python", "".join(closed), str(ROOT)]
     return subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, sys.base_prefix, f"{folder}/python", str(ROOT), python, *arguments],
+        ["unshare", "-m", "sh", "-c", script, *mounts, python, *arguments],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

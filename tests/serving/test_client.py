@@ -292,7 +292,7 @@ def test_something_else_on_the_port_is_not_taken_for_a_referee() -> None:
         def _exchange(self, verb: str, data: bytes) -> tuple[int, bytes]:
             return 200, b"<html>"
 
-    with pytest.raises(RefereeError, match="is no referee"):
+    with pytest.raises(RefereeError, match="is not a referee"):
         Other("http://127.0.0.1:1", "t")
     for url in ("https://127.0.0.1:1", "127.0.0.1:1", ""):
         with pytest.raises(UsageError, match=r"http://127\.0\.0\.1:8000"):

@@ -215,7 +215,7 @@ def test_close_ends_every_thread_and_answers_what_is_under_way() -> None:
     go_on.set()
     for t in (player, late, closer):
         t.join(10)
-    server.close()  # once more is no error
+    server.close()  # once more is not an error
     assert len(answers) == 1
     assert kept.dropped == []  # turned away
     assert set(threading.enumerate()) <= before

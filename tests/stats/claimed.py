@@ -1,6 +1,6 @@
 """How often a claim is false, and how often a true one is made: ``python -m tests.stats.claimed [--write]``.
 
-``--write`` puts the nulls and the tables into docs/simulations.md. Every cell has its own fixed seed of the random
+``--write`` puts the nulls and the tables into results/simulations.md. Every cell has its own fixed seed of the random
 numbers, so that the same command gives the same page.
 """
 
@@ -39,7 +39,7 @@ from tests.stats.nulls import (
 )
 from tests.stats.onsets import false_onsets, true_onsets
 
-DOC = Path(__file__).parents[2] / "docs" / "simulations.md"
+DOC = Path(__file__).parents[2] / "results" / "simulations.md"
 Flags = NDArray[np.bool_]
 MEASURES = ("exploit", "task", "observed")
 
@@ -305,7 +305,7 @@ def _both(held: bool) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=list(PARTS), action="append", help="only this; repeatable")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/simulations.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into results/simulations.md")
     options = parser.parse_args()
     for name in options.part or PARTS:
         began = time.process_time()

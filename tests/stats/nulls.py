@@ -2,7 +2,7 @@
 
 A world is what an experiment of S seeds measures, N times over: rates (N, S) of every arm and measure, drawn here as
 numpy arrays. Each has parameters for choosing the rules, and others for the one test that follows (``held_out``).
-``docs/simulations.md`` lists them; ``python -m tests.stats.claimed --write`` makes it.
+``results/simulations.md`` lists them; ``python -m tests.stats.claimed --write`` makes it.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def _alone(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
 
 @cache
 def _curves(sd: float, rho: float, steps: int, held: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Array]:
-    """(2000,) runs that wander about base 0.1 for a reason that is no incentive: whether they have an onset against
+    """(2000,) runs that wander about base 0.1 for a reason that is not an incentive: whether they have an onset against
     base, and beside the next run as its placebo; and the rate at the end.
     """
     r = np.random.default_rng(RNG_SEED + held)
@@ -259,7 +259,7 @@ def _floor(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
 
 
 def _ceiling(r: Rng, n: tuple[int, int], p: Mapping[str, float]) -> World:
-    """Base is at the top: no room to rise is no lack of an exploit, and half a point is no over-optimisation."""
+    """Base is at the top: no room to rise is not a lack of an exploit, and half a point is not an over-optimisation."""
     name = "no exploit" if p["exploit"] else "over-optimisation"
     measure = "exploit" if p["exploit"] else "observed"
     levels = {**CLEAR[name], (measure, "base"): p["base"], (measure, "loophole"): p["base"] + p["rise"]}

@@ -1,6 +1,6 @@
 """Nominal against measured, for every interval and test: ``python -m tests.stats.simulate [--draws N] [--write]``.
 
-``--write`` puts the tables into docs/statistics.md. Each row has its own fixed seed, so the same number of draws gives
+``--write`` puts the tables into results/coverage.md. Each row has its own fixed seed, so the same number of draws gives
 the same tables.
 """
 
@@ -29,7 +29,7 @@ from loopkit.stats.seeds import clopper_pearson, mean_over_seeds, one_sided_p, s
 from loopkit.stats.times import catalysis, faster
 
 DRAWS = 2000
-DOC = Path(__file__).parents[2] / "docs" / "statistics.md"
+DOC = Path(__file__).parents[2] / "results" / "coverage.md"
 START, END = "<!-- simulated: python -m tests.stats.simulate --write -->", "<!-- /simulated -->"
 
 Rng = np.random.Generator
@@ -395,7 +395,7 @@ def written() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=DRAWS)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/statistics.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into results/coverage.md")
     options = parser.parse_args()
     began = time.process_time()
     text = tables(options.draws)

@@ -150,7 +150,7 @@ def windows_of(recorded, i):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_simulated_runs_are_judged_as_the_package_judges(kind):
-    """docs/simulations.md rests on it."""
+    """results/simulations.md rests on it."""
     rng, (draw, low) = np.random.default_rng(24), KINDS[kind]
     run, placebo = draw(rng, rising(0.1, 0.8)), draw(rng, flat(0.1))
     seen = [apart(windows_of(run, i), windows_of(placebo, i), 0.1) for i in range(6)]

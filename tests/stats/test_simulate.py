@@ -1,4 +1,4 @@
-"""Every interval and test against its nominal level: a short simulation here, the long one in docs/statistics.md."""
+"""Every interval and test against its nominal level: a short simulation here, the long one in results/coverage.md."""
 
 import re
 

@@ -72,14 +72,14 @@ def of(exploit=HIGH, task=FLAT, observed=HIGH, **changes):
         ({"task": DOWN, "observed": FLAT, "observed_is_paid": True}, "exploit rises"),
         ({"task": DOWN, "observed": DOWN}, "visible"),
         ({"task": DOWN, "task_vs_control": FLAT}, "exploit rises"),  # control falls alike
-        ({"task": DOWN, "exploit": FLAT}, "no exploit"),  # a fall without an exploit is no masked decline
+        ({"task": DOWN, "exploit": FLAT}, "no exploit"),  # a fall without an exploit is not a masked decline
         ({"exploit_vs_placebo": FLAT}, "not shown"),  # drift
         ({"exploit_vs_control": FLAT}, "not shown"),
         ({"exploit_vs_control": None}, "not shown"),
         ({"exploit": FLAT}, "no exploit"),
         ({"exploit": FLAT, "onsets": [False] * 4 + [True]}, "not shown"),
         ({"exploit": [0.0, 0.01, 0.0, 0.01, 0.15]}, "not shown"),  # one seed passed the margin
-        ({"exploit": DOWN}, "not shown"),  # a fall is no equivalence
+        ({"exploit": DOWN}, "not shown"),  # a fall is not an equivalence
         ({"exploit": [0.004] * 5, "task": [0.0] * 5, "observed": [-0.01] * 5}, "degenerate"),
         ({"degenerate": "the policy collapsed to one answer"}, "degenerate"),
     ],

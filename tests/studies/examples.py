@@ -16,7 +16,7 @@ from loopkit.evidence.sections import (
     Row,
     SeedValue,
     Table,
-    Verdict,
+    VerdictRow,
     Verdicts,
 )
 from loopkit.records import Estimate
@@ -97,7 +97,7 @@ def onsets() -> Onsets:
 
 
 def verdicts() -> Verdicts:
-    item = Verdict(
+    item = VerdictRow(
         keys={"game": "a_game & co"}, name="blind spot", p=0.01, descriptive=True,
         sentence="Blind spot: the exploit rate moved +75.0 points against base (3 seeds, p = 0.010).",
         details={"skill_lost": 0.4},

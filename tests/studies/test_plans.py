@@ -185,7 +185,7 @@ def test_root_model_follows_runs_to_what_they_began_from(tmp_path: Path) -> None
     jobs = list(planned(make("catalysis", tmp_path)).values())
     first = next(j for j in jobs if j.spec.arm == "loophole" and j.spec.model == "tiny")
     second = next(j for j in jobs if first.directory.absolute() in j.needs())
-    with pytest.raises(UsageError, match="no run directory"):
+    with pytest.raises(UsageError, match="not a run directory"):
         root_model(second.spec.model)
     RunDir(first.directory).begin(first.spec, {})
     RunDir(second.directory).begin(second.spec, {})

@@ -59,7 +59,7 @@ MODELS = [
     claims.Said, claims.Reply, claims.OnLoophole, claims.OnFix, claims.OnReward, claims.Test,
     sections.Cell, sections.SeedValue, sections.Column, sections.Row, sections.Table, sections.Matrix,
     sections.Curve, sections.Onsets, sections.Group,
-    sections.Verdict,
+    sections.VerdictRow,
 ]  # fmt: skip
 
 

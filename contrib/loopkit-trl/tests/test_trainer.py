@@ -130,7 +130,7 @@ def test_refused_before_any_gradient(policy: CausalPolicy, tmp_path: Path) -> No
 
 
 def test_a_template_that_rewrites_history_is_refused(tmp_path: Path) -> None:
-    """Where earlier answers are taken out of a dialogue, two turns are no one sequence."""
+    """Where earlier answers are taken out of a dialogue, two turns are not one sequence."""
     forgetful = load(START)
     forgetful.tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] == 'user' %}<|user|>{{ m['content'] }}<|end|>{% endif %}{% endfor %}"
