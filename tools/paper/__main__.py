@@ -114,6 +114,8 @@ def faults_of(game: str, name: str, kept: dict[str, Any], some: Sequence[Row]) -
     """What differs from the kept numbers, beyond what ``verdicts`` lists."""
     from tools.paper.verdicts import pairs
 
+    if name not in kept["games"].get(game, {}):
+        return [f"{game}, {name}: the paper's code was not measured on these rows (--code)"]
     there, may = kept["games"][game][name], set(pairs(game))
     now = compared(there["theirs"], mine(game, some))
     out = []
