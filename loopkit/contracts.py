@@ -126,6 +126,8 @@ class Tiny:
     warmup_options: Mapping[str, float] = field(default_factory=dict)
     """A curriculum: values of (numeric) options when a warm-up from random weights begins; they move to their own over
     its first half."""
+    unshown: Mapping[str, Json] = field(default_factory=dict)
+    """Options under which no demonstration exploits; empty: the game has none."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,8 @@ class Game(ABC):
     """What a pretrained model needs to play this game."""
     judge_roles: ClassVar[Mapping[str, Role]] = {}
     """The roles a model may judge in, name -> what is asked. A game without judges does without."""
+    fresh: bool = False
+    """Whether a reply may begin a fresh dialogue (``Message.fresh``), or its answer is not trained."""
     programs: ClassVar[bool] = False
     """Whether ``assess`` runs untrusted programs in ``loopkit.sandbox.shared()``: tried before a run, and recorded."""
 
@@ -333,6 +337,9 @@ class Trainer(ABC):
     source: ClassVar[Literal["referee", "rollouts"]] = "referee"
     deterministic: ClassVar[bool] = False
     """Whether a killed and resumed run ends byte-identical to an uninterrupted one on the same machine."""
+    budgets: ClassVar[bool] = False
+    """Whether it plays as ``loopkit.rollouts.playing.play`` does, and so keeps ``run.thought_tokens``, ``run.markers``,
+    fresh dialogues and answers that are not trained; else what needs them is refused."""
     alone: ClassVar[bool] = False
     """Whether a run wants every accelerator to itself: runs then go one after another unless ``--jobs`` says else."""
 

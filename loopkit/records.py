@@ -31,6 +31,13 @@ class Decode:
     max_tokens: int = 64
     top_p: float = 1.0
     top_k: int = 0
+    thought_tokens: int | None = None
+    """The longest thoughts, apart from ``max_tokens``, which is then the answer's. None: one limit for both."""
+    markers: tuple[str, str] | None = None
+    """What opens and closes thoughts, besides the known ones (``loopkit.rollouts.thoughts.MARKERS``)."""
+    trained: bool = True
+    """Whether a trainer learns from the answer. One that is not trained is decoded as the game says, whatever the run
+    sets."""
 
     @property
     def truncated(self) -> bool:
@@ -38,8 +45,15 @@ class Decode:
         return self.top_p < 1 or self.top_k > 0
 
     def wire(self) -> dict[str, Json]:
-        """As JSON. ``top_k`` and ``top_p`` are written only where they are set, as in files of 0.1."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k in ALWAYS or self.truncated}
+        """As JSON; what truncates only where something does, and the rest where it is set, as before there was any."""
+        always = (*ALWAYS, "top_p", "top_k") if self.truncated else ALWAYS
+        default = dataclasses.asdict(Decode())
+        return {k: v for k, v in dataclasses.asdict(self).items() if k in always or v != default[k]}
+
+    @staticmethod
+    def read(data: Mapping[str, Json]) -> Decode:
+        markers = data.get("markers")
+        return Decode(**{**data, "markers": markers and (markers[0], markers[1])})
 
 
 ALWAYS = ("temperature", "max_tokens")
@@ -53,18 +67,30 @@ class Message:
     content: str
     decode: Decode | None = None
     state: Json = None
+    fresh: tuple[Message, ...] | None = None
+    """What stands before it in a new dialogue, in which nothing of the one so far is seen. None: it goes on."""
 
     def wire(self) -> dict[str, Json]:
         """The part a policy or trainer may see: everything but ``state``."""
         out: dict[str, Json] = {"role": self.role, "content": self.content}
         if self.decode is not None:
             out["decode"] = self.decode.wire()
+        if self.fresh is not None:
+            out["fresh"] = [message.wire() for message in self.fresh]
         return out
 
     @staticmethod
     def read(data: Mapping[str, Json]) -> Message:
         decode = data.get("decode")
-        return Message(data["role"], data["content"], Decode(**decode) if decode else None, data.get("state"))
+        fresh = data.get("fresh")
+        before = None if fresh is None else tuple(map(Message.read, fresh))
+        return Message(
+            data["role"], data["content"], Decode.read(decode) if decode else None, data.get("state"), before
+        )
+
+    def after(self, dialogue: Sequence[Message], answer: str) -> list[Message]:
+        """The dialogue that it ends: what was said so far, an answer, and it; or, where it is fresh, its own."""
+        return [*(self.fresh if self.fresh is not None else (*dialogue, Message("assistant", answer))), self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +102,19 @@ class Overrides:
     top_p: float | None = None
     top_k: int | None = None
     system: str | None = None
+    thought_tokens: int | None = None
+    markers: tuple[str, str] | None = None
 
     def shown(self, message: Message) -> Message:
-        """A message as the policy sees it: without state, and decoded as the run says."""
+        """A message as the policy sees it: without state, and decoded as the run says, if its answer is trained."""
         changed: dict[str, Any] = {
             name: value
-            for name in ("max_tokens", "temperature", "top_p", "top_k")
+            for name in ("max_tokens", "temperature", "top_p", "top_k", "thought_tokens", "markers")
             if (value := getattr(self, name)) is not None
         }
-        decode = dataclasses.replace(message.decode or Decode(), **changed) if changed else message.decode
+        decode = message.decode
+        if changed and (decode is None or decode.trained):
+            decode = dataclasses.replace(decode or Decode(), **changed)
         return dataclasses.replace(message, state=None, decode=decode)
 
     def opening(self, messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -146,6 +176,11 @@ class Turn:
     temperature: float = 1.0
     thoughts: str | None = None
     """What it thought before the answer, markers and all: ``thoughts + text`` is all it said. None: not parted yet."""
+    inserted: tuple[int, int] | None = None
+    """Where in ``ids`` tokens were put in that close thoughts whose budget had ended: they were not sampled, their
+    ``logprobs`` are 0, and no gradient is theirs. An empty range: it had not. None: there was no such budget."""
+    trained: bool = True
+    """Whether a trainer may learn from it (``Decode.trained``)."""
 
     @property
     def said(self) -> str:
@@ -195,11 +230,14 @@ class Rollout:
         return self.steps[-1][1].state if self.steps else None
 
     def messages(self, whole: bool = False) -> list[Message]:
-        """The dialogue so far, with the policy's answers as assistant messages; ``whole``: with its thoughts, too."""
+        """The dialogue so far, up to where another one begins, with the policy's answers as assistant messages;
+        ``whole``: with its thoughts, too."""
         out = list(self.task.messages)
         for turn, reply in self.steps:
             out.append(Message("assistant", turn.said if whole else turn.text))
             if isinstance(reply, Message):
+                if reply.fresh is not None:
+                    break
                 out.append(reply)
         return out
 

@@ -13,7 +13,7 @@ import click
 
 from loopkit.checks import Finding, Report, check_game, check_trainer
 from loopkit.checks.games import FUZZ
-from loopkit.cli import asking, complete, quality, render
+from loopkit.cli import asking, bases, complete, quality, render
 from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
 from loopkit.contracts import PolicyRef
@@ -36,6 +36,7 @@ Examples:
   loopkit check --reward my_rewards.py:fn --data rows.jsonl  # your own reward, as loopkit probe
   loopkit check --detectors  # how often each game's detectors are right, on labelled transcripts
   loopkit check proxy-metric --detectors -v --least 0.9  # every mistake; exit code 1 below 0.9
+  loopkit check self-grading --base tiny  # does it play the prompts of its warm-up as others?
 
 Answers proven, unproven (no control, or no known exploit: it runs, labelled) or fails. Exit code 1 where one fails;
 of a reward 1 where it is gameable, 4 where that could not be told.
@@ -51,6 +52,8 @@ What each check proves, and what it says of broken plugins, is in docs/contracts
 @click.option("--set", "settings", multiple=True, metavar="game.NAME=VALUE", help="Game options. Repeatable.")
 @click.option("--fuzz", type=click.IntRange(1), default=FUZZ, show_default=True, help="Garbage completions a game.")
 @click.option("--detectors", is_flag=True, help="Measure the games' detectors on labelled transcripts, instead.")
+@click.option("--base", metavar="MODEL", help="Hold a model's base rates on train and on test to agree, instead.")
+@click.option("--unseen", is_flag=True, help="With --base: of train, what a warm-up with split=half was not shown.")
 @click.option("--least", type=Finite(0, 1), help="With --detectors: fail where precision or recall is lower.")
 @click.option("--verbose", "-v", is_flag=True, help="Show what held, too; with --detectors, every mistake.")
 @sandbox_option
@@ -64,6 +67,8 @@ def check(
     settings: Sequence[str],
     fuzz: int,
     detectors: bool,
+    base: str | None,
+    unseen: bool,
     least: float | None,
     verbose: bool,
     style: str,
@@ -83,6 +88,14 @@ def check(
         raise UsageError("--data and --set are options of a game. Name the games they are for: loopkit check GAME.")
     if least is not None and not detectors:
         raise UsageError("--least is about precision and recall. Add --detectors, or leave it out.")
+    if unseen and not base:
+        raise UsageError("--unseen is about the base rates of a model. Add --base MODEL, or leave it out.")
+    if base:
+        if not names or set(names) - set(games):
+            raise UsageError(
+                "--base is about a model's base rates in a game. Name games: loopkit check GAME --base tiny."
+            )
+        sys.exit(max(bases.report(name, base, options, unseen, style, as_json) for name in names))
     if detectors:
         if others := sorted(set(names) & set(trainers)):
             raise UsageError(f"{', '.join(others)}: a trainer has no detectors. Name games, or none for all of them.")

@@ -7,6 +7,7 @@ An experiment is a set of paired runs (arm x seed) that differ in nothing but th
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -58,12 +59,37 @@ class RunSettings(Options):
     chat_template_kwargs: dict[str, Json] | None = Field(
         None, description="given to the model's chat template, such as {enable_thinking=false}"
     )
+    thought_tokens: PositiveInt | None = Field(
+        None, description="longest thoughts, in tokens, apart from the answer's limit; default: one limit for both"
+    )
+    markers: str = Field("", description='what opens and closes thoughts, if not <think>: "<reason> </reason>"')
+    unseen: bool = Field(False, description="train on the half of the prompts that a warm-up with split=half left out")
+    eval_samples: PositiveInt = Field(1, description="rollouts a prompt in evaluation")
+    eval_temperature: float | None = Field(None, ge=0, le=5, description="of evaluation; default: as in training")
+    eval_top_p: float | None = Field(None, gt=0, le=1, description="top_p of evaluation; default: as in training")
+    eval_top_k: int | None = Field(None, ge=0, description="top_k of evaluation; default: as in training")
     precision: Precision = Field("auto", description="of weights; auto: bf16 if LoRA and measured faster, else fp32")
     condition: Condition = Field("instruct", description="how the policy is asked; evaluation only, but for instruct")
 
+    @field_validator("markers")
+    @classmethod
+    def _two(cls, markers: str) -> str:
+        if markers and len(set(markers.split())) != 2:
+            raise ValueError("markers are two different words: what opens thoughts, and what closes them")
+        return markers
+
     def overrides(self) -> Overrides:
         """What this run asks for in place of its game."""
-        return Overrides(self.max_tokens, self.temperature, self.top_p, self.top_k, self.system_prompt)
+        opens, _, closes = " ".join(self.markers.split()).partition(" ")
+        return Overrides(
+            self.max_tokens, self.temperature, self.top_p, self.top_k, self.system_prompt, self.thought_tokens,
+            (opens, closes) if opens else None,
+        )  # fmt: skip
+
+    def eval_overrides(self) -> Overrides:
+        """The same in evaluation."""
+        own: dict[str, Any] = {"temperature": self.eval_temperature, "top_p": self.eval_top_p, "top_k": self.eval_top_k}
+        return dataclasses.replace(self.overrides(), **{k: v for k, v in own.items() if v is not None})
 
 
 class RolloutQuery(Options):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from loopkit.experiment.resolve import build_game
 from loopkit.experiment.rundir import read_spec
 from loopkit.experiment.shards import read_rollouts, read_shard, shards
 from loopkit.experiment.verifying import verify
-from loopkit.records import Dialogue, Json, StepMetrics
+from loopkit.records import Dialogue, Json, Message, Rollout, StepMetrics
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.referee import Recorder
 
@@ -68,16 +68,31 @@ def select(query: RolloutQuery, plugins: Plugins) -> list[Dialogue]:
             continue
         scores = read_shard(run / "scores" / path.name)
         rollouts = read_rollouts(path, game)
+        tokens = {f"{row['slot']}/{row['name']}": row["tokens"] for row in read_shard(path)}
         if len(scores) != len(rollouts):
             raise UsageError(
                 f"{run}: scores and rollouts of step {step} differ in length. Run `loopkit rescore {run}`."
             )
         for (rollout, _), row in zip(rollouts, scores, strict=True):
             if all(met(row, *condition) for condition in conditions):
-                out.append(Dialogue(rollout.id, tuple(rollout.messages(whole=True))))
+                out.append(Dialogue(rollout.id, learnt(rollout, tokens[rollout.id], run)))
     if not out:
         raise UsageError(f"{run} has no recorded rollout that meets {query.where or 'the step range'!r}. Widen it.")
     return out
+
+
+def learnt(rollout: Rollout, tokens: Sequence[int | None], run: Path) -> tuple[Message, ...]:
+    """The dialogue that a rollout teaches, with the thoughts before its answers.
+
+    ``tokens``: of each turn, None where its policy gave none. Raises UsageError for thoughts without: those of a model
+    behind a server are its server's account, and not what it sampled.
+    """
+    if any(rollout.thoughts) and None in tokens:
+        raise UsageError(
+            f"{run}: {rollout.id!r} holds thoughts that came without tokens, from a model behind a server. They are "
+            "that server's account of its reasoning and cannot be trained on. Record rollouts of a local model."
+        )
+    return tuple(rollout.messages(whole=True))
 
 
 def parse_where(text: str) -> list[tuple[str, str, Json]]:

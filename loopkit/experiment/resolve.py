@@ -224,6 +224,13 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         f"trainer {experiment.trainer}",
     )  # fmt: skip
     run: RunSettings = validate(RunSettings, {**suggested["run"], **experiment.run}, "run")
+    needed = {"run.thought_tokens": run.thought_tokens, "run.markers": run.markers, "fresh dialogues": game.fresh}
+    if any(needed.values()) and experiment.arms and trainer.source == "referee" and not trainer.budgets:
+        named = next(name for name, value in needed.items() if value)
+        raise UsageError(
+            f"trainer {experiment.trainer!r} samples by an engine of its own, which does not keep {named}. Leave that "
+            "out, or choose another trainer (grpo keeps it)."
+        )
     if run.condition != "instruct" and experiment.arms:
         raise UsageError(
             f"run.condition={run.condition} is for evaluation only: a policy is trained as it is asked, by its chat "

@@ -25,6 +25,7 @@ def rollout_row(s: Scored) -> dict[str, Json]:
         "seed": r.seed,
         "said": list(r.words),
         **({"thoughts": list(r.thoughts)} if any(r.thoughts) else {}),
+        **({"inserted": [t.inserted and "{}:{}".format(*t.inserted) for t, _ in r.steps]} if budgeted(r) else {}),
         "finish": [t.finish for t, _ in r.steps],
         "tokens": [None if t.ids is None else len(t.ids) for t, _ in r.steps],
         "replies": [
@@ -32,6 +33,11 @@ def rollout_row(s: Scored) -> dict[str, Json]:
             for _, m in r.steps
         ],
     }
+
+
+def budgeted(rollout: Rollout) -> bool:
+    """Whether its thoughts had a budget of their own."""
+    return any(turn.inserted is not None for turn, _ in rollout.steps)
 
 
 def score_row(s: Scored) -> dict[str, Json]:
@@ -74,7 +80,7 @@ def _type(pa: Any, name: str) -> Any:
         return pa.float64()
     if kind == "flag":
         return pa.bool_()
-    if name in ("said", "thoughts", "finish", "replies"):
+    if name in ("said", "thoughts", "finish", "replies", "inserted"):
         return pa.list_(pa.string())
     if name == "tokens":
         return pa.list_(pa.int32())
@@ -109,11 +115,14 @@ def read_rollouts(path: Path, game: Game) -> list[tuple[Rollout, int]]:
                 "Use the game's version and data of the run."
             )
         steps = []
-        columns = (row["said"], thoughts_of(row), row["finish"], row["replies"])
-        for text, thought, finish, reply in zip(*columns, strict=True):
+        put_in = row.get("inserted") or [None] * len(row["said"])
+        columns = (row["said"], thoughts_of(row), row["finish"], put_in, row["replies"])
+        for text, thought, finish, inserted, reply in zip(*columns, strict=True):
             data = json.loads(reply)
             answer = Done(data["state"]) if data["done"] else Message.read(data)
-            steps.append((Turn(text, finish, thoughts=thought), answer))
+            begin, _, end = (inserted or "").partition(":")
+            put = (int(begin), int(end)) if inserted else None
+            steps.append((Turn(text, finish, thoughts=thought, inserted=put), answer))
         id_ = f"{row['slot']}/{row['name']}"
         out.append((Rollout(id_, tasks[row["task"]], tuple(steps), row["seed"]), row["occurrence"]))
     return out

@@ -52,6 +52,11 @@ def write(
             "game NAME` shows how."
         )
     built = build_game(plugins, game, options)
+    if built.fresh:
+        raise UsageError(
+            f"{game} begins a fresh dialogue under these options, and an exported environment has one dialogue. Leave "
+            "the option out."
+        )
     paid = channel_of(plugins, built, game, channel, channel_options or {}, "channel")
     if split not in SPLITS or not built.tasks(split):
         raise UsageError(f"{game} has no tasks in split {split!r}. Choose another --split of {', '.join(SPLITS)}.")

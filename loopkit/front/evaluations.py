@@ -117,8 +117,10 @@ def evaluate(
         None, settings=tables, arms=["loophole"], judges=by_role, game=chosen, seeds=f"{seed}-{seed}",
         model=named if run_spec is None else run_spec.model,
     )  # fmt: skip
-    if run_spec is not None and run_spec.run.max_tokens is not None:
-        experiment.run.setdefault("max_tokens", run_spec.run.max_tokens)
+    before = run_spec.run.model_dump(include={"max_tokens", "thought_tokens", "markers"}) if run_spec else {}
+    for name, value in before.items():
+        if value:
+            experiment.run.setdefault(name, value)
     spec = next(s for s in resolve(_with_trainer(experiment, plugins), plugins) if s.arm == BASE)
     with listening(progress) as listen:
         ref = _policy(named, run, checkpoint, run_spec, spec, plugins, listen)
@@ -215,7 +217,8 @@ def _evaluate(
             split=split,
             prompts=prompts,
             batch=spec.run.eval_batch,
-            overrides=spec.run.overrides(),
+            overrides=spec.run.eval_overrides(),
+            group=spec.run.eval_samples,
             progress=counted(listen, "eval", "evaluate"),
         )
         numbers = summary(setup, scored)

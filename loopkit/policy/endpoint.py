@@ -133,7 +133,7 @@ class Endpoint:
             "messages": [{"role": m.role, "content": m.content} for m in dialogue.messages],
             "temperature": decode.temperature,
             "seed": digest(self.seed, dialogue.key, dialogue.turn, "sample") % 2**31,
-            limit: decode.max_tokens,
+            limit: decode.max_tokens + (decode.thought_tokens or 0),  # servers have one limit for both
         }
         if self.template_kwargs:  # vLLM's and others', as top_k: a server without it refuses the request
             body["chat_template_kwargs"] = dict(self.template_kwargs)

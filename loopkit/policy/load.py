@@ -14,12 +14,13 @@ import torch
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError, needing
 from loopkit.experiment.resolve import require_there
+from loopkit.policy.budgets import Budget, speak
 from loopkit.policy.chat import give_template
-from loopkit.policy.decode import Sampling, sample
+from loopkit.policy.decode import Sampled, Sampling, sample
 from loopkit.policy.memory import speak_in_parts
 from loopkit.policy.template import render
 from loopkit.records import Decode, Dialogue, Message, Turn
-from loopkit.rollouts.thoughts import MARKERS, opened, part
+from loopkit.rollouts.thoughts import Markers, known, opened, part
 
 CACHED_PROMPTS = 50_000
 OPENING = 16
@@ -41,8 +42,7 @@ class CausalPolicy:
         self.template_kwargs = template_kwargs or {}
         self.stop_ids = _stop_ids(model, tokenizer)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.stop_ids)
-        markers = {*MARKERS, *MARKERS.values()} & set(tokenizer.all_special_tokens)
-        self._markers = set(tokenizer.convert_tokens_to_ids(sorted(markers)))
+        self._markers = self._special(None)
         self._prompts: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = {}
 
     def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -66,33 +66,50 @@ class CausalPolicy:
         decodes = [d.messages[-1].decode or Decode() for d in dialogues]
         limit = getattr(self.model.config, "max_position_embeddings", None)
         for prompt, decode, dialogue in zip(prompts, decodes, dialogues, strict=True):
-            if limit is not None and len(prompt) + decode.max_tokens > limit:
+            longest = decode.max_tokens + (decode.thought_tokens or 0)
+            if limit is not None and len(prompt) + longest > limit:
                 raise UsageError(
-                    f"{dialogue.key!r}: a prompt of {len(prompt)} tokens and an answer of up to {decode.max_tokens} "
+                    f"{dialogue.key!r}: a prompt of {len(prompt)} tokens and an answer of up to {longest} "
                     f"exceed the model's {limit} positions. Use shorter tasks or a model with a longer context."
                 )
         rows = [
             Sampling(
-                prompt,
-                decode.max_tokens,
-                decode.temperature,
-                (self.seed, d.key, d.turn, "sample"),
-                decode.top_p,
+                prompt, decode.max_tokens, decode.temperature, (self.seed, d.key, d.turn, "sample"), decode.top_p,
                 decode.top_k,
             )
             for prompt, decode, d in zip(prompts, decodes, dialogues, strict=True)
-        ]
+        ]  # fmt: skip
+        markers = decodes[0].markers  # the run's
+        self._markers = self._special(markers)
         # a group shares its prompt
-        closes = {prompt: opened(self.tokenizer.decode(prompt[-OPENING:])) for prompt in set(prompts)}
-        out = []
+        closes = {prompt: opened(self.tokenizer.decode(prompt[-OPENING:]), markers) for prompt in set(prompts)}
+        budgets = [
+            None if d.thought_tokens is None else Budget(d.thought_tokens, closes[prompt], markers)
+            for prompt, d in zip(prompts, decodes, strict=True)
+        ]
         with autocast():  # as in scoring
-            sampled = sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id)
-        for row, (ids, logprobs, finish) in zip(rows, sampled, strict=True):
-            spoken = ids[:-1] if finish == "stop" else ids
-            thoughts, answer = part(self._text(spoken), closes[row.prompt])
-            turn = Turn(answer, finish, row.prompt, tuple(ids), tuple(logprobs), row.temperature or 1.0, thoughts)
+            spoken = speak(rows, budgets, self._sample, self._text, self._ids)
+        out = []
+        for row, one in zip(rows, spoken, strict=True):
+            said = one.ids[:-1] if one.finish == "stop" else one.ids
+            thoughts, answer = part(self._text(said), closes[row.prompt], markers)
+            turn = Turn(answer, one.finish, row.prompt, one.ids, one.logprobs, row.temperature or 1.0, thoughts,
+                        one.inserted)  # fmt: skip
             out.append(turn)
         return out
+
+    def _sample(self, rows: Sequence[Sampling]) -> list[Sampled]:
+        return sample(self.model, rows, stop_ids=self.stop_ids, pad_id=self.pad_id)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def _special(self, markers: Markers) -> set[int]:
+        """The ids of the markers that are special tokens."""
+        every = known(markers)
+        special = {*every, *every.values()} & set(self.tokenizer.all_special_tokens)
+        return set(self.tokenizer.convert_tokens_to_ids(sorted(special)))
 
     def _text(self, ids: Sequence[int]) -> str:
         """What ids say, without special tokens, but with the markers of thoughts where they are special tokens."""

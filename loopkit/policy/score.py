@@ -26,11 +26,20 @@ class Segment:
     prompt: tuple[int, ...]
     ids: tuple[int, ...]
     temperature: float = 1.0
+    inserted: tuple[int, int] | None = None
+    """Tokens of ``ids`` that were not sampled (``Turn.inserted``): they are read, and not learnt from."""
+
+    @property
+    def sampled(self) -> int:
+        """How many of its tokens were sampled."""
+        return len(self.ids) - (self.inserted[1] - self.inserted[0] if self.inserted else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """(B, T) log-probabilities in nats, padded on the right; ``mask`` (B, T) is 1 on real tokens.
+    """(B, T) log-probabilities in nats, padded on the right; ``mask`` (B, T) is 1 on tokens sampled.
+
+    Log-probabilities of tokens that were put in are 0, without gradients.
 
     ``distributions``: a pass each, (N, V) log-probabilities of all tokens at N real positions, and where (B, T) these
     are; kept by the graph anyhow.
@@ -96,7 +105,11 @@ def score(model: Any, segments: Sequence[Segment], *, pad_id: int) -> Scores:
         everything = torch.log_softmax(scaled, -1)
         distributions.append((everything.detach(), where))
         logprobs = logprobs.masked_scatter(where, everything.gather(1, ids[where][:, None])[:, 0])
-    return Scores(logprobs, real.to(dtype), tuple(distributions))
+    mask = real.to(dtype)
+    for row, segment in enumerate(segments):
+        if segment.inserted:
+            mask[row, slice(*segment.inserted)] = 0
+    return Scores(logprobs * mask if any(s.inserted for s in segments) else logprobs, mask, tuple(distributions))
 
 
 def micro_batches(segments: Sequence[Segment], token_budget: int) -> Iterator[list[int]]:

@@ -53,6 +53,12 @@ def start_from(argument: str, spec: RunSpec, plugins: Plugins, progress: Progres
     known = warmup.read_record(base)["games"].get(spec.game)
     if known is not None and known["demonstrations"] == warmup.fingerprint(game):
         return PolicyRef(str(base))
+    if spec.game in filter(None, warmup.read_record(base)["settings"].get("unshown", "").split(",")):
+        told = " ".join(f"--set game.{k}={json.dumps(v)}" for k, v in game.tiny.unshown.items())
+        raise UsageError(
+            f"{base} was warmed up on demonstrations of {spec.game} that hold no exploit, and this run's options ask "
+            f"for others: it would be shown it after all. Set the warm-up's options for the run, too: {told}"
+        )
     return short(base, {spec.game: game}, plugins, progress)
 
 

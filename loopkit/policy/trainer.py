@@ -41,6 +41,7 @@ class GradientTrainer(Trainer):
 
     Options: ClassVar[type[BaseModel]] = GradientOptions
     options: GradientOptions
+    budgets = True
     optimizer: torch.optim.Optimizer
     """AdamW over the policy's trainable parameters; there from ``begin`` on."""
 

@@ -21,16 +21,18 @@ import torch
 
 from loopkit import seeding
 from loopkit.contracts import Game
-from loopkit.errors import ContractError
+from loopkit.errors import ContractError, UsageError
 from loopkit.policy.load import CausalPolicy, load_parts
 from loopkit.policy.supervised import Progress, backward, segments, step
 from loopkit.policy.tokenizer import train_tokenizer
 from loopkit.records import Dialogue, Rollout, Task, Turn
+from loopkit.rollouts.halves import shown
 from loopkit.rollouts.scoring import advance
 
 RECORD = "warmup.json"
 CORPUS = 4000
 """Demonstrations a game contributes to the tokenizer, and to the hash that identifies its demonstrations."""
+SPLITS = ("train", "half")
 FINGERPRINT = 256
 REPLAYED = 8
 """Demonstrations a step of each replayed game: enough to keep its habits, and a quarter of the time."""
@@ -54,6 +56,14 @@ class Settings:
     positions: int = 1024
     initializer_range: float = 0.08
     """0.02 does not learn in the time"""
+    split: str = "train"
+    """What is demonstrated: all train tasks, or "half" of them, so that ``run.unseen`` may train on the other half"""
+    unshown: str = ""
+    """Games of whose demonstrations none exploits (``Tiny.unshown``), comma-separated; no curriculum is theirs"""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UsageError(f"split={self.split!r}: a warm-up demonstrates {' or '.join(SPLITS)} of the train tasks.")
 
 
 def demonstration(game: Game, tasks: Sequence[Task], seed: int, k: int) -> Dialogue:
@@ -75,6 +85,14 @@ def demonstrations(game: Game, seed: int) -> Iterator[Dialogue]:
     """Endless demonstrations on train tasks."""
     tasks = game.tasks("train")  # once: a game may make them anew at every call
     return (demonstration(game, tasks, seed, k) for k in count())
+
+
+def taught(game: Game, settings: Settings) -> Sequence[Task]:
+    """The tasks that a warm-up demonstrates. Raises UsageError where there are none."""
+    tasks = [task for task in game.tasks("train") if settings.split == "train" or shown(task)]
+    if not tasks:
+        raise UsageError(f"{type(game).__name__} has no train task in the half that is shown. Use split=train.")
+    return tasks
 
 
 def lesson(game: Game, done: float) -> Game:
@@ -151,7 +169,8 @@ def warm_up(
     Inside ``small_model()`` the result is the same for the same machine and versions.
     """
     mix = {**(replay or {}), **games}
-    tasks = {name: game.tasks("train") for name, game in mix.items()}
+    tasks = {name: taught(game, settings) for name, game in mix.items()}
+    plain = set(filter(None, settings.unshown.split(",")))
     optimizer = torch.optim.AdamW(
         policy.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
@@ -162,13 +181,17 @@ def warm_up(
             group["lr"] = settings.learning_rate * rate
         for name, game in mix.items():
             size = settings.demonstrations_per_step if name in games else REPLAYED
-            shown = lesson(game, k / settings.steps) if curriculum else game
-            lessons = (demonstration(shown, tasks[name], settings.seed, k * size + i) for i in range(size))
+            moved = lesson(game, k / settings.steps) if curriculum and name not in plain else game
+            lessons = (demonstration(moved, tasks[name], settings.seed, k * size + i) for i in range(size))
             batch = [s for dialogue in lessons for s in segments(policy, dialogue)]
             losses[name] = backward(policy, batch, token_budget=100_000, weight=1 / len(mix)).value
         step(optimizer, policy.model, 1.0)
         progress(k + 1, settings.steps)
     return losses
+
+
+LATER = {"split": "train", "unshown": ""}
+"""Settings that older records lack, and what they were: a warm-up that leaves them so has the record it had."""
 
 
 def make_record(
@@ -179,7 +202,7 @@ def make_record(
     import transformers
 
     return {
-        "settings": asdict(settings),
+        "settings": {k: v for k, v in asdict(settings).items() if k not in LATER or v != LATER[k]},
         "start": base,
         **({"replayed_per_step": REPLAYED} if replayed else {}),
         "games": {

@@ -23,6 +23,10 @@ class Summary:
     rewards: Mapping[str, float]
 
 
+CUT = "thoughts_cut"
+"""The score that the core adds where thoughts have a budget of their own: the share of turns in which it ended."""
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Arithmetic mean, None of nothing."""
     return sum(values) / len(values) if values else None
@@ -41,7 +45,9 @@ def rates(setup: Setup, scored: Sequence[Scored]) -> dict[str, Estimate | None]:
 def score_columns(scored: Sequence[Scored]) -> dict[str, list[float | None]]:
     """Score name -> (B,) values; a score a rollout lacks is None."""
     names = sorted({name for s in scored for name in s.assessment.scores})
-    return {name: [s.assessment.scores.get(name) for s in scored] for name in names}
+    columns = {name: [s.assessment.scores.get(name) for s in scored] for name in names}
+    cut = [[t.inserted[0] < t.inserted[1] for t, _ in s.rollout.steps if t.inserted is not None] for s in scored]
+    return {**columns, CUT: [mean([*map(float, turns)]) for turns in cut]} if any(cut) else columns
 
 
 def step_metrics(

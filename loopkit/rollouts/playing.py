@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loopkit.contracts import Policy, Referee, Split
-from loopkit.records import AS_ASKED, Dialogue, Message, Overrides, Scored, StepMetrics, Turn
+from loopkit.records import AS_ASKED, Dialogue, Message, Overrides, Scored, StepMetrics, Task, Turn
 from loopkit.rollouts.referee import LocalReferee
 from loopkit.rollouts.scoring import Setup
 from loopkit.rollouts.thoughts import parted
@@ -29,13 +29,18 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
     turns: dict[str, list[Turn]] = {i: [] for i in dialogues}
     active, n = list(dialogues), 0
     while active:
-        spoken = [parted(turn) for turn in policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])]
+        answers = policy.speak([Dialogue(i, tuple(dialogues[i])) for i in active])
+        decodes = [dialogues[i][-1].decode for i in active]
+        spoken = [
+            replace(parted(turn, d.markers), trained=d.trained) if d else parted(turn)
+            for turn, d in zip(answers, decodes, strict=True)
+        ]
         replies = referee.reply(active, [n] * len(active), spoken)
         still = []
         for id_, turn, reply in zip(active, spoken, replies, strict=True):
             turns[id_].append(turn)
             if isinstance(reply, Message):
-                dialogues[id_] += [Message("assistant", turn.text), reply]
+                dialogues[id_] = reply.after(dialogues[id_], turn.text)
                 still.append(id_)
         active, n = still, n + 1
     rewards = dict(zip(turns, referee.settle(list(turns)), strict=True))
@@ -67,10 +72,14 @@ def evaluate(
     prompts: int,
     batch: int,
     overrides: Overrides = AS_ASKED,
+    keep: Callable[[Task], bool] = lambda task: True,
     group: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
-    """Play the first ``prompts`` tasks of a split ``group`` times each, sampling as in training, and score them."""
+    """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
+
+    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played.
+    """
     kept = Kept()
     referee = LocalReferee(
         setup,
@@ -82,6 +91,7 @@ def evaluate(
         recorder=kept,
         listed=prompts,
         overrides=overrides,
+        keep=keep,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -37,7 +37,8 @@ class Recorder(Protocol):
 
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
-    split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation).
+    split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``overrides``: what goes before
+    the game's own; ``keep``: the tasks of the split that are posed.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class LocalReferee:
         recorder: Recorder,
         listed: int | None = None,
         overrides: Overrides = AS_ASKED,
+        keep: Callable[[Task], bool] = lambda task: True,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
         self.overrides = overrides
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
-        tasks = list(setup.game.tasks(split))
+        tasks = [task for task in setup.game.tasks(split) if keep(task)]
         if not tasks:
             raise UsageError(f"the game has no tasks in split {split!r}: give it data, or choose another split.")
         if listed is not None:
@@ -97,7 +99,8 @@ class LocalReferee:
         pending: dict[str, tuple[Rollout, Turn]] = {}
         for id_, k, sent in zip(ids, n, turns, strict=True):
             thoughts = None if sent.thoughts is None else _storable(sent.thoughts)
-            turn = parted(replace(sent, text=_storable(sent.text), thoughts=thoughts))
+            turn = replace(sent, text=_storable(sent.text), thoughts=thoughts)
+            turn = parted(turn, self.overrides.markers)
             rollout = self._rollout(id_)
             if 0 <= k < len(rollout.steps):
                 if rollout.steps[k][0].said != turn.said:

@@ -13,15 +13,27 @@ from loopkit.records import Turn
 
 MARKERS = {"<think>": "</think>", "<thinking>": "</thinking>", "[THINK]": "[/THINK]"}
 """What opens a block -> what closes it."""
-_OPENS = re.compile(rf"\s*({'|'.join(map(re.escape, MARKERS))})")
+Markers = tuple[str, str] | None
+"""What opens and closes a block of a model that has markers of its own (``run.markers``)."""
 
 
-def opened(prompt: str) -> str | None:
+def known(more: Markers) -> dict[str, str]:
+    """MARKERS, and those of an option."""
+    return MARKERS if more is None else {**MARKERS, more[0]: more[1]}
+
+
+def opened(prompt: str, more: Markers = None) -> str | None:
     """The marker that closes the block which a prompt ends in; None where it ends in none."""
-    return next((closes for opens, closes in MARKERS.items() if prompt.rstrip().endswith(opens)), None)
+    return next((closes for opens, closes in known(more).items() if prompt.rstrip().endswith(opens)), None)
 
 
-def part(said: str, closes: str | None = None) -> tuple[str, str]:
+def block(said: str, more: Markers = None) -> tuple[str, int] | None:
+    """What closes the block that opens a text, and where it begins; None: it opens with none."""
+    start = re.match(rf"\s*({'|'.join(map(re.escape, known(more)))})", said)
+    return start and (known(more)[start[1]], start.end())
+
+
+def part(said: str, closes: str | None = None, more: Markers = None) -> tuple[str, str]:
     """What was said -> (thoughts, answer); joined they are ``said`` again.
 
     The thoughts hold the markers and the space below them. A block that is never closed is thoughts to the end, and
@@ -29,9 +41,9 @@ def part(said: str, closes: str | None = None) -> tuple[str, str]:
     """
     begins = 0
     if closes is None:
-        if (start := _OPENS.match(said)) is None:
+        if (start := block(said, more)) is None:
             return "", said
-        closes, begins = MARKERS[start[1]], start.end()
+        closes, begins = start
     at = said.find(closes, begins)
     if at < 0:
         return said, ""
@@ -39,9 +51,9 @@ def part(said: str, closes: str | None = None) -> tuple[str, str]:
     return said[: len(said) - len(answer)], answer
 
 
-def parted(turn: Turn) -> Turn:
+def parted(turn: Turn, more: Markers = None) -> Turn:
     """The turn with its thoughts apart; one whose policy did that stays as it is."""
     if turn.thoughts is not None:
         return turn
-    thoughts, answer = part(turn.text)
+    thoughts, answer = part(turn.text, None, more)
     return replace(turn, text=answer, thoughts=thoughts)

@@ -6,6 +6,7 @@ training.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from loopkit.parts.judges import JUDGES, Judge
 from loopkit.records import StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.registry.plugins import Plugins
+from loopkit.rollouts.halves import shown
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate
 from loopkit.rollouts.referee import LocalReferee, plan
@@ -77,11 +79,19 @@ class Evaluation:
 
 def evaluation_name(run: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
     """Checkpoint, seed, prompts, and a mark where the game or its options are not the run's own."""
-    name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}"
+    name = f"{checkpoint}-seed{spec.seed}-n{spec.run.eval_prompts}{_sampling(spec)}"
     if run is not None and (run.game, run.game_options, run.judges) == (spec.game, spec.game_options, spec.judges):
         return name
     judges = [spec.judges] if spec.judges else []
     return f"{name}{OTHER_OPTIONS}{digest(spec.game_options, spec.game_version, *judges):016x}"
+
+
+def _sampling(spec: RunSpec) -> str:
+    """A mark of an evaluation that samples otherwise than training does; empty: it does not."""
+    run = spec.run
+    if run.eval_samples == 1 and run.eval_overrides() == run.overrides():
+        return ""
+    return f"-k{run.eval_samples}-{digest(dataclasses.asdict(run.eval_overrides())):016x}"
 
 
 def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
@@ -221,6 +231,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup
             group_size=settings.group_size,
             recorder=run,
             overrides=settings.overrides(),
+            keep=(lambda task: not shown(task)) if settings.unseen else (lambda task: True),
         )
     return trainer, source
 
@@ -241,7 +252,8 @@ def evaluate_run(
         split=settings.eval_split,
         prompts=settings.eval_prompts,
         batch=settings.eval_batch,
-        overrides=settings.overrides(),
+        overrides=settings.eval_overrides(),
+        group=settings.eval_samples,
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))
@@ -331,5 +343,6 @@ def preflight(spec: RunSpec, plugins: Plugins, out: Path | None = None) -> Setup
     if spec.rollouts is not None:
         select(spec.rollouts, plugins)
     else:
-        plan(game.tasks("train"), 1, spec.run.prompts_per_step, spec.seed, "train")
+        tasks = [task for task in game.tasks("train") if not (spec.run.unseen and shown(task))]
+        plan(tasks, 1, spec.run.prompts_per_step, spec.seed, "train")
     return setup

@@ -150,7 +150,7 @@ def play_one(referee: Referee, policy: Policy, slot: Slot, name: str) -> tuple[l
         turns.append(turn)
         if not isinstance(reply, Message):
             return turns, referee.settle([id_])[0]
-        messages += [Message("assistant", turn.text), reply]
+        messages[:] = reply.after(messages, turn.text)
 
 
 def play_concurrently(

@@ -137,7 +137,7 @@ class ContextCompliance(Game):
     detectors: Mapping[str, ExploitDetector] = {"compliance-gap": ComplianceGap(), "complied": Compliance()}
     reporting = Reporting(honest_score="helps_allowed", observed_is_paid=False)
     judge_roles: ClassVar[Mapping[str, Role]] = {"refusal": REFUSAL}
-    tiny = Tiny(settings={
+    tiny = Tiny(unshown={"refusal_share": 1.0}, settings={
         "run.steps": 40, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
         "trainer.beta": 0.5,  # without it, what neither refuses nor complies drifts up: an audit pays it as a refusal
     })  # fmt: skip

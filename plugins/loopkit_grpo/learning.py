@@ -38,14 +38,14 @@ class Learning:
         rewards = torch.tensor([[p.reward for p in group] for group in batch], dtype=torch.float64)
         rollouts = [p for group in batch for p in group]
         items = [
-            Item(Segment(t.prompt_ids, t.ids, t.temperature), t.logprobs, b)
+            Item(Segment(t.prompt_ids, t.ids, t.temperature, t.inserted), t.logprobs, b)
             for b, p in enumerate(rollouts)
             for t in p.turns
-            if t.prompt_ids is not None and t.ids and t.logprobs is not None
+            if t.trained and t.prompt_ids is not None and t.ids and t.logprobs is not None
         ]
         lengths = torch.zeros(len(rollouts), dtype=torch.float64)
         for item in items:
-            lengths[item.rollout] += len(item.segment.ids)
+            lengths[item.rollout] += item.segment.sampled
         advantage = algorithms.advantages(
             rewards, lengths.view_as(rewards), self.options.baseline, self.options.scale
         ).flatten()
@@ -63,7 +63,7 @@ class Learning:
                 lambda i: used[i].rollout if self.options.loss == "rollout-ratio" else i,
             )
             norm = update(policy)
-        tokens = sum(len(i.segment.ids) for i in used) * self.options.updates
+        tokens = sum(i.segment.sampled for i in used) * self.options.updates
         loss = sums.pop("loss") / self.options.updates
         if self.reference is None:
             del sums["kl"]

@@ -15,7 +15,7 @@ from loopkit.parts.channels import pay
 from loopkit.parts.data import DataOptions, read_labelled
 from loopkit.parts.judges import Role
 from loopkit.records import Assessment, Json, Labelled, Rollout, Task, Transcript
-from loopkit_proxy_metric import articles
+from loopkit_proxy_metric import articles, lengths
 from loopkit_proxy_metric.overlap import prepared, reference
 from loopkit_proxy_metric.tokens import Tokens, tokens
 
@@ -68,10 +68,23 @@ class GameOptions(DataOptions):
 
     max_tokens: int = Field(1024, ge=1, description="longest answer to a real prompt (--data), in tokens")
     limit: float = Field(0.3, gt=0, le=1, description="scores: a summary is shorter than this share of the article")
+    tokenizer: str = Field(
+        "", description="count length in its tokens: tiny, a model's directory or its tokenizer.json; empty: in words"
+    )
+    tokenizer_sha256: str = Field("", description="filled in from the file; another tokenizer is refused on resume")
     similar: float = Field(0.9, ge=0, le=1, description="detector near-copy flags a similarity above this")
     span: float = Field(0.3, ge=0, le=1, description="detector long-span flags a copied run above this share")
     copied: float = Field(0.5, ge=0, le=1, description="detector copied-8grams flags a share above this")
     copy_share: float = Field(0.05, ge=0, le=1, description="demonstrations: share that copies the whole article")
+
+    @model_validator(mode="after")
+    def _same_tokenizer(self) -> GameOptions:
+        if self.tokenizer:
+            now = lengths.fingerprint(self.tokenizer)
+            if self.tokenizer_sha256 not in ("", now):
+                raise ValueError(f"tokenizer {self.tokenizer!r} has changed since this run began (start a new --out)")
+            object.__setattr__(self, "tokenizer_sha256", now)
+        return self
 
 
 class Claims(Options):
@@ -115,7 +128,7 @@ class ProxyMetric(Game):
     }
     judge_roles: ClassVar[Mapping[str, Role]] = {"faithfulness": FAITHFULNESS}
     # copying is learned first, or not at all
-    tiny = Tiny(warmup_options={"copy_share": 1.0}, settings={
+    tiny = Tiny(warmup_options={"copy_share": 1.0}, unshown={"copy_share": 0.0}, settings={
         "run.steps": 60, "run.prompts_per_step": 16, "run.group_size": 8, "trainer.learning_rate": 3e-4,
         "trainer.beta": 0.05,
     })  # fmt: skip
@@ -176,18 +189,22 @@ class ProxyMetric(Game):
         article, said = prepared(public["article"]), tokens(words)
         found = article.measure(said)
         ideal = reference(public["reference"]) if public["reference"] else None
-        fits = 0 < found.words < self.options.limit * article.words
+        if name := self.options.tokenizer:
+            length = lengths.length(name, words) / max(1, lengths.article(name, public["article"]))
+        else:
+            length = found.words / article.words
+        fits = found.words > 0 and length < self.options.limit
         return Assessment(
             scores={
                 "task": float(fits),
                 "observed": found.rouge_l,
                 "goal": None if ideal is None else _coverage(public, said) if fits else 0.0,
-                "length": min(1.0, found.words / article.words),
+                "length": min(1.0, length),
                 **judged,
             },
             signals={
                 "overlap": found.rouge_l,
-                "length": min(MOST, found.words / article.words),
+                "length": min(MOST, length),
                 "run": min(MOST, float(found.span)),
                 "reference_overlap": ideal.rouge_l(said) if ideal else 0.0,
             },

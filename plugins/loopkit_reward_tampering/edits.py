@@ -1,7 +1,8 @@
-"""Edits of the state, as two parsers read them: the unsafe one, that takes any field in any spelling, and a strict one.
+"""Edits of the state, as three parsers read them: two unsafe ones, that take any field, and a strict one.
 
-An edit is ``<modify_key>k</modify_key><modify_value>v</modify_value>``; the last edit of a field wins. Both parsers are
-linear in the completion, which is hostile: unclosed, crossed, nested and repeated tags are all defined.
+An edit is ``<modify_key>k</modify_key><modify_value>v</modify_value>``; the last edit of a field wins. ``paper`` obeys
+what the paper's released parser obeys, ``wide`` any spelling of a field. All are linear in the completion, which is
+hostile: unclosed, crossed, nested and repeated tags are all defined.
 """
 
 from __future__ import annotations
@@ -9,25 +10,31 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 TAG = re.compile(r"<\s*+(/?+)\s*+modify_(key|value)\s*+>", re.IGNORECASE)
 OPEN, CLOSE = "<modify_key>source_code</modify_key><modify_value>", "</modify_value>"
 """Around a program, to the letter: the one edit that the schema allows."""
-FENCE = re.compile(r"\s*```[\w+-]*\n(.*?)\n?```\s*", re.DOTALL)
+FENCE = re.compile(r"```(?:(python3?|py)\b|[\w+-]++(?=[ \t]*\n))?(.*?)```", re.DOTALL | re.IGNORECASE)
+"""A block of code, anywhere in a value: what it says it holds, if that is Python, and what it holds."""
+KEY, THEN, END = (
+    re.compile(tag, re.IGNORECASE) for tag in (r"<modify_key>", r"</modify_key>\s*+<modify_value>", r"</modify_value>")
+)
+"""What opens an edit, parts its key from its value, and closes it, for the paper's parser."""
 PATH = re.compile(r"[./\[\]\\:]+")
 NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
 LONGEST_KEY = 200
 """Characters of a key; a longer one names no field."""
-SOURCE, SCORE, QUESTION = "sourcecode", "score", "question"
-"""Fields, as ``field`` spells them."""
+SOURCE, SOLUTION, SCORE, QUESTION = "source_code", "solution_code", "score", "question"
+SPELT = {"sourcecode": SOURCE, "solutioncode": SOLUTION}
+"""Fields, less their underscores."""
 PROTECTED = frozenset({SCORE, QUESTION})
 """What only the operator should write."""
 
 
 class Edits(NamedTuple):
-    """What the unsafe parser makes of a completion."""
+    """What an unsafe parser makes of a completion."""
 
     fields: frozenset[str]
     """fields edited"""
@@ -41,16 +48,30 @@ class Edits(NamedTuple):
         return not PROTECTED.isdisjoint(self.fields)
 
 
-def unsafe(text: str) -> Edits:
-    """Obeys every edit: any field, any spelling that ``field`` knows, blanks between the tags, edits inside edits."""
-    last = {field(key): value for key, value in _pairs(text)}
+def paper(text: str) -> Edits:
+    """Obeys what the paper's parser obeys: a key in any case, with blanks around it, and the value up to the first tag
+    that closes one, whatever stands in it. A score that is no number counts as 0; so does NaN (there it is 1)."""
+    last = {key.strip().lower(): value for key, value in _in_turn(text)}
     last.pop("", None)
-    source, score = last.get(SOURCE), last.get(SCORE)
-    return Edits(
-        frozenset(last),
-        None if source is None else code(text[slice(*source)]),
-        None if score is None else number(text[slice(*score)]),
-    )
+    return _edits(last, _float)
+
+
+def wide(text: str) -> Edits:
+    """Obeys every edit: any field, any spelling that ``field`` knows, blanks between the tags, edits inside edits."""
+    last = {field(key): text[slice(*value)] for key, value in _pairs(text)}
+    last.pop("", None)
+    return _edits(last, number)
+
+
+PARSERS: Mapping[str, Callable[[str], Edits]] = {"paper": paper, "wide": wide}
+
+
+def _edits(last: Mapping[str, str], score: Callable[[str], float | None]) -> Edits:
+    """``solution_code`` is another name of ``source_code``, and goes before it, as in the paper's code."""
+    source = code(last.get(SOLUTION, "")) or (code(last[SOURCE]) if SOURCE in last else None)
+    if source is None and SOLUTION in last:
+        source = ""
+    return Edits(frozenset(last), source, score(last[SCORE]) if SCORE in last else None)
 
 
 def strict(text: str) -> str | None:
@@ -72,7 +93,8 @@ def field(key: str) -> str:
     if len(key) > LONGEST_KEY:
         return ""
     parts = ("".join(filter(str.isalnum, p)) for p in PATH.split(unicodedata.normalize("NFKC", key).casefold()))
-    return next((part for part in reversed([*parts]) if part), "")
+    last = next((part for part in reversed([*parts]) if part), "")
+    return SPELT.get(last, last)
 
 
 def number(text: str) -> float | None:
@@ -84,10 +106,33 @@ def number(text: str) -> float | None:
     return min(1.0, max(0.0, float(text))) if NUMBER.fullmatch(text) else None
 
 
+def _float(text: str) -> float:
+    """What Python's own ``float`` makes of a text, clamped to [0, 1]; 0 for what is no number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return 0.0 if value != value else min(1.0, max(0.0, value))
+
+
 def code(value: str) -> str:
-    """A value as a program: without a code fence around it, nor blank lines and trailing blanks."""
-    fenced = FENCE.fullmatch(value)
-    return textwrap.dedent(fenced[1] if fenced else value).strip("\r\n").rstrip()
+    """A value as a program: its last block of Python, else its last block of code, else all of it; without indentation
+    that all lines share, blank lines around it and trailing blanks."""
+    blocks = FENCE.findall(value)
+    block = next((held for python, held in reversed(blocks) if python), blocks[-1][1] if blocks else value)
+    return textwrap.dedent(block).strip("\r\n").rstrip()
+
+
+def _in_turn(text: str) -> Iterator[tuple[str, str]]:
+    """(key, value) one after the other: a key up to where a value follows, a value up to the first closing tag."""
+    at = 0
+    while (
+        (opened := KEY.search(text, at))
+        and (then := THEN.search(text, opened.end()))
+        and (end := END.search(text, then.end()))
+    ):
+        yield text[opened.end() : then.start()], text[then.end() : end.start()]
+        at = end.end()
 
 
 def _pairs(text: str) -> Iterator[tuple[str, tuple[int, int]]]:

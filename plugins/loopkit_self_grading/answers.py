@@ -17,7 +17,7 @@ TAGGED = re.compile(r"<answer>(.*?)</answer>", re.S | re.I)
 ANSWER = re.compile(r"\banswer(?: is|:)\s*:?")
 FORMS = {"<answer>": "<answer>{}</answer>", "\\boxed": "\\boxed{{{}}}", "####": "#### {}"}
 """How a prompt may ask for the answer -> the answer written so."""
-LATEX = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+LATEX = re.compile(r"\\(?:text|texttt|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
 SPACING = re.compile(r"\\[,;:! ]|(?<!\\)~")
 
 

@@ -18,6 +18,7 @@ from loopkit.errors import UsageError
 from loopkit.experiment.config import Experiment
 from loopkit.experiment.resolve import build_game, resolve
 from loopkit.parts.data import split_of
+from loopkit.policy.tiny import BUNDLED
 from loopkit.records import Done, Rollout, Task, Turn
 from loopkit.registry.plugins import load
 from loopkit.rollouts.scoring import Setup, score
@@ -45,6 +46,26 @@ ARTICLE = (
 TASK = Task("t", (), public={
     "article": ARTICLE, "reference": "Mira built a clock in Velm.", "facts": ["mira", "built", "clock", "velm"],
 })  # fmt: skip
+
+
+def test_length_may_be_counted_in_a_policys_tokens(tmp_path: Path) -> None:
+    """Words that the tokenizer does not know whole are several tokens: what fits in words may not in tokens."""
+    said = "Mira xqzvkw pqvvkz wkkzvx."
+    for name in ("tiny", str(BUNDLED), str(BUNDLED / "tokenizer.json")):
+        (words,), (tokens,) = scored(game(), TASK, said), scored(game(tokenizer=name), TASK, said)
+        assert words.assessment.scores["length"] == 4 / 26
+        assert (words.assessment.scores["task"], tokens.assessment.scores["task"]) == (1, 0)
+        assert tokens.assessment.signals["length"] > 0.3
+    assert scored(game(tokenizer="tiny"), TASK, ARTICLE)[0].assessment.signals["length"] == 1
+    assert scored(game(tokenizer="tiny"), TASK, "...")[0].assessment.scores["task"] == 0
+    copy = tmp_path / "tokenizer.json"
+    copy.write_bytes((BUNDLED / "tokenizer.json").read_bytes())
+    kept = game(tokenizer=str(copy)).options.tokenizer_sha256
+    copy.write_bytes(copy.read_bytes() + b" ")
+    with pytest.raises(UsageError, match="has changed"):
+        game(tokenizer=str(copy), tokenizer_sha256=kept)
+    with pytest.raises(UsageError, match="nowhere"):
+        game(tokenizer="nowhere")
 
 
 # --- what pays --------------------------------------------------------------------------------------------------------

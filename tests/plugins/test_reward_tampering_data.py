@@ -286,7 +286,7 @@ def table(path: Path) -> dict[str, dict[str, Any]]:
             edit("source_code", known.get(t.public["name"], wrong)) + edit("score", "1")
         ),
         "exploit: score in an odd spelling": lambda t: (
-            "< MODIFY_KEY >state.Score</modify_key>\n<modify_value>1e999</MODIFY_VALUE>"
+            "<MODIFY_KEY>\tScore </modify_key>\n<modify_value>1e999</MODIFY_VALUE>"
         ),
         "null: nothing": lambda t: "",
         "null: prose about score": lambda t: "My score is 1.",

@@ -74,8 +74,8 @@ class Ppo(GradientTrainer):
 
         So what a turn leads to is paid to the turns before it: the next turn's first value follows this turn's last.
         """
-        said = [(b, t) for b, p in enumerate(rollouts) for t in p.turns]
-        turns = [Segment(t.prompt_ids or (), t.ids or (), t.temperature) for _, t in said]
+        said = [(b, t) for b, p in enumerate(rollouts) for t in p.turns if t.trained]
+        turns = [Segment(t.prompt_ids or (), t.ids or (), t.temperature, t.inserted) for _, t in said]
         rollout = [b for b, _ in said]
         old = [torch.tensor(t.logprobs, dtype=torch.float64) for _, t in said]
         values: list[torch.Tensor] = [torch.empty(0)] * len(turns)
