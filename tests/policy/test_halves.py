@@ -101,7 +101,7 @@ def test_a_run_that_would_show_it_after_all_is_refused(tmp_path: Path) -> None:
     def start(**options: Any) -> Any:
         experiment = read_experiment(None, settings={"game": options}, game="reward-tampering", arms=["loophole"],
                                      model=f"tiny:{tmp_path}")  # fmt: skip
-        return tiny.resolve(str(tmp_path), resolve(experiment, PLUGINS)[0], PLUGINS, lambda done, total: None)
+        return tiny.start_from(str(tmp_path), resolve(experiment, PLUGINS)[0], PLUGINS, lambda done, total: None)
 
     assert start(exploit_share=0.0).path == str(tmp_path)
     with pytest.raises(UsageError, match=r"game\.exploit_share=0"):
