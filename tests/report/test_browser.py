@@ -68,7 +68,9 @@ def keys(driver: Any, *pressed: str) -> None:
 
 
 def count(driver: Any) -> int:
-    return int(driver.execute_script("return document.getElementById('count').textContent.split(' ')[0]"))
+    return int(
+        driver.execute_script("return document.getElementById('count').textContent.split(' ')[0]").replace(",", "")
+    )
 
 
 def opened(driver: Any) -> str:
