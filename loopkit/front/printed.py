@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from loopkit.front.outcome import Result
 
 LINES = 30
-LEAST = 4
+LEAST = 3
 """Lines that an example has at least, where there is room for one at all."""
 TINY = "tiny is a very small model, warmed up on demonstrations that hold the exploit: no evidence about large models."
 
@@ -39,7 +39,7 @@ def experiment(result: Result, style: str = "plain") -> str:
         beside = "\n".join(part for part in (beside, wrapped(stamped(result.registration))) if part)
     parts = [head, result.table().text(style), beside, tail]
     example = result.example() if result.rose() else None
-    room = LINES - sum(part.count("\n") + 2 for part in parts if part) + 1 - 1
+    room = LINES - sum(part.count("\n") + 2 for part in parts if part)
     if example and room >= LEAST:
         parts.insert(3, example.text(room))  # "" where it does not fit
     return "\n\n".join(part for part in parts if part)
