@@ -125,7 +125,7 @@ def test_where_the_page_is_or_how_to_write_it(scripted: Path) -> None:
 
 
 def test_what_cannot_be_read_says_why(scripted: Path, tmp_path: Path) -> None:
-    for path, word in ((tmp_path / "no", "no directory"), (tmp_path, "holds no experiment"),
+    for path, word in ((tmp_path / "no", "not a directory"), (tmp_path, "holds no experiment"),
                        (scripted / "loophole-s0", "Read its experiment")):  # fmt: skip
         with pytest.raises(UsageError, match=word):
             loopkit.read(path)
