@@ -150,9 +150,9 @@ def test_broken_metadata_is_reported_and_spoils_nothing(what: str, tmp_path: Pat
             ("torn-1.2.dist-info ?", r"its metadata cannot be read: TypeError: .*Reinstall or remove it\.")
         ],
         "metadata": [("torn-1.2.dist-info ?", r"its metadata cannot be read: UnicodeDecodeError")],
-        "no metadata": [  # Python 3.13 tells it from a distribution without a name
+        "no metadata": [  # Python tells it, since 3.12, from a distribution without a name
             ("torn-1.2.dist-info ?", r"its metadata cannot be read")
-        ][: sys.version_info >= (3, 13)],
+        ][: sys.version_info >= (3, 12)],
         "no module": [("torn 1.2", r"importing 'not a module!' failed: ")],
     }[what]
     assert [o for o, _ in found] == [o for o, _ in expected]
