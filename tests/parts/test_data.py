@@ -74,7 +74,7 @@ def test_prompts(prompt: Any, expected: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("prompt", ["[]", [], 3, [{"role": "user"}], ["x"], '[{"content": "x"}]'])
 def test_prompts_refused(prompt: Any) -> None:
-    with pytest.raises(UsageError, match=r"row 7: prompt is (empty|no list)"):
+    with pytest.raises(UsageError, match=r"row 7: prompt is (empty|not a list)"):
         messages({"prompt": prompt}, "row 7")
 
 
