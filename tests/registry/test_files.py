@@ -85,7 +85,7 @@ def test_a_class_without_a_version_has_a_hash_of_its_code() -> None:
         ("", "it.py", ("no game", "loopkit.Game")),
         (GAME + "class Other(Parrot): pass\n", "it.py", ("several games", "it.py:Parrot", "it.py:Other")),
         (GAME, "it.py:Parot", ("no 'Parot'", "Parrot")),
-        ("Parrot = 3\n", "it.py:Parrot", ("no game", "derive it")),
+        ("Parrot = 3\n", "it.py:Parrot", ("not a game", "derive it")),
         ("from parrot import Parrot\n", "it.py:Parrot", ("name the file that defines it",)),
         ("import nowhere_to_be_found\n", "it.py:A", ("ModuleNotFoundError", "nowhere_to_be_found", "install")),
         ("x = (\n", "it.py:A", ("it.py is not Python",)),
