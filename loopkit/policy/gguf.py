@@ -8,7 +8,6 @@ the weights come from.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -151,10 +150,3 @@ def _said(file: Path) -> dict[str, str | None]:
         "licence": text("general.license"),
         "quantisation": ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items())) or "none",
     }
-
-
-def read_source(directory: Path) -> dict[str, Any]:
-    """The record of a converted copy, {} for any other directory."""
-    file = directory / SOURCE
-    source: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return source

@@ -20,11 +20,6 @@ TASKS = 200
 """Rows taken from a set that makes its own."""
 
 
-def brings_rows(spec: str) -> bool:
-    """Whether ``spec`` names a reward that has rows of its own. Imports the user's code, but for reasoning-gym's."""
-    return spec.startswith(GYM) or any(_taskset(source.load(named)) for _, named in parts(spec))
-
-
 def _taskset(target: Any) -> bool:
     """Whether this is a taskset of verifiers: a class or object with ``load()``, whose tasks score traces."""
     cls = target if isinstance(target, type) else type(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from loopkit.contracts import PolicyRef
 from loopkit.errors import UsageError
 from loopkit.experiment.config import Experiment
-from loopkit.experiment.manifest import manifest
+from loopkit.experiment.manifest import SOURCE, manifest
 from loopkit.experiment.resolve import resolve, scheme_of, start_policy
 from loopkit.policy import gguf
 from loopkit.policy.load import load
@@ -111,7 +112,7 @@ def test_a_file_becomes_a_model_once_that_can_be_saved(
         assert torch.equal(again.model(ids).logits, model(ids).logits)
     assert policy.tokenizer.decode(policy.encode([Message("user", "ab")])) == "<|user|>ab"
 
-    record = gguf.read_source(Path(ref.path))
+    record = json.loads((Path(ref.path) / SOURCE).read_text())
     assert record["sha256"] == gguf.sha256_of(file)
     assert record["licence"] == "apache-2.0"
     assert record["quantisation"].startswith("Q8_0 ")
