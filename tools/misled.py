@@ -84,6 +84,10 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
 def main() -> int:
     cases = json.loads(RECORD.read_text())
     if sys.argv[1:] == ["--record"]:
+        import loopkit
+
+        if loopkit.__version__ != "0.1.0":
+            raise SystemExit(f"This is loopkit {loopkit.__version__}: what 0.1 said is told by 0.1's own checkout.")
         for case in cases:
             case["0.1"] = of_0_1(case)
         RECORD.write_text(json.dumps(cases, indent=1) + "\n")

@@ -181,7 +181,7 @@ REFERENCES = (
 )
 STEPS = ("step", "global_step", "train_step", "iteration")
 NO_NUMBERS = {
-    "advantage", "advantages", "id", "idx", "index", "epoch", "row", "seed", "rollout", *UNITS, *STEPS, *REFERENCES,
+    "advantage", "advantages", "id", "idx", "index", "epoch", "row", "seed", "rollout", *UNITS,
 }  # fmt: skip
 """Columns of numbers that are no rewards."""
 
@@ -196,16 +196,25 @@ def step_of(value: Json) -> int | None:
     return None if found is None else int(found)
 
 
+def _column(row: Mapping[str, Json], names: Sequence[str]) -> str:
+    """The first of the names that the row has; "" for none."""
+    return next((n for n in names if n in row), "")
+
+
 def _step(row: Mapping[str, Json]) -> int | None:
-    return next((step_of(row[n]) for n in STEPS if n in row), None)
+    return step_of(row.get(_column(row, STEPS)))
 
 
 def _reference(row: Mapping[str, Json]) -> Json:
-    return next((row[n] for n in REFERENCES if n in row), ground_truth(row))
+    return row.get(_column(row, REFERENCES), ground_truth(row))
 
 
 def _numbers(row: Mapping[str, Json], taken: set[str]) -> dict[str, float | None]:
-    """The columns of numbers, and those of a column ``metrics`` or ``rewards`` that is an object or its JSON."""
+    """The columns of numbers, and those of a column ``metrics`` or ``rewards`` that is an object or its JSON.
+
+    The columns that are step and reference are none of them, as in a table.
+    """
+    taken = {*taken, _column(row, STEPS), _column(row, REFERENCES)}
     out: dict[str, float | None] = {}
     for name, value in row.items():
         if name in taken or name in NO_NUMBERS:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loopkit.contracts import Policy, PolicyRef, Split
+from loopkit.contracts import Split
 from loopkit.errors import UsageError
 from loopkit.experiment.config import read_experiment
-from loopkit.experiment.resolve import resolve, set_up, start_policy
-from loopkit.front.progress import Progress, counted, listening
+from loopkit.experiment.resolve import resolve, set_up
+from loopkit.front.progress import Progress, counted, listening, opening
 from loopkit.records import Estimate, Json, Task
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.halves import shown
 from loopkit.rollouts.metrics import summary
+from loopkit.running.runner import open_policy
+from loopkit.stats.contrasts import minus
 
 MARGIN = 0.05
 """How far train and test may lie apart, as a share, where the interval says that they do."""
@@ -51,16 +52,13 @@ def compare(
     ``unseen``: of train, the half that a warm-up with ``split=half`` was not shown. Raises UsageError as
     ``loopkit.evaluate`` does.
     """
-    from loopkit.policy.load import load
-
     plugins = registry.load()
     experiment = read_experiment(None, settings={"game": dict(options)}, arms=["loophole"], game=game, model=model,
                                  trainer="grpo", seeds=f"{seed}-{seed}")  # fmt: skip
     spec = resolve(experiment, plugins)[0]
     setup = set_up(plugins, spec)
     with listening(progress) as listen:
-        start = start_policy(spec, plugins, counted(listen, model, "warm-up"))
-        policy: Policy = load(start, seed=seed) if isinstance(start, PolicyRef) else start
+        policy = open_policy(spec, plugins, opening(listen, model), seed)
 
         def played(split: Split) -> Mapping[str, Estimate | None]:
             from loopkit.rollouts.playing import evaluate
@@ -80,11 +78,7 @@ def compare(
 
 
 def _pair(measure: str, train: Estimate, test: Estimate) -> Pair:
-    """The interval of a difference of two independent estimates, from theirs (Newcombe's hybrid)."""
-    ends = (train.low, train.high, test.low, test.high)
-    if any(end is None for end in ends):
+    difference = minus(train, test)
+    if difference.low is None or difference.high is None:
         raise UsageError(f"{measure} has no interval on so few prompts: play more.")
-    difference = train.value - test.value
-    below = math.hypot(train.value - (train.low or 0), (test.high or 0) - test.value)
-    above = math.hypot((train.high or 0) - train.value, test.value - (test.low or 0))
-    return Pair(measure, train, test, difference - below, difference + above)
+    return Pair(measure, train, test, difference.low, difference.high)

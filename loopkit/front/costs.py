@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from statistics import fmean
 
+from loopkit.contracts import Game
 from loopkit.experiment.config import BASE, RunSpec, on_tiny
-from loopkit.experiment.resolve import GGUF, build_game, scheme_of
+from loopkit.experiment.resolve import GGUF, scheme_of
 from loopkit.records import Decode, Task
-from loopkit.registry.plugins import Plugins
 
 GIB = 1 << 30
 CHARACTERS = 4
@@ -47,10 +47,10 @@ class Cost:
         )
 
 
-def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
+def cost(specs: Sequence[RunSpec], jobs: int, game: Game) -> Cost | None:
     """What these runs take; None on the embedded policy, and where the model's size is not known here."""
     from loopkit.policy import fits
-    from loopkit.policy.precision import in_format, rates
+    from loopkit.policy.precision import in_format, measured
 
     first = specs[0]
     parameters = None if on_tiny(first.model) else parameters_of(first.model)
@@ -58,8 +58,7 @@ def cost(specs: Sequence[RunSpec], jobs: int, plugins: Plugins) -> Cost | None:
         return None
     dtype = in_format(first)
     # torch shares the cores among the runs that are side by side; one measurement is of all of them
-    rate = rates()[dtype] * 1e9 / jobs
-    game = build_game(plugins, first.game, first.game_options)
+    rate = measured()[dtype] * 1e9 / jobs
     prompt_tokens, answered = tokens(list(islice(game.tasks("train"), LOOKED_AT)), first)
     rollouts, lora = first.run.prompts_per_step * first.run.group_size, bool(first.trainer_options.get("lora_rank"))
     token = 2.0 * parameters / rate  # a multiplication and an addition a weight
@@ -101,7 +100,7 @@ def parameters_of(model: str) -> int | None:
     return next((n for n in [*known, *cached] if n), None)
 
 
-def doubts(specs: Sequence[RunSpec], plugins: Plugins, estimate: Cost | None) -> list[str]:
+def doubts(specs: Sequence[RunSpec], game: Game, estimate: Cost | None) -> list[str]:
     """Settings that make no sense for a pretrained model, each with what to set instead."""
     first = specs[0]
     if on_tiny(first.model):
@@ -115,7 +114,7 @@ def doubts(specs: Sequence[RunSpec], plugins: Plugins, estimate: Cost | None) ->
             f"trainer.learning_rate={options['learning_rate']:g} destroys a pretrained model that is trained whole. "
             "Set it to 1e-6 or so."
         )
-    if not build_game(plugins, first.game, first.game_options).real.settings:
+    if not game.real.settings:
         out.append(
             "This game suggests nothing for a pretrained model: lengths and steps are those for tiny. Look with "
             "`loopkit fit` first."

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from loopkit.contracts import SPLITS, Policy, PolicyRef, Split
 from loopkit.errors import UsageError, nearest
-from loopkit.experiment.config import BASE, Experiment, RunSpec, on_tiny, read_experiment
+from loopkit.experiment.config import BASE, Experiment, RunSpec, read_experiment
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up, start_policy
 from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.front.asked import Options, Reward, judges_of, own_reward, tables_of
-from loopkit.front.progress import Progress, counted, listening
+from loopkit.front.progress import Progress, counted, listening, opening
 from loopkit.front.tables import Table, wrapped
 from loopkit.parts.judges import JUDGES
 from loopkit.records import Json, Message, Scored
@@ -175,12 +175,10 @@ def _policy(
         opened: PolicyRef | Policy = start_policy(
             spec.model_copy(update={"model": policy}),
             plugins,
-            counted(listen, policy, "warm-up" if on_tiny(policy) else "loading"),
+            opening(listen, policy),
         )
         return opened
-    start: PolicyRef = start_policy(
-        run_spec, plugins, counted(listen, run_spec.model, "warm-up" if on_tiny(run_spec.model) else "loading")
-    )
+    start: PolicyRef = start_policy(run_spec, plugins, opening(listen, run_spec.model))
     if checkpoint is None:
         return start
     directory = run / "checkpoints" / checkpoint

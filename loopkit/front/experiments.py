@@ -20,7 +20,7 @@ from loopkit.front.costs import Cost, cost, doubts
 from loopkit.front.directories import claim, make
 from loopkit.front.outcome import Result
 from loopkit.front.probed import RECORD, Before, before
-from loopkit.front.progress import Progress, counted, listening
+from loopkit.front.progress import Progress, listening, opening
 from loopkit.registry import plugins as registry
 from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
@@ -50,11 +50,11 @@ class Plan:
 
     def cost(self) -> Cost | None:
         """Hours and memory, of a pretrained model whose size is known."""
-        return cost(self.specs, self.jobs, self.plugins)
+        return cost(self.specs, self.jobs, self.setup.game)
 
     def doubts(self, estimate: Cost | None = None) -> list[str]:
         """Settings that make no sense for a pretrained model, with what to set instead."""
-        return doubts(self.specs, self.plugins, estimate)
+        return doubts(self.specs, self.setup.game, estimate)
 
     def perform(self, deadline: float = DEADLINE, progress: Progress = None) -> Result:
         """Make what is missing, and write ``results.json``. The same call again resumes."""
@@ -80,7 +80,7 @@ class Plan:
         start = start_policy(
             first,
             self.plugins,
-            counted(listen, self.experiment.model, "warm-up" if on_tiny(first.model) else "loading"),
+            opening(listen, self.experiment.model),
         )
         if not on_tiny(first.model):  # measured here, once, and not by every run beside the others
             from loopkit.policy.precision import choose

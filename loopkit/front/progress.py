@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from loopkit.experiment.config import on_tiny
 from loopkit.front.tables import harmless
 from loopkit.records import Json
 from loopkit.running.runner import Event, Listener
@@ -40,6 +41,11 @@ def listening(progress: Progress = None) -> Iterator[Listener]:
 def counted(listen: Listener, name: str, phase: str) -> Callable[[int, int], None]:
     """A (done, total) callback that says so as Events."""
     return lambda done, total: listen(Event(name, phase, done, total))
+
+
+def opening(listen: Listener, model: str) -> Callable[[int, int], None]:
+    """As ``counted``, for what it takes until a model can speak: tiny's warm-up, or the loading of another."""
+    return counted(listen, model, "warm-up" if on_tiny(model) else "loading")
 
 
 def in_notebook() -> bool:

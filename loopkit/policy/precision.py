@@ -50,7 +50,13 @@ def in_format(spec: RunSpec) -> Dtype:
 
 
 def fastest() -> Dtype:
-    """The faster format here. Measured once for a processor and a torch, and kept in the cache."""
+    """The faster format here."""
+    known = measured()
+    return "bfloat16" if known["bfloat16"] > FASTER * known["float32"] else "float32"
+
+
+def measured() -> dict[str, float]:
+    """``rates`` here, measured once for a processor and a torch, and kept in the cache."""
     import torch
 
     from loopkit.policy.process import hardware
@@ -63,7 +69,7 @@ def fastest() -> Dtype:
     if key not in known:
         known[key] = rates()
         write_whole(Path(file), to_json(known))
-    return "bfloat16" if known[key]["bfloat16"] > FASTER * known[key]["float32"] else "float32"
+    return known[key]
 
 
 def rates() -> dict[str, float]:

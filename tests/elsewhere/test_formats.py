@@ -297,3 +297,12 @@ def test_a_cancelled_log_among_others_is_passed_over_and_named(tmp_path: Path) -
     assert "status cancelled" in log.skipped[0].why
     with pytest.raises(UsageError, match="without samples"):
         read([tmp_path / "a.json"])
+
+
+@pytest.mark.parametrize(
+    "said", [{"prompt": "q", "completion": "a"}, {"messages": [*CHAT, {"role": "assistant", "content": "a"}]}]
+)
+def test_a_label_beside_a_reference_stays_a_number(tmp_path: Path, said: dict[str, Any]) -> None:
+    """Of several names for a role the first is taken; the others may be what the reward is compared with."""
+    (row,) = one(tmp_path, {**said, "answer": "2", "label": 1, "step": 3, "iteration": 7}).rows
+    assert (row.references, row.step, dict(row.numbers)) == (("2",), 3, {"label": 1.0, "iteration": 7.0})
