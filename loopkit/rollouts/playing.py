@@ -79,7 +79,8 @@ def evaluate(
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
 
-    ``drawn``: tasks drawn by the seed, in whole clusters, in place of the first. ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played.
+    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played; ``drawn``: they
+    are drawn by the seed, in whole clusters, in place of the first.
     """
     kept = Kept()
     referee = LocalReferee(

@@ -38,8 +38,8 @@ class Recorder(Protocol):
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
     split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``overrides``: what goes before
-    the game's own; ``keep``: the tasks of the split that are posed; ``drawn``: the listed ones are drawn by the seed, in
-    whole clusters, in place of the first of the split.
+    the game's own; ``keep``: the tasks of the split that are posed; ``drawn``: those listed are drawn by the seed,
+    in whole clusters, in place of the first of the split.
     """
 
     def __init__(
