@@ -74,11 +74,13 @@ def evaluate(
     overrides: Overrides = AS_ASKED,
     keep: Callable[[Task], bool] = lambda task: True,
     group: int = 1,
+    drawn: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
 
-    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played.
+    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played; ``drawn``: they
+    are drawn by the seed, in whole clusters, in place of the first.
     """
     kept = Kept()
     referee = LocalReferee(
@@ -90,6 +92,7 @@ def evaluate(
         group_size=group,
         recorder=kept,
         listed=prompts,
+        drawn=drawn,
         overrides=overrides,
         keep=keep,
     )
