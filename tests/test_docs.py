@@ -275,7 +275,7 @@ def test_toml_is_read(block: Block, tmp_path: Path) -> None:
         assert {f"{module}.py" for module in found["project"]["entry-points"]["loopkit"].values()} <= files
         return
     (tmp_path / "experiment.toml").write_text(block.text)
-    if block.page.endswith("compare.md"):
+    if block.page.name == "compare.md":
         named, settings = of_file(tmp_path / "experiment.toml")
         assert named
         assert settings.keys() <= set(SETTINGS)
