@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     )
     from loopkit.errors import LoopkitError  # noqa: F401
     from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
+    from loopkit.front.compared import compare  # noqa: F401
     from loopkit.front.designed import study  # noqa: F401
     from loopkit.front.evaluations import evaluate  # noqa: F401
     from loopkit.front.experiments import run  # noqa: F401
@@ -64,6 +65,7 @@ _HOMES = {
     "parts.channels": ("Audit", "Placebo", "pay"),
     "checks": ("check_game", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
+    "front.compared": ("compare",),
     "front.designed": ("study",),
     "front.evaluations": ("evaluate",),
     "front.experiments": ("run",),
