@@ -29,6 +29,7 @@ COMMANDS = {
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
     "audit": ("loopkit.cli.audit:audit", "Look for exploits in completions that you already have."),
     "compare": ("loopkit.cli.compare:compare", "Compare arms that were trained anywhere, paired by seed."),
+    "card": ("loopkit.cli.card:card", "Make the card of a game or a reward: what is known of it, and what is not."),
     "export": ("loopkit.cli.export:export", "Write a game as an environment of verifiers or a task of Inspect."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
     "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),

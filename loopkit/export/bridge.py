@@ -66,13 +66,19 @@ class Exported:
 
     def score(self, split: Split, task: str, name: str, words: Sequence[str]) -> Scored:
         """A finished rollout, scored. Raises UsageError for an unfinished one: that is not a reward of 0."""
-        rollout = self._played(split, task, name, words)
-        if not rollout.done:
-            raise UsageError(
-                f"{task!r} of {self.game} is not played to its end: the game waits for turn {len(words) + 1}, so it "
-                "has no reward. Play it through the exported environment, and raise limits on turns and tokens."
-            )
-        return score(self.setup, [rollout], [0], TRIES)[0]
+        return self.score_all(split, [task], name, [words])[0]
+
+    def score_all(self, split: Split, tasks: Sequence[str], name: str, words: Sequence[Sequence[str]]) -> list[Scored]:
+        """(B,) tasks and the words said to them -> (B,) finished rollouts, scored in one batch. Raises as ``score``."""
+        rollouts = [self._played(split, task, name, said) for task, said in zip(tasks, words, strict=True)]
+        for task, rollout in zip(tasks, rollouts, strict=True):
+            if not rollout.done:
+                raise UsageError(
+                    f"{task!r} of {self.game} is not played to its end: the game waits for turn "
+                    f"{len(rollout.steps) + 1}, so it has no reward. Play it through the exported environment, and "
+                    "raise limits on turns and tokens."
+                )
+        return score(self.setup, rollouts, [0] * len(rollouts), TRIES)
 
     def numbers(self, scored: Scored) -> dict[str, float | None]:
         """All numbers of a rollout by name: ``score.*``, ``flag.*`` (1, 0, None abstains) and ``reward.*`` (shadow)."""
