@@ -16,9 +16,9 @@ import loopkit
 NAMES = [
     "__version__",
     "Assessment", "Audit", "Decode", "Dialogue", "Done", "Draw", "Estimate", "Experiment", "ExploitDetector", "Game",
-    "LocalReferee", "LoopkitError", "Message", "Options", "Placebo", "Policy", "PolicyRef", "Probe", "Range", "Referee",
+    "Intervention", "LocalReferee", "LoopkitError", "Message", "Monitor", "Options", "Placebo", "Policy", "PolicyRef", "Probe", "Range", "Referee",
     "RefereeClient", "Reporting", "RewardChannel", "Rollout", "RolloutSet", "RunSpec", "SimpleGame", "Slot",
-    "StepMetrics", "Task", "Tiny", "Trainer", "Turn", "check_game", "check_trainer", "evaluate", "hookimpl", "pay",
+    "StepMetrics", "Task", "Tiny", "Trainer", "Turn", "check_game", "check_intervention", "check_trainer", "evaluate", "hookimpl", "pay",
     "play", "probe", "read", "rule", "run", "serve", "study",
 ]  # fmt: skip
 """What third parties build on. Taking a name away, or giving it another meaning, is a breaking change."""

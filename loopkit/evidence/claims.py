@@ -86,6 +86,7 @@ class OnFix(Claim):
 
     arm: str = ""
     unjudged: tuple[str, ...] = ()
+    monitors: tuple[str, ...] = ()
 
 
 class OnReward(Claim):
