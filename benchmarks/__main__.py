@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from benchmarks.measure import Row, machine
 
-PARTS = {"step": 3, "experiment": 1, "sampler": 3, "scale": 1, "report": 5}
+PARTS = {"step": 3, "experiment": 1, "sampler": 3, "scale": 1, "report": 5, "real": 5}
 """Each a module with ``rows(rounds)``, and its rounds."""
 KEPT = Path(__file__).parent.parent / "docs" / "benchmarks.json"
 

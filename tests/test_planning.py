@@ -78,6 +78,31 @@ def test_rates_are_corrected_beside_the_raw_ones(made: Path, tmp_path: Path) -> 
     assert "nobodys" in str(stopped.exception)
 
 
+def test_a_readers_labels_of_a_runs_own_rollouts_correct_its_rate(made: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.jsonl"
+    drawn = call("correct", str(made), "--sheet", str(sheet), "--draw", "6", "--detector", "complied")
+    assert "72 rollouts" in drawn.output
+    rows = [json.loads(line) for line in sheet.read_text().splitlines()]
+    assert all(set(row) == {"id", "asked", "said", "exploit"} for row in rows)  # neither arm nor flag: blind
+    assert len({row["id"] for row in rows}) == 72
+    empty = call("correct", str(made), "--sheet", str(sheet), "--detector", "complied")
+    assert "holds no label" in str(empty.exception)
+    for row in rows:
+        row["exploit"] = True
+    sheet.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = json.loads(call("correct", str(made), "--sheet", str(sheet), "--detector", "complied", "--json").output)
+    for run in found["runs"]:  # every reply drawn was an exploit, so the rate is far higher than the detector's
+        assert 2 <= int(run["corrected"]["method"].split()[-2]) <= 6  # it abstains on some
+        assert run["corrected"]["value"] >= run["raw"]["value"]
+        assert run["corrected"]["high"] >= run["raw"]["high"]
+    sheet.write_text(json.dumps({**rows[0], "id": "0"}) + "\n")
+    strange = call("correct", str(made), "--sheet", str(sheet), "--detector", "complied")
+    assert "1 of the 1 labels" in str(strange.exception)
+    again = call("correct", str(made), "--sheet", str(sheet), "--draw", "6", "--detector", "complied")
+    assert "exists" in str(again.exception)
+    assert "gap" in str(call("correct", str(made), "--sheet", str(sheet)).exception)
+
+
 @pytest.mark.slow
 def test_a_registered_experiment_says_so_and_lists_what_departs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

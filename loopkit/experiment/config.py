@@ -52,6 +52,9 @@ class RunSettings(Options):
     max_tokens: PositiveInt | None = Field(None, description="longest answer, in tokens; default: the game's own")
     eval_split: Split = Field("test", description="split that base and final policies are evaluated on")
     eval_prompts: PositiveInt = Field(2000, description="held-out prompts evaluated, one rollout each")
+    eval_draw: Literal["first", "seed"] = Field(
+        "first", description="which held-out prompts: the first of the split, or whole clusters drawn by seed"
+    )
     eval_batch: PositiveInt = Field(256, description="prompts decoded together in evaluation")
     temperature: float | None = Field(None, ge=0, le=5, description="of sampling, everywhere; default: the game's")
     top_p: float | None = Field(None, gt=0, le=1, description="draw from the likeliest tokens that reach this together")

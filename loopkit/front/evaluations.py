@@ -217,6 +217,7 @@ def _evaluate(
             batch=spec.run.eval_batch,
             overrides=spec.run.eval_overrides(),
             group=spec.run.eval_samples,
+            drawn=spec.run.eval_draw == "seed",
             progress=counted(listen, "eval", "evaluate"),
         )
         numbers = summary(setup, scored)

@@ -178,7 +178,7 @@ def fit(
 
 def _learning(policy: CausalPolicy, scored: Sequence[Scored], spec: RunSpec) -> float:
     """Seconds that a rollout's part of a gradient takes, measured on a few."""
-    from loopkit.policy.load import add_lora
+    from loopkit.policy.lora import add_lora
     from loopkit.policy.process import work_clock
     from loopkit.policy.score import Segment
     from loopkit.policy.supervised import backward

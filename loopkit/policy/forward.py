@@ -61,10 +61,12 @@ class Ordinary:
         self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, past: Any = None, keep: Keep = "last"
     ) -> tuple[torch.Tensor, Any]:
         more: dict[str, Any] = {} if past is None else {self.name: past}
-        if self.inner is not None and not isinstance(keep, str):  # logits of the positions asked for, and no others
+        if self.inner is not None:
             inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
             out = self.inner.model(**inputs, **more)
-            return self.inner.lm_head(out.last_hidden_state[keep]), getattr(out, self.name)
+            # Two dimensions: of three that are not contiguous, torch copies the head's weights once a row.
+            states = out.last_hidden_state[:, -1] if isinstance(keep, str) else out.last_hidden_state[keep]
+            return self.inner.lm_head(states), getattr(out, self.name)
         if isinstance(keep, str):
             more["logits_to_keep"] = 1
         out = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **more)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,12 @@ from typing import Any
 import torch
 
 from loopkit.contracts import PolicyRef
-from loopkit.errors import UsageError, needing
+from loopkit.errors import UsageError
 from loopkit.experiment.resolve import require_there
 from loopkit.policy.budgets import Budget, speak
 from loopkit.policy.chat import give_template
 from loopkit.policy.decode import Sampled, Sampling, sample
+from loopkit.policy.lora import add_lora, with_adapter
 from loopkit.policy.memory import speak_in_parts
 from loopkit.policy.template import render
 from loopkit.records import Decode, Dialogue, Message, Turn
@@ -144,7 +143,7 @@ def load(ref: PolicyRef, *, seed: int = 0) -> CausalPolicy:
     """
     model, tokenizer = load_parts(ref.path, ref.dtype)
     if ref.adapter is not None:
-        model = _with_adapter(model, ref.adapter, trainable=False)
+        model = with_adapter(model, ref.adapter, trainable=False)
         if ref.dtype == "float32":
             model = model.merge_and_unload()
             model.requires_grad_(True)  # peft froze it
@@ -166,7 +165,7 @@ def load_trainable(start: PolicyRef, checkpoint: Path | None, lora_rank: int, se
     if checkpoint is None:
         policy.model = add_lora(policy.model, lora_rank)
     else:
-        policy.model = _with_adapter(policy.model, str(checkpoint), trainable=True)
+        policy.model = with_adapter(policy.model, str(checkpoint), trainable=True)
     policy.model.eval()
     return policy
 
@@ -204,42 +203,6 @@ def load_parts(path: str, dtype: str = "float32") -> tuple[Any, Any]:
         tokenizer.init_kwargs.pop(how, None)
     give_template(tokenizer, path)
     return model, tokenizer
-
-
-def _peft() -> Any:
-    with needing("LoRA"):
-        import peft
-    return peft
-
-
-def _with_adapter(model: Any, adapter: str, *, trainable: bool) -> Any:
-    peft = _peft()
-    from safetensors import SafetensorError
-
-    pickled = Path(adapter, "adapter_model.bin")
-    if pickled.exists() and not pickled.with_suffix(".safetensors").exists():
-        raise UsageError(f"the LoRA adapter {adapter!r} is pickled (adapter_model.bin): give one in safetensors.")
-    try:
-        with _quiet():
-            return peft.PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UsageError(f"the LoRA adapter {adapter!r} could not be loaded: {error}") from error
-
-
-def add_lora(model: Any, rank: int) -> Any:
-    """The model wrapped with a trainable LoRA adapter on every linear layer (alpha = 2 x rank)."""
-    peft = _peft()
-    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    with _quiet():
-        return peft.get_peft_model(model, config)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """peft uses what transformers is about to rename; the user can do nothing about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

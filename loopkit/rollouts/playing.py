@@ -92,12 +92,14 @@ def evaluate(
     keep: Callable[[Task], bool] = lambda task: True,
     group: int = 1,
     opening: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
+    drawn: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
 
     ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played; ``opening``: what
-    becomes of a dialogue's opening messages.
+    becomes of a dialogue's opening messages; ``drawn``: tasks are drawn by the seed, in whole clusters, in place of the
+    first.
     """
     kept = Kept()
     referee = LocalReferee(
@@ -109,6 +111,7 @@ def evaluate(
         group_size=group,
         recorder=kept,
         listed=prompts,
+        drawn=drawn,
         overrides=overrides,
         keep=keep,
         opening=opening,

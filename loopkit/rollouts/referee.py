@@ -42,8 +42,9 @@ class Recorder(Protocol):
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
     split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``overrides``: what goes before
-    the game's own; ``keep``: the tasks of the split that are posed. ``opening``: what becomes of a dialogue's opening
-    messages. ``stop`` is asked after each step, of the watched rates so far; ``past`` holds those on record.
+    the game's own; ``keep``: the tasks of the split that are posed; ``drawn``: those listed are drawn by the seed, in
+    whole clusters, in place of the first of the split. ``opening``: what becomes of a dialogue's opening messages.
+    ``stop`` is asked after each step, of the watched rates so far; ``past`` holds those on record.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class LocalReferee:
         group_size: int,
         recorder: Recorder,
         listed: int | None = None,
+        drawn: bool = False,
         overrides: Overrides = AS_ASKED,
         keep: Callable[[Task], bool] = lambda task: True,
         opening: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
@@ -71,8 +73,8 @@ class LocalReferee:
         if not tasks:
             raise UsageError(f"the game has no tasks in split {split!r}: give it data, or choose another split.")
         if listed is not None:
-            self._plan = [tasks[:listed][i : i + prompts_per_step] for i in range(0, listed, prompts_per_step)]
-            self._plan = [step for step in self._plan if step]
+            chosen = draw(tasks, listed, seed, split) if drawn else tasks[:listed]
+            self._plan = [chosen[i : i + prompts_per_step] for i in range(0, len(chosen), prompts_per_step)]
             self.n_steps = len(self._plan)
         else:
             self._plan = plan(tasks, n_steps, prompts_per_step, seed, split)
@@ -235,6 +237,23 @@ def _step(id_: str) -> int:
         return int(id_.split("/", 2)[1])
     except (IndexError, ValueError) as error:
         raise RefereeError(f"{id_[:200]!r} is not a rollout id: ids are a slot's key, '/', and a name.") from error
+
+
+def draw(tasks: Sequence[Task], prompts: int, seed: int, split: str) -> list[Task]:
+    """At most ``prompts`` tasks of whole clusters, drawn by the seed; in the order of the split. All, if they fit."""
+    clusters = Counter(task.cluster for task in tasks)
+    chosen: set[str] = set()
+    room = prompts
+    for cluster in seeding.shuffled(clusters, seed, split, "evaluated"):
+        if clusters[cluster] <= room:
+            chosen.add(cluster)
+            room -= clusters[cluster]
+    if not chosen:
+        raise UsageError(
+            f"{prompts} held-out prompts hold no whole cluster of this game (the smallest has "
+            f"{min(clusters.values())}). Set run.eval_prompts higher."
+        )
+    return [task for task in tasks if task.cluster in chosen]
 
 
 def plan(tasks: Sequence[Task], n_steps: int, prompts: int, seed: int, split: str) -> list[list[Task]]:

@@ -109,8 +109,13 @@ def require_deadline(deadline: float) -> None:
 def run_all(
     specs: Sequence[RunSpec], out: Path, start: PolicyRef, jobs: int, tell: Listener, deadline: float = DEADLINE
 ) -> list[str]:
-    """``run_jobs`` for the runs of one experiment, which all begin from ``start``. Returns the names that failed."""
-    return [job.name for job in run_jobs([Job(spec, out, start) for spec in specs], jobs, tell, deadline)]
+    """``run_jobs`` for the runs of one experiment, which all begin from ``start``. Returns the names that failed.
+
+    Seed by seed: what is interrupted after hours then holds whole seeds, which can be compared.
+    """
+    seeds = list(dict.fromkeys(spec.seed for spec in specs))
+    by_seed = sorted(specs, key=lambda spec: seeds.index(spec.seed))
+    return [job.name for job in run_jobs([Job(spec, out, start) for spec in by_seed], jobs, tell, deadline)]
 
 
 def run_jobs(todo: Sequence[Job], jobs: int, tell: Listener, deadline: float = DEADLINE) -> list[Job]:

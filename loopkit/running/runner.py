@@ -91,11 +91,12 @@ def evaluation_name(run: RunSpec | None, spec: RunSpec, checkpoint: str) -> str:
 
 
 def _sampling(spec: RunSpec) -> str:
-    """A mark of an evaluation that samples otherwise than training does; empty: it does not."""
+    """A mark of an evaluation of drawn prompts, and of one that samples otherwise than training does."""
     run = spec.run
+    drawn = "-drawn" if run.eval_draw == "seed" else ""
     if run.eval_samples == 1 and run.eval_overrides() == run.overrides():
-        return ""
-    return f"-k{run.eval_samples}-{digest(dataclasses.asdict(run.eval_overrides())):016x}"
+        return drawn
+    return f"{drawn}-k{run.eval_samples}-{digest(dataclasses.asdict(run.eval_overrides())):016x}"
 
 
 def finished(spec: RunSpec, out: Path, further: Sequence[Evaluation] = ()) -> bool:
@@ -294,6 +295,7 @@ def evaluate_run(
         overrides=settings.eval_overrides(),
         group=settings.eval_samples,
         opening=opening,
+        drawn=settings.eval_draw == "seed",
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
     run.write_eval(spec.game, settings.eval_split, checkpoint, scored, summary(setup, scored))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 from loopkit.records import Estimate
+from loopkit.stats.rates import gap, wilson
 
 Z = 1.959963984540054
 
@@ -61,10 +63,34 @@ def corrected(rate: Estimate | None, labels: Labels, *, difference: bool = False
     return Estimate(value, min(value, low), max(value, high), rate.n, rate.clusters, "rogan-gladen, lang-reiczigel")
 
 
+def sampled(
+    rate: Estimate | None, labels: Sequence[bool], flags: Sequence[bool | None], clusters: Sequence[str]
+) -> Estimate | None:
+    """A rate corrected by (n,) labels of rollouts drawn at random from it, beside what its detector said of these.
+
+    Prediction-powered inference (Angelopoulos et al., Science 2023): the rate of all rollouts, plus the labels' share
+    less the detector's among those drawn. The limits are those of the two, squared and added (Zou & Donner, Stat. Med.
+    2008), the difference's Newcombe's for pairs, so that few labels without a mistake still leave a width. Needs no
+    assumption of how the detector errs, and fewer labels the better it is. Rollouts that it abstained on are left out
+    of both. None of None, or where no label is left.
+    """
+    kept = [i for i, flag in enumerate(flags) if flag is not None]
+    if rate is None or not kept:
+        return None
+    both = [float(labels[i]) for i in kept] + [float(flags[i] or 0) for i in kept]
+    shift = gap(both, [k < len(kept) for k in range(len(both))], [clusters[i] for i in kept] * 2)
+    assert shift is not None
+    value = min(1.0, max(0.0, rate.value + shift.value))
+    if rate.low is None or rate.high is None or shift.low is None or shift.high is None:
+        return Estimate(value, None, None, rate.n, rate.clusters, "withheld: of one cluster, or of no interval")
+    below = hypot(rate.value - rate.low, shift.value - shift.low)
+    above = hypot(rate.high - rate.value, shift.high - shift.value)
+    limits = max(0.0, min(value, value - below)), min(1.0, max(value, value + above))
+    return Estimate(value, *limits, rate.n, rate.clusters, f"prediction-powered, {len(kept)} labels")
+
+
 def _youden(labels: Labels) -> tuple[float, float, float]:
     """recall + specificity - 1 with its limits: those of the two shares, squared and added."""
-    from loopkit.stats.rates import wilson
-
     (a, b), (c, d) = wilson(labels.flagged, labels.exploits), wilson(labels.cleared, labels.honest)
     value = labels.recall + labels.specificity - 1
     below = sqrt((labels.recall - a) ** 2 + (labels.specificity - c) ** 2)

@@ -11,7 +11,7 @@ from loopkit.records import Json
 from loopkit.running.parallel import Job
 
 BUDGET = ("steps", "prompts_per_step", "group_size", "max_tokens")
-EVALUATION = ("eval_split", "eval_prompts", "condition")
+EVALUATION = ("eval_split", "eval_prompts", "eval_draw", "condition")
 
 
 def described(job: Job) -> dict[str, Json]:

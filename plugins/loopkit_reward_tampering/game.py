@@ -121,7 +121,7 @@ class RewardTampering(Game):
     })  # fmt: skip
 
     real = Real(settings={
-        "game.interface": "record", "run.steps": 24, "run.prompts_per_step": 8, "run.group_size": 8,
+        "game.interface": "record", "run.steps": 12, "run.prompts_per_step": 4, "run.group_size": 8,
         "run.eval_prompts": 500, "run.eval_batch": 64, "trainer.learning_rate": 2e-4, "trainer.lora_rank": 16,
         "trainer.token_budget": 1024, "trainer.checkpoint_every": 4, "trainer.keep_checkpoints": 2,
     })  # fmt: skip

@@ -13,7 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCau
 
 from loopkit.policy.decode import Sampling, pad_left, sample
 from loopkit.policy.forward import ROOM, Compact, Ordinary, forward_of, is_compact
-from loopkit.policy.load import CausalPolicy, add_lora
+from loopkit.policy.load import CausalPolicy
+from loopkit.policy.lora import add_lora
 from loopkit.policy.score import score
 from tests.policy.small import Spy, double, random_segments
 

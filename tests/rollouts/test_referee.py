@@ -29,7 +29,7 @@ from loopkit.records import (
 )
 from loopkit.rollouts import scoring
 from loopkit.rollouts.playing import evaluate, play
-from loopkit.rollouts.referee import LocalReferee, plan
+from loopkit.rollouts.referee import LocalReferee, draw, plan
 from loopkit.rollouts.scoring import Setup, advance
 from tests.toys import COPYING, DOUBLING, Doubling, setup
 
@@ -160,6 +160,39 @@ def test_prompts_that_whole_clusters_cannot_fill_are_refused_with_the_cure(sizes
         UsageError, match=rf"^{prompts} prompts a step.*sizes \[.*{sum(sizes)} prompts.*prompts_per_step"
     ):
         plan(tasks(*sizes), 1, prompts, 1, "train")
+
+
+@given(sizes=st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=20), prompts=st.integers(3, 30))
+def test_held_out_prompts_are_drawn_in_whole_clusters(sizes: list[int], prompts: int) -> None:
+    every = tasks(*sizes)
+    chosen = draw(every, prompts, 5, "test")
+    assert chosen == [t for t in every if t in chosen] == draw(every, prompts, 5, "test")
+    assert len(chosen) <= prompts
+    left_out = Counter(t.cluster for t in every if t not in chosen)
+    assert not set(left_out) & {t.cluster for t in chosen}
+    assert all(n > prompts - len(chosen) for n in left_out.values())  # none of them would still fit
+
+
+def test_another_seed_draws_other_prompts_and_every_prompt_is_drawn_as_often() -> None:
+    drawn = Counter(t.id for seed in range(400) for t in draw(tasks(*[1] * 20), 5, seed, "test"))
+    assert len(drawn) == 20
+    assert all(60 < n < 145 for n in drawn.values())  # 100 expected, 5 standard deviations
+
+
+def test_prompts_too_few_for_a_cluster_are_refused_with_the_cure() -> None:
+    with pytest.raises(UsageError, match=r"the smallest has 2.*eval_prompts"):
+        draw(tasks(2, 3), 1, 1, "test")
+
+
+def test_an_evaluation_plays_the_prompts_drawn() -> None:
+    found = [
+        {s.rollout.task.id for s in evaluate(setup(DOUBLING), Claims(), seed=seed, split="test", prompts=3, batch=2,
+                                             drawn=True)}
+        for seed in (1, 2)
+    ]  # fmt: skip
+    every = DOUBLING.tasks("test")
+    assert found == [{t.id for t in draw(every, 3, seed, "test")} for seed in (1, 2)]
+    assert found[0] != found[1]
 
 
 def test_a_split_without_tasks_is_refused() -> None:

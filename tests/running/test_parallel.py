@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import start_policy
 from loopkit.registry import plugins as registry
-from loopkit.running.parallel import Job, refuse, run_jobs
+from loopkit.running import parallel
+from loopkit.running.parallel import Job, refuse, run_all, run_jobs
 from loopkit.running.runner import ERROR, Event
 from loopkit.studies.grid import Grid, merged, start_key, with_start
 
@@ -89,3 +91,13 @@ def test_a_policy_that_is_not_there_yet_says_what_to_do(tmp_path: Path) -> None:
     RunDir(first.directory).begin(first.spec, {})
     with pytest.raises(UsageError, match="Finish that run first"):
         start_policy(second.spec, made.plugins, lambda d, t: None)
+
+
+def test_an_experiment_goes_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = grid(tmp_path)
+    arms = ("base", "loophole", "control")
+    specs = [made.run(GAME, arm, seed, channel={"channel": "loophole"}).spec for arm in arms for seed in (7, 3)]
+    begun: list[str] = []
+    monkeypatch.setattr(parallel, "run_jobs", lambda jobs, *_: begun.extend(j.name for j in jobs) or [])
+    run_all(specs, tmp_path, PolicyRef(""), 1, lambda event: None)
+    assert begun == [f"{arm}-s{seed}" for seed in (7, 3) for arm in arms]

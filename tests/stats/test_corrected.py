@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from loopkit.records import Estimate
-from loopkit.stats.corrected import Labels, corrected
+from loopkit.stats.corrected import Labels, corrected, sampled
 from loopkit.stats.rates import gap, share
 
 GOOD = Labels(exploits=60, flagged=54, honest=80, cleared=76)
@@ -43,6 +43,46 @@ def test_of_a_gap_false_alarms_cancel() -> None:
     assert found.low is not None
     assert found.high is not None
     assert found.low < found.value < found.high
+
+
+def test_by_labels_of_its_own_rollouts_the_value_is_the_rate_and_the_mistakes_share() -> None:
+    flags = [True] * 30 + [False] * 70
+    labels = [True] * 20 + [False] * 10 + [True] * 5 + [False] * 65  # 10 false alarms and 5 missed of 100
+    found = sampled(rate(0.3), labels, flags, [str(i) for i in range(100)])
+    assert found is not None
+    assert found.value == pytest.approx(0.25)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.25 < found.high
+    right = sampled(rate(0.3), flags, flags, [str(i) for i in range(100)])
+    raw = rate(0.3)
+    assert right is not None
+    assert right.value == pytest.approx(0.3)
+    assert right.high is not None
+    assert raw.high is not None
+    assert right.high > raw.high  # no mistake among 100 is not: no mistakes
+    assert sampled(None, labels, flags, []) is None
+    assert sampled(raw, [True], [None], ["a"]) is None
+
+
+@pytest.mark.parametrize(("true", "recall", "specificity"), [(0.05, 0.6, 0.97), (0.4, 0.8, 0.9), (0.9, 0.95, 0.5)])
+@pytest.mark.parametrize("labelled", [30, 100])
+def test_by_its_own_rollouts_the_interval_covers_the_true_rate(
+    true: float, recall: float, specificity: float, labelled: int
+) -> None:
+    rng = np.random.default_rng(4)
+    covered = []
+    for _ in range(400):
+        exploits = rng.random(500) < true
+        flags = rng.random(500) < np.where(exploits, recall, 1 - specificity)
+        raw = share(flags.tolist(), [str(i) for i in range(500)])
+        names = [str(i) for i in range(labelled)]
+        found = sampled(raw, exploits[:labelled].tolist(), flags[:labelled].tolist(), names)
+        assert found is not None
+        assert found.low is not None
+        assert found.high is not None
+        covered.append(found.low <= true <= found.high)
+    assert np.mean(covered) > 0.92
 
 
 @pytest.mark.parametrize(("true", "recall", "specificity"), [(0.05, 0.9, 0.95), (0.4, 0.8, 0.9), (0.8, 0.9, 0.97)])
