@@ -55,7 +55,7 @@ class Placebo(RewardChannel):
     """Bernoulli pay that does not depend on behaviour: tells drift from incentive. Every game has it."""
 
     rate: Probability = 0.5
-    stream: int = Field(0, ge=0, description="other draws of the same rate: two placebo arms that are independent")
+    stream: Annotated[int, Field(ge=0, description="other draws of the same rate, for arms that are independent")] = 0
     reads: ClassVar[frozenset[str]] = frozenset()
     range: ClassVar[Range] = (0.0, 1.0)
 
