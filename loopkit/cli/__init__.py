@@ -28,6 +28,7 @@ COMMANDS = {
     "models": ("loopkit.cli.models:models", "List models on this machine, and known ones by hub id."),
     "report": ("loopkit.cli.report:report", "Write one page of all that experiments or studies found."),
     "audit": ("loopkit.cli.audit:audit", "Look for exploits in completions that you already have."),
+    "compare": ("loopkit.cli.compare:compare", "Compare arms that were trained anywhere, paired by seed."),
     "card": ("loopkit.cli.card:card", "Make the card of a game or a reward: what is known of it, and what is not."),
     "export": ("loopkit.cli.export:export", "Write a game for verifiers, Inspect, OpenEnv or verl."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),

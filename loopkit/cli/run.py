@@ -78,8 +78,13 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
         about = {"cost": estimate and dataclasses.asdict(estimate), "doubts": doubts, "preview": dict(shown)}
         render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, **about})
         return
+    headers = ["run", "pays", "channel options", "seed"]
     rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
-    click.echo(render.table(rows, ["run", "pays", "channel options", "seed"], style))
+    if any(s.interventions for s in specs):
+        headers.insert(-1, "and does")
+        for row, spec in zip(rows, specs, strict=True):
+            row.insert(-1, ", ".join(f"{i.name} {i.options or ''}".strip() for i in spec.interventions))
+    click.echo(render.table(rows, headers, style))
     first = specs[0]
     size = f"{first.run.steps} steps x {first.run.prompts_per_step} prompts x {first.run.group_size} rollouts"
     held_out = f"{first.run.eval_prompts} {first.run.eval_split} prompts"

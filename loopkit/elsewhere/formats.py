@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loopkit.elsewhere import dialogues
@@ -61,8 +61,11 @@ Columns = Mapping[str, str]
 """Role -> the column that has it."""
 
 
-def read(paths: Sequence[Path], format: str | None = None, columns: Columns | None = None) -> Log:
+def read(
+    paths: Sequence[Path], format: str | None = None, columns: Columns | None = None, *, whole: bool = False
+) -> Log:
     """Read logs. ``format`` overrides what the columns say, ``columns`` (role -> column) the names they are known by.
+    ``whole``: keep with each dialogue all that stands in its row.
 
     Raises UsageError where a file has no completions, naming what was found and how to map it.
     """
@@ -74,7 +77,7 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
     for path in files:
         before = len(out)
         try:
-            rows, kind = _read(path, format, dict(columns or {}), skipped)
+            rows, kind = _read(path, format, dict(columns or {}), skipped, whole)
             out += rows
             formats.append(kind)
             if len(out) == before:
@@ -89,7 +92,9 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
     return Log(tuple(files), tuple(dict.fromkeys(formats)), tuple(out), tuple(skipped))
 
 
-def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list[Skipped]) -> tuple[list[Logged], str]:
+def _read(
+    path: Path, format: str | None, columns: dict[str, str], skipped: list[Skipped], whole: bool
+) -> tuple[list[Logged], str]:
     out: list[Logged] = []
     kind, parse, fault = "", None, None
     for where, raw in rows(path, skipped):
@@ -107,7 +112,11 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
                     continue
             parse = FORMATS[kind]
         try:
-            out += parse(where, raw, columns)
+            dialogues_of_row = list(parse(where, raw, columns))
+            if whole:
+                dialogues_of_row = [replace(d, row=_share(raw, k, len(dialogues_of_row)))
+                                    for k, d in enumerate(dialogues_of_row)]  # fmt: skip
+            out += dialogues_of_row
         except Unusable as error:
             skipped.append(Skipped(where, str(error)))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
@@ -115,6 +124,13 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
     if parse is None and fault is not None:
         raise fault
     return out, kind or format or "empty"
+
+
+def _share(row: Mapping[str, Json], k: int, n: int) -> Mapping[str, Json]:
+    """What a row says of its ``k``-th of ``n`` dialogues: of lists with one item for each, that item."""
+    if n == 1:
+        return row
+    return {name: v[k] if isinstance(v, list) and len(v) == n else v for name, v in row.items()}
 
 
 def told(row: Mapping[str, Json]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
 from loopkit.evidence.claims import Claim
+from loopkit.evidence.fixes import Intervening
 from loopkit.evidence.idle import WHY
 from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
@@ -18,12 +19,16 @@ from loopkit.experiment.shards import read_shard
 from loopkit.records import Json
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
-from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired
+from loopkit.stats.mitigation import UNMEASURED, UNSEEN, Mitigation, paired
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Levels, Margins, Verdict, verdict
 
 C = TypeVar("C", bound=Claim)
 PLACEBO = "placebo"
+UNKNOWN = "unknown"
+"""The status where nothing says what an exploit is."""
+JUDGED = ("proven", "labelled")
+"""A game whose exploits are told from honest replies, by its checks or by a reader's labels."""
 ONE_ANSWER = 0.9
 """Share of an arm's held-out replies that are word for word the same."""
 
@@ -49,9 +54,13 @@ def none_because(results: ExperimentResults) -> str:
     """Why there is no verdict."""
     if results.stillborn:
         return f"the arm loophole {WHY} in any seed. Raise run.group_size or run.prompts_per_step, or pay otherwise"
-    if results.checked.status != "proven":
+    if results.checked.status == UNKNOWN:
+        return "; ".join(results.checked.reasons)
+    if missing := [arm for arm in ("loophole", BASE) if arm not in results.arm_names]:
+        return f"there is no arm called {missing[0]}"
+    if results.checked.status not in JUDGED:
         return f"the game is {results.checked.status} ({'; '.join(results.checked.reasons)})"
-    return UNMEASURED if comparable(results) else "there is no arm called loophole"
+    return UNMEASURED
 
 
 def differences(results: ExperimentResults, seeds: Sequence[int], measure: str, arm: str) -> list[float] | None:
@@ -71,7 +80,7 @@ def on_loophole(
 
     None of an unproven game, without such an arm or such a seed. An observed score that no run has holds no seed back.
     """
-    if results.checked.status != "proven" or not comparable(results):
+    if results.checked.status not in JUDGED or not comparable(results):
         return None
     headline, blank = results.headline, results.unmeasured
     against = [arm for arm in (BASE, "control", PLACEBO) if arm in results.arm_names]
@@ -111,43 +120,66 @@ def on_loophole(
     )
 
 
-def on_fixes(results: ExperimentResults, fixes: Sequence[str], honest: str | None) -> dict[str, Mitigation | None]:
+def on_fixes(
+    results: ExperimentResults, fixes: Sequence[str], honest: str | None, beside: Mapping[str, Intervening]
+) -> dict[str, Mitigation | None]:
     """What each of ``fixes`` did; empty of an unproven game, or without the arms base and loophole.
 
-    ``honest``: the score of honest behaviour (``Reporting.honest_score``).
+    ``honest``: the score of honest behaviour (``Reporting.honest_score``); ``beside``: of the arms with interventions.
     """
-    judged = results.checked.status == "proven" and comparable(results)
-    return {arm: _on_fix(results, arm, honest) for arm in fixes} if judged else {}
+    judged = results.checked.status in JUDGED and comparable(results)
+    return {arm: _on_fix(results, arm, honest, beside) for arm in fixes} if judged else {}
 
 
-def _on_fix(results: ExperimentResults, arm: str, honest: str | None) -> Mitigation | None:
+def _on_fix(
+    results: ExperimentResults, arm: str, honest: str | None, beside: Mapping[str, Intervening]
+) -> Mitigation | None:
     """Over the seeds in which every rate was measured; None: in none.
 
-    Other detectors, and the honest score, without a value in any run hold no seed back: left out, and named.
+    Other detectors, and the honest score, without a value in any run hold no seed back: left out, and named. What some
+    arm pays by is no witness that exploits went elsewhere.
     """
-    others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
+    own = beside.get(arm, Intervening())
+    monitors = {monitor for one in beside.values() for monitor in one.monitors}
+    others = [d for d in results.detectors if d not in (results.headline, results.onset_detector) and d not in monitors]
     wanted = [*others, *([honest] if honest else [])]
     blank = [m for m in wanted if results.blank(m)]
     measures = [results.headline, "task", *(m for m in wanted if m not in blank)]
     fix, loophole, base = ({m: results.values(a, m) for m in measures} for a in (arm, "loophole", BASE))
-    return paired(arm, fix, loophole, base, results.headline, honest if honest in measures else None, blank)
+    if own.monitors:
+        fix, loophole = (side | {UNSEEN: [*own.unseen[a]]} for side, a in ((fix, arm), (loophole, "loophole")))
+    return paired(
+        arm, fix, loophole, base, results.headline, honest if honest in measures else None, blank, own.monitors,
+        own.inapplicable,
+    )  # fmt: skip
 
 
 def on_reward(results: ExperimentResults) -> Shortcut | None:
     """Of an unproven game with an arm ``loophole``: did training find a shortcut? None of any other."""
     if results.checked.status != "unproven" or not comparable(results):
         return None
-    paid = {arm: {run.seed: run.rewards["loophole"] for run in results.of(arm)} for arm in ("loophole", BASE)}
     against = next((arm for arm in (PLACEBO, "control") if arm in results.arm_names), "")
-    above = {d: differences(results, results.seeds, d, BASE) for d in results.detectors}
+    paid = {arm: {run.seed: run.rewards.get("loophole") for run in results.of(arm)} for arm in ("loophole", BASE)}
+    there = {run.seed for run in results.of(against or BASE)}
+    moved = {
+        seed: of - base
+        for seed in results.seeds
+        if (of := paid["loophole"].get(seed)) is not None and (base := paid[BASE].get(seed)) is not None
+        and seed in there
+    }  # fmt: skip
+    seeds = list(moved)  # of runs made elsewhere an arm may lack a seed, or its reward
+    if not seeds:
+        return None
+    above = {d: differences(results, seeds, d, BASE) for d in results.detectors}
     vs_base = {d: values for d, values in above.items() if values is not None}
-    vs_arm = {d: differences(results, results.seeds, d, against) for d in vs_base}
+    vs_arm = {d: differences(results, seeds, d, against) for d in vs_base}
     return shortcut(
-        [paid["loophole"][seed] - paid[BASE][seed] for seed in results.seeds],
+        list(moved.values()),
         vs_base,
         {d: values for d, values in vs_arm.items() if values is not None},
         against,
-        differences(results, results.seeds, "task", BASE),
+        differences(results, seeds, "task", BASE),
+        missing=len(results.seeds) - len(seeds),
     )
 
 

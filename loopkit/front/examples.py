@@ -53,7 +53,8 @@ class Example:
         for one in self.said:
             for role, text in one.dialogue:
                 yield ("policy" if role == "assistant" else role), text
-            yield "", f"paid {plain(one.paid)}" + (", flagged" if one.flagged else ", not flagged")
+            paid = "pay not logged" if one.paid is None else f"paid {plain(one.paid)}"
+            yield "", paid + (", flagged" if one.flagged else ", not flagged")
 
     def text(self, most: int = 14) -> str:
         """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" for a pair that does not fit,
