@@ -30,7 +30,7 @@ COMMANDS = {
     "audit": ("loopkit.cli.audit:audit", "Look for exploits in completions that you already have."),
     "compare": ("loopkit.cli.compare:compare", "Compare arms that were trained anywhere, paired by seed."),
     "card": ("loopkit.cli.card:card", "Make the card of a game or a reward: what is known of it, and what is not."),
-    "export": ("loopkit.cli.export:export", "Write a game as an environment of verifiers or a task of Inspect."),
+    "export": ("loopkit.cli.export:export", "Write a game for verifiers, Inspect, OpenEnv or verl."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
     "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),
     "new": ("loopkit.cli.new:new", "Begin a game of your own: a distribution that trains before you edit a line."),
