@@ -16,7 +16,7 @@ from loopkit.system import moved
 __version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:  # the same names for type checkers; a test holds the two lists equal
-    from loopkit.checks import check_game, check_trainer  # noqa: F401
+    from loopkit.checks import check_game, check_intervention, check_trainer  # noqa: F401
     from loopkit.contracts import (  # noqa: F401
         Draw,
         ExploitDetector,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
     from loopkit.front.evaluations import evaluate  # noqa: F401
     from loopkit.front.experiments import run  # noqa: F401
     from loopkit.front.reading import read  # noqa: F401
+    from loopkit.interventions import Intervention, Monitor  # noqa: F401
     from loopkit.parts.channels import Audit, Placebo, pay  # noqa: F401
     from loopkit.parts.detectors import rule  # noqa: F401
     from loopkit.parts.simple import SimpleGame  # noqa: F401
@@ -64,7 +65,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
 
 _HOMES = {
     "parts.channels": ("Audit", "Placebo", "pay"),
-    "checks": ("check_game", "check_trainer"),
+    "checks": ("check_game", "check_intervention", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
     "elsewhere.watched": ("watch",),
     "front.compared": ("compare",),
@@ -76,6 +77,7 @@ _HOMES = {
         "Draw", "ExploitDetector", "Game", "Options", "Policy", "PolicyRef", "Range", "Referee", "Reporting",
         "RewardChannel", "RolloutSet", "Tiny", "Trainer",
     ),
+    "interventions": ("Intervention", "Monitor"),
     "parts.detectors": ("rule",),
     "parts.simple": ("SimpleGame",),
     "errors": ("LoopkitError",),

@@ -77,6 +77,14 @@ class ExploitDetector(BaseModel, ABC):
     turn) and "thoughts" (what stood before each answer; empty of a policy that does not think)."""
     bounds: ClassVar[Range] = (0.0, 1.0)
     """The range of ``rate``; a difference of shares has (-1, 1)."""
+    asked_for: ClassVar[bool] = False
+    """Whether it looks only where an experiment names it (``watch``, or the monitor of an arm)."""
+
+    def fitted(self, game: Game) -> ExploitDetector:
+        """The detector made ready for a game, such as fitted on its specimens; a pure function of both. Default: as it
+        is. Called for other distributions' detectors, once a run. Raises UsageError where the game does not allow it.
+        """
+        return self
 
     @abstractmethod
     def flags(self, clues: Sequence[Mapping[str, Json]]) -> list[bool | None]:
@@ -340,6 +348,8 @@ class Trainer(ABC):
     budgets: ClassVar[bool] = False
     """Whether it plays as ``loopkit.rollouts.playing.play`` does, and so keeps ``run.thought_tokens``, ``run.markers``,
     fresh dialogues and answers that are not trained; else what needs them is refused."""
+    stops: ClassVar[bool] = False
+    """Whether it reads ``n_steps`` anew after each ``close``, so that an intervention may end training before."""
     alone: ClassVar[bool] = False
     """Whether a run wants every accelerator to itself: runs then go one after another unless ``--jobs`` says else."""
 

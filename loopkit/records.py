@@ -352,8 +352,12 @@ class StepMetrics:
     trainer: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
+    kept: float | None = None
+    """Share of rollouts that are learned from, where an intervention drops some; else None, and not written."""
 
     def json(self) -> dict[str, Json]:
         out = dataclasses.asdict(self)
+        if self.kept is None:
+            del out["kept"]
         out["missing"], out["surplus"] = list(self.missing), list(self.surplus)
         return out

@@ -112,7 +112,33 @@ TRAINER_RULES = {
         "Key every draw by (seed, step) and save the optimizer's state; or declare deterministic = False.",
     ),
 }
-RULES: Mapping[str, Rule] = {**GAME_RULES, **TRAINER_RULES}
+INTERVENTION_RULES = {
+    "intervention": Rule(
+        "it changes something, says what, and its options are strict, frozen, have defaults and survive run.toml",
+        "Derive it from loopkit.Intervention, with a docstring and fields that have defaults.",
+    ),
+    "pay": Rule(
+        "pay() gives each rollout a finite reward: asked again, reversed, in halves or one by one, the same",
+        "Make pay() a pure function of each rollout's reward, flag and draw.",
+    ),
+    "keep": Rule(
+        "keep() answers for each rollout, and the same in any order and batch",
+        "Make keep() a pure function of each rollout's flag and draw.",
+    ),
+    "prompt": Rule(
+        "prompt() is pure, and leaves the last message's role, decode and state",
+        "Return the messages with words added, by dataclasses.replace(message, content=…).",
+    ),
+    "settings": Rule(
+        "trainer() changes options that the trainer has, to values they can have",
+        "Return changed options by name, or raise loopkit.errors.UsageError where it cannot be done.",
+    ),
+    "stop": Rule(
+        "stop() is pure, answers True or False, and does not end a run of which nothing was measured",
+        "Make stop() a pure function of the rates so far.",
+    ),
+}
+RULES: Mapping[str, Rule] = {**GAME_RULES, **TRAINER_RULES, **INTERVENTION_RULES}
 """By check, in the order in which they are made."""
 
 

@@ -16,7 +16,7 @@ from loopkit.rollouts.scoring import Setup
 from loopkit.serving import RefereeClient
 
 SIZES = ("n_steps", "prompts_per_step", "group_size")
-VERBS = ("resume", "slots", "reply", "settle", "close", "batch")
+VERBS = ("resume", "slots", "reply", "settle", "kept", "close", "batch")
 
 
 class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""``loopkit check``: does a game or trainer keep its contract?"""
+"""``loopkit check``: does a game, trainer or intervention keep its contract?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from loopkit.checks import Finding, Report, check_game, check_trainer
+from loopkit.checks import Finding, Report, check_game, check_intervention, check_trainer
 from loopkit.checks.games import FUZZ
 from loopkit.cli import asking, bases, complete, quality, render
 from loopkit.cli.numbers import Finite
@@ -28,7 +28,7 @@ from loopkit.rollouts.scoring import Setup
 
 EPILOG = """\b
 Examples:
-  loopkit check                       # every installed game and trainer
+  loopkit check                       # every installed game, trainer and intervention
   loopkit check self-grading -v       # and show what was proven, over how much
   loopkit check my_game.py:Compare    # a game in a file of yours; it runs with your rights
   loopkit check grpo  # a trainer: three steps on a small game, killed, resumed, served
@@ -74,7 +74,7 @@ def check(
     style: str,
     as_json: bool,
 ) -> None:
-    """Check that NAMES (games or trainers; default: all, but cluster engines) keep their contracts."""
+    """Check that NAMES (games, trainers or interventions; default: all, but cluster engines) keep their contracts."""
     plugins = registry.load()
     tables = parse_set(settings)
     if reward:
@@ -97,13 +97,13 @@ def check(
             )
         sys.exit(max(bases.report(name, base, options, unseen, style, as_json) for name in names))
     if detectors:
-        if others := sorted(set(names) & set(trainers)):
-            raise UsageError(f"{', '.join(others)}: a trainer has no detectors. Name games, or none for all of them.")
+        if others := sorted(set(names) - set(games)):
+            raise UsageError(f"{', '.join(others)}: only games have detectors. Name games, or none for all of them.")
         sys.exit(quality.report(plugins, names or games, options, least, verbose, style, as_json))
     began, reports, missing = time.perf_counter(), list[tuple[Report, float]](), 0
     left = [] if names else [name for name in trainers if _alone(plugins, name)]
     ready = [name for name in games if not _asks(plugins, name)]
-    for name in names or (*ready, *(t for t in trainers if t not in left)):
+    for name in names or (*ready, *(t for t in trainers if t not in left), *plugins.names("interventions")):
         start = time.perf_counter()
         try:
             report = _one(plugins, name, name in games, options, fuzz)
@@ -130,9 +130,10 @@ def _sorted_out(plugins: registry.Plugins, names: Sequence[str]) -> tuple[list[s
     for name in filter(files.is_file, chosen):
         plugins.game(name)  # a file that is not there, or cannot be imported, is not a failed check
     games, trainers = [*plugins.names("games"), *filter(files.is_file, chosen)], list(plugins.names("trainers"))
+    known = (*games, *trainers, *plugins.names("interventions"))
     for name in chosen:
-        if name not in (*games, *trainers):
-            raise UsageError(f"no game or trainer {name!r}. {nearest(name, (*games, *trainers))}")
+        if name not in known:
+            raise UsageError(f"no game, trainer or intervention {name!r}. {nearest(name, known)}")
     return chosen, games, trainers
 
 
@@ -140,7 +141,10 @@ def _one(plugins: registry.Plugins, name: str, is_game: bool, options: dict[str,
     with render.Bars() as bars:
         if bars.terminal:  # a trainer takes a minute or two
             bars.update(name, "check", 0, 0)
-        return _game(plugins, name, options, fuzz) if is_game else _trainer(plugins, name)
+        if is_game:
+            return _game(plugins, name, options, fuzz)
+        intervenes = ("interventions", name) in plugins.entries and ("trainers", name) not in plugins.entries
+        return _intervention(plugins, name) if intervenes else _trainer(plugins, name)
 
 
 def _sum_up(reports: Sequence[tuple[Report, float]], seconds: float, as_json: bool) -> None:
@@ -191,7 +195,8 @@ def checked_beside(plugins: registry.Plugins, name: str) -> str:
 def _game(plugins: registry.Plugins, name: str, options: dict[str, object], fuzz: int) -> Report:
     try:
         game = build_game(plugins, name, options)
-        others = {n: plugins.build(e) for n, e in plugins.detectors(name).items() if n not in game.detectors}
+        parts = {n: plugins.build(e) for n, e in plugins.detectors(name).items() if n not in game.detectors}
+        others = {n: part for n, part in parts.items() if not part.asked_for}
         return check_game(
             game,
             channels=channels_of(plugins, game, name),
@@ -253,6 +258,19 @@ def _trainer(plugins: registry.Plugins, name: str) -> Report:
             raise
         except (PluginError, UsageError) as error:
             return _not_made(name, error)
+
+
+def _intervention(plugins: registry.Plugins, name: str) -> Report:
+    """On the prompts of a bundled game, and the options of grpo if it is there."""
+    try:
+        entry, trainers = plugins.get("interventions", name), plugins.names("trainers")
+        game = next(build_game(plugins, game, {}) for game in plugins.names("games") if not _asks(plugins, game))
+        trainer = plugins.trainer("grpo") if "grpo" in trainers else None
+        return check_intervention(entry.load(), game=game, trainer=trainer, options=entry.preset, name=name)
+    except MissingExtra:
+        raise
+    except (PluginError, UsageError) as error:
+        return _not_made(name, error)
 
 
 def _not_made(name: str, error: Exception) -> Report:

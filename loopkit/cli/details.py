@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from loopkit.cli import render
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import RolloutQuery, RunSettings
-from loopkit.experiment.resolve import build_game, own_channels
+from loopkit.experiment.resolve import build_game, detectors_of, own_channels
 from loopkit.front.tables import wrapped
 from loopkit.records import Json
 from loopkit.registry.contain import contained, excerpt
@@ -45,6 +45,9 @@ def of(plugins: Plugins, kind: Kind, name: str) -> dict[str, Json]:
             out["options"] = options(thing.Options, ONE[kind], fixed=entry.preset)
         elif kind == "channels":
             out["options"] = options(type(plugins.build(entry)), "arms.ARM", fixed=entry.preset)
+        elif kind == "interventions":
+            out["options"] = options(thing, f"arms.ARM.{name}", fixed=entry.preset)
+            out["changes"] = ", ".join(sorted(thing.changes()))
         if kind == "trainers":
             out |= {"source": thing.source, "deterministic": thing.deterministic}
         if kind == "games":
@@ -77,7 +80,8 @@ def _game(plugins: Plugins, name: str) -> dict[str, Json]:
     except UsageError:
         return about
     others = {part: str(e.origin) for part, e in plugins.channels(name).items()}
-    watching = {part: str(e.origin) for part, e in plugins.detectors(name).items() if part not in game.detectors}
+    looking = {*detectors_of(plugins, game, name)}
+    watching = {part: str(e.origin) for part, e in plugins.detectors(name).items() if part in looking}
     origin = str(plugins.get("games", name).origin)
     mine = own_channels(game)
     return about | {
@@ -132,7 +136,9 @@ def first_line(thing: Any) -> str:
 def text(about: Mapping[str, Any], style: str) -> str:
     """The same for people."""
     line = f"{about['name']}: {about['what']}"
-    facts = [f"{k} {about[k]}" for k in ("origin", "version", "axis", "source", "deterministic") if k in about]
+    facts = [
+        f"{k} {about[k]}" for k in ("origin", "version", "axis", "source", "deterministic", "changes") if k in about
+    ]
     parts = [wrapped(f"{line}\n{', '.join(facts)}".strip())]
     rows = [
         [o["set"], "required" if o["required"] else f"{o['default']}{' (fixed)' * o['fixed']}", o["range"], o["what"]]

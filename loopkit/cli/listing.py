@@ -19,6 +19,7 @@ Examples:
   loopkit list
   loopkit list channels --format markdown
   loopkit list trainers grpo              # its options: default, range, meaning
+  loopkit list interventions penalty      # as an arm: --arms loophole,loophole+penalty
   loopkit list games self-grading --json  # options, channels, detectors, signals and clues
   loopkit list settings                   # options of every run
   loopkit list --from some-distribution
@@ -42,7 +43,7 @@ class Row(NamedTuple):
 @render.format_option
 @render.json_option
 def list_(kind: str | None, name: str | None, source: str | None, style: str, as_json: bool) -> None:
-    """List games, channels, detectors, trainers and policies (default: all of them), with their origin.
+    """List games, channels, detectors, trainers, interventions and policies (default: all), with their origin.
 
     With a NAME: what it is and its options. KIND settings: the options that every run has.
     """

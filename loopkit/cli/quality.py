@@ -30,7 +30,8 @@ def report(
     for name in names:
         try:
             game = build_game(plugins, name, dict(options))
-            others = {n: plugins.build(e) for n, e in plugins.detectors(name).items() if n not in game.detectors}
+            parts = {n: plugins.build(e) for n, e in plugins.detectors(name).items() if n not in game.detectors}
+            others = {n: part for n, part in parts.items() if not part.asked_for}
             one = measure(game, {**game.detectors, **others}, name)
         except (PluginError, UsageError) as error:  # one broken plugin does not keep the others back
             if options:

@@ -43,8 +43,8 @@ def criteria_of(made: Collection[str] = (), **given: Json) -> Criteria:
     Raises UsageError.
     """
     named = [n for key in ("reward", "trusted") if is_function(n := given.get(key) or "") and n not in made]
-    made: Criteria = validate(Criteria, {**given, "code": {n: source.fingerprint(n) for n in named}}, "compare")
-    return made
+    criteria: Criteria = validate(Criteria, {**given, "code": {n: source.fingerprint(n) for n in named}}, "compare")
+    return criteria
 
 
 def asked(row: Logged) -> str:

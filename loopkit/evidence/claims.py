@@ -87,6 +87,7 @@ class OnFix(Claim):
 
     arm: str = ""
     unjudged: tuple[str, ...] = ()
+    monitors: tuple[str, ...] = ()
 
 
 class OnReward(Claim):

@@ -16,16 +16,19 @@ from loopkit.evidence import verdicts
 from loopkit.evidence.claims import OnFix, OnLoophole, OnReward
 from loopkit.evidence.examples import examples
 from loopkit.evidence.exploit import exploit
+from loopkit.evidence.fixes import intervening
 from loopkit.evidence.idle import idle
 from loopkit.evidence.onsets import Beside, path_beside, rates_of
 from loopkit.evidence.reach import unsaid
 from loopkit.evidence.schema import Checked, ExperimentResults, Run
 from loopkit.evidence.verdicts import PLACEBO, margins_of, record
 from loopkit.evidence.windows import recorded
+from loopkit.experiment.arms import built
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
+from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
@@ -53,7 +56,9 @@ def collect(
     results = _measured(specs, out, setup, checked, margins)
     loophole = [s for s in specs if s.arm == "loophole"]
     verdict = verdicts.on_loophole(results, specs, out, setup, margins)
-    fixes = verdicts.on_fixes(results, _fixes(specs), setup.game.reporting.honest_score)
+    parts = {s.arm: built(registry.load(), s) for s in specs}
+    beside = intervening(results, specs, out, parts) if verdicts.comparable(results) else {}
+    fixes = verdicts.on_fixes(results, _fixes(specs), setup.game.reporting.honest_score, beside)
     shortcut = verdicts.on_reward(results)
     rose = shortcut is not None and "found" in shortcut.name
     return results.model_copy(
@@ -143,8 +148,9 @@ def _fields(summary: Summary) -> dict[str, Json]:
 
 
 def _fixes(specs: Sequence[RunSpec]) -> list[str]:
-    """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is, nor by the placebo."""
-    paid = {s.arm: (s.channel, s.channel_options) for s in specs if s.arm != BASE}
+    """Arms that are to mend what ``loophole`` pays: neither base, nor paid as it is and nothing done besides, nor by
+    the placebo."""
+    paid = {s.arm: (s.channel, s.channel_options, s.interventions) for s in specs if s.arm != BASE}
     return [arm for arm, pay in paid.items() if pay != paid.get("loophole") and pay[0] != PLACEBO]
 
 

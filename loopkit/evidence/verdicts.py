@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
 from loopkit.evidence.claims import Claim
+from loopkit.evidence.fixes import Intervening
 from loopkit.evidence.idle import WHY
 from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
@@ -18,7 +19,7 @@ from loopkit.experiment.shards import read_shard
 from loopkit.records import Json
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.runner import checkpoint_of
-from loopkit.stats.mitigation import UNMEASURED, Mitigation, paired
+from loopkit.stats.mitigation import UNMEASURED, UNSEEN, Mitigation, paired
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Levels, Margins, Verdict, verdict
 
@@ -119,26 +120,38 @@ def on_loophole(
     )
 
 
-def on_fixes(results: ExperimentResults, fixes: Sequence[str], honest: str | None) -> dict[str, Mitigation | None]:
+def on_fixes(
+    results: ExperimentResults, fixes: Sequence[str], honest: str | None, beside: Mapping[str, Intervening]
+) -> dict[str, Mitigation | None]:
     """What each of ``fixes`` did; empty of an unproven game, or without the arms base and loophole.
 
-    ``honest``: the score of honest behaviour (``Reporting.honest_score``).
+    ``honest``: the score of honest behaviour (``Reporting.honest_score``); ``beside``: of the arms with interventions.
     """
     judged = results.checked.status in JUDGED and comparable(results)
-    return {arm: _on_fix(results, arm, honest) for arm in fixes} if judged else {}
+    return {arm: _on_fix(results, arm, honest, beside) for arm in fixes} if judged else {}
 
 
-def _on_fix(results: ExperimentResults, arm: str, honest: str | None) -> Mitigation | None:
+def _on_fix(
+    results: ExperimentResults, arm: str, honest: str | None, beside: Mapping[str, Intervening]
+) -> Mitigation | None:
     """Over the seeds in which every rate was measured; None: in none.
 
-    Other detectors, and the honest score, without a value in any run hold no seed back: left out, and named.
+    Other detectors, and the honest score, without a value in any run hold no seed back: left out, and named. What some
+    arm pays by is no witness that exploits went elsewhere.
     """
-    others = [d for d in results.detectors if d not in (results.headline, results.onset_detector)]
+    own = beside.get(arm, Intervening())
+    monitors = {monitor for one in beside.values() for monitor in one.monitors}
+    others = [d for d in results.detectors if d not in (results.headline, results.onset_detector) and d not in monitors]
     wanted = [*others, *([honest] if honest else [])]
     blank = [m for m in wanted if results.blank(m)]
     measures = [results.headline, "task", *(m for m in wanted if m not in blank)]
     fix, loophole, base = ({m: results.values(a, m) for m in measures} for a in (arm, "loophole", BASE))
-    return paired(arm, fix, loophole, base, results.headline, honest if honest in measures else None, blank)
+    if own.monitors:
+        fix, loophole = (side | {UNSEEN: [*own.unseen[a]]} for side, a in ((fix, arm), (loophole, "loophole")))
+    return paired(
+        arm, fix, loophole, base, results.headline, honest if honest in measures else None, blank, own.monitors,
+        own.inapplicable,
+    )  # fmt: skip
 
 
 def on_reward(results: ExperimentResults) -> Shortcut | None:

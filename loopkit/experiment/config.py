@@ -2,7 +2,8 @@
 
 An experiment is a set of paired runs (arm x seed) that differ in nothing but the paid channel. Options are written
 ``section.name`` on the command line (``--set trainer.learning_rate=1e-4``) and as tables in TOML; per-arm options are
-``arms.<arm>.<option>`` (the channel's own, and ``arms.<arm>.channel`` where the arm's name is not the channel's).
+``arms.<arm>.<option>`` (the channel's own, and ``arms.<arm>.channel`` where the arm's name is not the channel's); what
+an arm does besides is in ``experiment/arms.py``.
 """
 
 from __future__ import annotations
@@ -104,6 +105,13 @@ class RolloutQuery(Options):
     where: str = Field("", description='filter, such as "complied=false" or "task>=0.5": a flag or a score')
 
 
+class Intervened(Options):
+    """An intervention of an arm, its defaults filled in."""
+
+    name: str
+    options: dict[str, Json]
+
+
 class RunSpec(Options):
     """One run, fully resolved: everything that decides its records. Its hash names the run."""
 
@@ -125,10 +133,12 @@ class RunSpec(Options):
     rollouts: RolloutQuery | None = None
     judges: dict[str, str] = Field(default_factory=dict)
     """Role -> model. A run without judges has no such key, as before there were any."""
+    interventions: list[Intervened] = Field(default_factory=list)
+    """What the arm does besides paying its channel, in this order. A run without has no such key."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:
-        return _no_judges(handler(self))
+        return _as_before(handler(self))
 
     @property
     def name(self) -> str:
@@ -138,11 +148,11 @@ class RunSpec(Options):
         return _hash(self.model_dump(mode="json"))
 
     def family(self) -> str:
-        """A hash of all that the runs of one comparison share: everything but the arm, its channel and the seed.
+        """A hash of all that the runs of one comparison share: everything but the arm, what it does, and the seed.
 
         Runs that start from, or learn from, the same arm of another experiment share that too, seed by seed.
         """
-        data = self.model_dump(mode="json", exclude={"arm", "channel", "channel_options", "seed"})
+        data = self.model_dump(mode="json", exclude={"arm", "channel", "channel_options", "interventions", "seed"})
         for table, key in ((data, "model"), (data["rollouts"] or {}, "run")):
             if table.get(key):
                 table[key] = re.sub(rf"-s{self.seed}(?=/|$)", "-s*", str(table[key]))
@@ -191,6 +201,8 @@ class Experiment(Options):
     seeds: str = "3"
     arms: dict[str, dict[str, Json]] = Field(default_factory=_default_arms)
     shadow: list[str] = Field(default_factory=list)
+    watch: list[str] = Field(default_factory=list)
+    """Detectors that look only where they are named, such as ``words``; those that an arm watches are added."""
     game_options: dict[str, Json] = Field(default_factory=dict)
     trainer_options: dict[str, Json] = Field(default_factory=dict)
     run: dict[str, Json] = Field(default_factory=dict)
@@ -206,7 +218,7 @@ class Experiment(Options):
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Json]:
-        data = _no_judges(handler(self))
+        data = _as_before(handler(self))
         data["verdict"] = {k: v for k, v in data["verdict"].items() if v is not None}
         return {k: v for k, v in data.items() if k != "verdict" or v}
 
@@ -220,8 +232,9 @@ BASE = "base"
 """Name of the untrained arm: the start policy, evaluated with each seed's draws."""
 
 
-def _no_judges(data: dict[str, Json]) -> dict[str, Json]:
-    return {k: v for k, v in data.items() if k != "judges" or v}
+def _as_before(data: dict[str, Json]) -> dict[str, Json]:
+    """Without the keys that say nothing: what was written before there were any keeps its hash."""
+    return {k: v for k, v in data.items() if k not in ("judges", "interventions", "watch") or v}
 
 
 def _hash(data: Json) -> str:
@@ -251,6 +264,17 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds or len(ends) < len(parts) or backwards or len(set(seeds)) != len(seeds):
         raise UsageError(f"--seeds {text!r} names no seeds, or one twice: write 5 (seeds 0-4), 100-104, or 3,7.")
     return seeds
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """Seeds as ``parse_seeds`` reads them: 0-2, 7."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def parse_judges(assignments: Iterable[str]) -> dict[str, str]:
@@ -354,8 +378,8 @@ def read_experiment(
         raise UsageError("no game: name one with --game (see `loopkit list games`) or in --config FILE.")
     experiment: Experiment = validate(Experiment, merged, "experiment")
     for name in experiment.arms:
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or name == BASE:
-            raise UsageError(f"arm {name!r} cannot name a directory, or is reserved: use letters, digits and . _ -")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or name == BASE:
+            raise UsageError(f"arm {name!r} cannot name a directory, or is reserved: use letters, digits and . _ - +")
     parse_seeds(experiment.seeds)
     return experiment
 

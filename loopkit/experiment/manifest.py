@@ -13,6 +13,7 @@ from pathlib import Path
 import loopkit
 from loopkit.contracts import PolicyRef
 from loopkit.errors import RunError, UsageError
+from loopkit.experiment.arms import built
 from loopkit.experiment.config import TRAINED, RunSpec
 from loopkit.experiment.rundir import read_spec
 from loopkit.records import Json
@@ -42,19 +43,21 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef, device: str = ""
             if n in (spec.channel, *spec.shadow)
         },
         **{f"detector {n}": e.origin for n, e in plugins.detectors(spec.game).items() if n in spec.detectors},
+        **{f"intervention {i.name}": plugins.get("interventions", i.name).origin for i in spec.interventions},
     }
     return {
         "loopkit": loopkit.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "plugins": {name: str(origin) for name, origin in used.items()},
         "git": git_revision(Path(loopkit.__file__).parent),
         "start_policy_sha256": policy_hash(start),
         **({"start_policy_source": _source(start)} if (Path(start.path) / SOURCE).is_file() else {}),
         **({"precision": start.dtype} if start.dtype != "float32" else {}),
         **({"judges": _judges(spec, plugins)} if spec.judges else {}),
+        **({"interventions": _interventions(spec, plugins)} if spec.interventions else {}),
         **({"device": device} if device else {}),
         **({"started_from": _parent(spec.model.partition(":")[2])} if spec.model.partition(":")[0] == TRAINED else {}),
         **({"learned_from": _parent(spec.rollouts.run)} if spec.rollouts else {}),
@@ -80,6 +83,14 @@ def _judges(spec: RunSpec, plugins: Plugins) -> dict[str, Json]:
             "openai": _version("openai") if model.startswith("openai:") else None,
         }
         for name, model in spec.judges.items()
+    }
+
+
+def _interventions(spec: RunSpec, plugins: Plugins) -> dict[str, Json]:
+    """What each one changes, and the detector whose flags it is given: where what detects also pays, it says so."""
+    return {
+        name: {"changes": sorted(one.changes()), "watches": one.watched or None}
+        for name, one in built(plugins, spec).items()
     }
 
 
@@ -123,6 +134,11 @@ def check_sandbox(directory: Path, current: Mapping[str, Json]) -> None:
             f"{directory} was begun with the sandbox {recorded}, and would go on with {current.get('sandbox')}. Pass "
             "--sandbox with the recorded tier, or choose another --out."
         )
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that may decide a number; None of one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

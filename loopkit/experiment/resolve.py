@@ -5,13 +5,14 @@ Every name and option is checked here, once, before anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopkit.contracts import Game, Policy, PolicyRef, RewardChannel
 from loopkit.errors import PluginError, UsageError, nearest
+from loopkit.experiment.arms import Arm, built, interventions_of, read_arm, watched
 from loopkit.experiment.config import (
     BASE,
     TINY_SETTINGS,
@@ -89,8 +90,9 @@ def channel_of(
     return chosen
 
 
-def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
-    """The detectors of other distributions that a run of the game called ``name`` applies.
+def detectors_of(plugins: Plugins, game: Game, name: str, watch: Collection[str] = ()) -> list[str]:
+    """The detectors of other distributions that a run of the game called ``name`` applies; of those that look only
+    where they are asked for, what ``watch`` names.
 
     ``*/x`` looks at every game that has the clues it reads. One that cannot be made, or that was made for this game
     and reads what it has not, is left out: nobody asked for it by name. ``plugins.problems`` then says so.
@@ -100,7 +102,10 @@ def detectors_of(plugins: Plugins, game: Game, name: str) -> list[str]:
         if detector in game.detectors:
             continue
         try:
-            lacking = plugins.build(entry).reads - game.clues.keys() - CORE_CLUES
+            made = plugins.build(entry)
+            if made.asked_for and detector not in watch:
+                continue
+            lacking = made.reads - game.clues.keys() - CORE_CLUES
         except PluginError as error:
             plugins.note(entry.origin, str(error))
             continue
@@ -154,14 +159,16 @@ def set_up(plugins: Plugins, spec: RunSpec, judges: Mapping[str, Policy] | None 
         game,
         channel(spec.channel, spec.channel_options, f"arms.{spec.arm}"),
         {name: channel(name, {}, "shadow") for name in spec.shadow},
-        {**game.detectors, **{name: plugins.build(entry) for name, entry in others.items() if entry}},
+        {**game.detectors, **{name: plugins.build(entry).fitted(game) for name, entry in others.items() if entry}},
+        built(plugins, spec),
     )
 
 
 def paying(setup: Setup, plugins: Plugins, spec: RunSpec) -> Setup:
-    """The same game, with the channel of another run's arm paying."""
+    """The same game, with what another run's arm pays and does."""
     return replace(
         setup,
+        interventions=built(plugins, spec),
         paid=channel_of(plugins, setup.game, spec.game, spec.channel, spec.channel_options, f"arms.{spec.arm}"),
     )
 
@@ -252,6 +259,8 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
             )
     elif experiment.rollouts:
         raise UsageError(f"trainer {experiment.trainer!r} plays against a referee: it takes no rollouts.* options.")
+    arms = [read_arm(name, table) for name, table in experiment.arms.items()]
+    detectors = _looking(plugins, game, experiment, arms)
     shadow = sorted({*own_channels(game), *experiment.shadow})
     for name in experiment.shadow:
         channel_of(plugins, game, experiment.game, name, {}, "shadow")
@@ -260,7 +269,7 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
         "game_version": type(game).version,
         "game_options": game.options.model_dump(mode="json"),
         "shadow": shadow,
-        "detectors": detectors_of(plugins, game, experiment.game),
+        "detectors": detectors,
         "trainer": experiment.trainer,
         "trainer_options": options.model_dump(mode="json"),
         "model": experiment.model,
@@ -270,12 +279,34 @@ def resolve(experiment: Experiment, plugins: Plugins) -> list[RunSpec]:
     }
     seeds = parse_seeds(experiment.seeds)
     specs = [RunSpec(**common, arm=BASE, channel="loophole", channel_options={}, seed=s) for s in seeds]
-    for arm, arm_options in experiment.arms.items():
-        chosen = {k: v for k, v in arm_options.items() if k != "channel"}
-        channel = str(arm_options.get("channel", arm))
-        paid = channel_of(plugins, game, experiment.game, channel, chosen, f"arms.{arm}")
-        if channel not in own_channels(game):
-            refuse_fixed(plugins.channels(experiment.game)[channel], chosen, f"arms.{arm}")
-        extra: dict[str, Any] = {"channel": channel, "channel_options": paid.model_dump(mode="json")}
-        specs += [RunSpec(**common, arm=arm, **extra, seed=s) for s in seeds]
+    for arm in arms:
+        paid = channel_of(plugins, game, experiment.game, arm.channel, arm.options, f"arms.{arm.name}")
+        if arm.channel not in own_channels(game):
+            refuse_fixed(plugins.channels(experiment.game)[arm.channel], arm.options, f"arms.{arm.name}")
+        extra: dict[str, Any] = {
+            "channel": arm.channel,
+            "channel_options": paid.model_dump(mode="json"),
+            "interventions": interventions_of(
+                arm,
+                plugins,
+                game,
+                detectors,
+                [*plugins.detectors(experiment.game)],
+                experiment.trainer,
+                common["trainer_options"],
+            ),
+        }
+        specs += [RunSpec(**common, arm=arm.name, **extra, seed=s) for s in seeds]
     return specs
+
+
+def _looking(plugins: Plugins, game: Game, experiment: Experiment, arms: Sequence[Arm]) -> list[str]:
+    """The detectors of other distributions that look at every run: what an arm watches, too, so that its rate is known
+    where it does nothing."""
+    watch = {*experiment.watch, *watched(arms, plugins)}
+    looking = detectors_of(plugins, game, experiment.game, watch)
+    for name in experiment.watch:
+        if name not in (*game.detectors, *looking):
+            known = (*game.detectors, *plugins.detectors(experiment.game))
+            raise UsageError(f"watch: {experiment.game} has no detector {name!r}. {nearest(name, known)}")
+    return looking

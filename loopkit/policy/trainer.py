@@ -42,6 +42,7 @@ class GradientTrainer(Trainer):
     Options: ClassVar[type[BaseModel]] = GradientOptions
     options: GradientOptions
     budgets = True
+    stops = True
     optimizer: torch.optim.Optimizer
     """AdamW over the policy's trainable parameters; there from ``begin`` on."""
 
@@ -88,7 +89,8 @@ class GradientTrainer(Trainer):
         )
         self.begin(policy, checkpoint)
         source.resume(done)
-        for step in range(done, source.n_steps):
+        step = done
+        while step < source.n_steps:  # which an intervention may lower when a step is closed
             began = time.perf_counter()
             batch = play(source, policy, step) if self.source == "referee" else source.batch(step)
             played = time.perf_counter()
@@ -99,4 +101,5 @@ class GradientTrainer(Trainer):
             if (step + 1) % options.checkpoint_every == 0 or step + 1 == source.n_steps:
                 save.save_checkpoint(policy, self.optimizer, workdir, step + 1, self.save_more)
                 save.prune(workdir, options.keep_checkpoints)
+            step += 1
         return save.reference(workdir / save.checkpoint_name(source.n_steps), self.start)

@@ -55,6 +55,12 @@ def register_trainers(register: Register) -> None:
 
 
 @hookspec
+def register_interventions(register: Register) -> None:
+    """Offer interventions, what is done about a loophole besides paying another channel: ``register("name",
+    "module:Intervention", preset={"option": value})``."""
+
+
+@hookspec
 def register_policies(register: Register) -> None:
     """Offer policy schemes: ``register("scheme", "module:function")``, called with
     (text after the scheme, RunSpec, Plugins, progress) -> PolicyRef."""

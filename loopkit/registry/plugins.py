@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from loopkit.contracts import Game, Trainer
 
-Kind = Literal["games", "channels", "detectors", "trainers", "policies"]
-KINDS: tuple[Kind, ...] = ("games", "channels", "detectors", "trainers", "policies")
+Kind = Literal["games", "channels", "detectors", "trainers", "interventions", "policies"]
+KINDS: tuple[Kind, ...] = ("games", "channels", "detectors", "trainers", "interventions", "policies")
 NAME = re.compile(r"(?=.{1,100}$)(?:(?:\w[\w.:+-]*|\*)/)?\w[\w.:+-]*", re.ASCII)
 HOOKS: Mapping[str, str] = {
     name: f"{name}({', '.join(inspect.signature(value).parameters)})"
@@ -241,18 +241,19 @@ def _key(origin: Origin) -> str:
 
 def _lacks(kind: Kind, loaded: Any) -> str | None:
     """What a loaded target should have been, with its article, or None if it is."""
-    from loopkit import contracts
+    from loopkit import contracts, interventions
 
     if kind == "policies":
         return None if callable(loaded) else "a function"
     wanted = {
         "games": contracts.Game, "trainers": contracts.Trainer,
         "channels": contracts.RewardChannel, "detectors": contracts.ExploitDetector,
+        "interventions": interventions.Intervention,
     }[kind]  # fmt: skip
     instance = kind in ("channels", "detectors") and isinstance(loaded, wanted)
     if instance or (isinstance(loaded, type) and issubclass(loaded, wanted)):
         return None
-    return f"{'an' if wanted is contracts.ExploitDetector else 'a'} {wanted.__name__}"
+    return f"{'an' if wanted.__name__[0] in 'EI' else 'a'} {wanted.__name__}"
 
 
 def _load_one(plugins: Plugins, origin: Origin, point: EntryPoint) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loopkit.errors import LoopkitError
-from loopkit.experiment.config import Experiment, parse_set, read_experiment
+from loopkit.experiment.config import Experiment, RunSpec, parse_set, read_experiment
 from loopkit.experiment.digests import AS_WRITTEN
 from loopkit.experiment.registration import told
 from loopkit.records import Json
@@ -37,7 +37,7 @@ def made(e: ExperimentData) -> dict[str, Any]:
         )
         for k, v in table.items()
     ]
-    arms = {r.spec.arm: f"{r.spec.channel} {json.dumps(r.spec.channel_options)}" for r in e.runs if r.trained}
+    arms = {r.spec.arm: _arm(r.spec) for r in e.runs if r.trained}
     git = next((r.manifest.get("git") for r in e.runs if r.manifest), None)
     version = next((r.manifest.get("loopkit") for r in e.runs if r.manifest), "?")
     return {
@@ -48,6 +48,12 @@ def made(e: ExperimentData) -> dict[str, Any]:
         "files": _files(e),
         "python": sorted({str(r.manifest.get("python")) for r in e.runs if r.manifest}),
     }  # fmt: skip
+
+
+def _arm(spec: RunSpec) -> str:
+    """What an arm pays, and what it does besides."""
+    parts = [f"{spec.channel} {json.dumps(spec.channel_options)}"]
+    return " + ".join([*parts, *(f"{i.name} {json.dumps(i.options)}" for i in spec.interventions)])
 
 
 def _files(e: ExperimentData) -> list[tuple[str, str]]:

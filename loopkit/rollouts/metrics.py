@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loopkit.records import Estimate, Scored, StepMetrics
-from loopkit.rollouts.scoring import PAID, Setup, all_clues, readable
+from loopkit.rollouts.scoring import PAID, Setup, all_clues, kept, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def step_metrics(
         if PAID in s.rewards:  # else it was made elsewhere, and nobody knows what was paid
             groups[s.rollout.slot].add(s.rewards[PAID])
     columns = score_columns(scored)
+    drops = any("keep" in one.changes() for one in setup.interventions.values())
     return StepMetrics(
         step=step,
         n=len(scored),
@@ -74,6 +75,7 @@ def step_metrics(
         trainer=dict(trainer),
         missing=tuple(missing),
         surplus=tuple(surplus),
+        kept=mean([*map(float, kept(setup, scored))]) if drops else None,
     )
 
 

@@ -44,7 +44,24 @@ def play(referee: Referee, policy: Policy, step: int) -> list[list[Played]]:
                 still.append(id_)
         active, n = still, n + 1
     rewards = dict(zip(turns, referee.settle(list(turns)), strict=True))
-    return [[Played(i, tuple(turns[i]), rewards[i]) for i in group] for group in ids]
+    dropping = getattr(referee, "kept", None)  # a served referee drops none: see experiment/arms.py
+    kept = dict(zip(turns, dropping(list(turns)), strict=True)) if dropping else dict.fromkeys(turns, True)
+    return [_learned(group, turns, rewards, kept) for group in ids]
+
+
+def _learned(
+    group: Sequence[str], turns: Mapping[str, Sequence[Turn]], rewards: Mapping[str, float], kept: Mapping[str, bool]
+) -> list[Played]:
+    """A slot's rollouts. One that is dropped is no turn to learn from, and is paid what the others were on average, so
+    that it moves no baseline."""
+    left = [rewards[i] for i in group if kept[i]]
+    mean = sum(left) / len(left) if left else 0.0
+    return [
+        Played(i, tuple(turns[i]), rewards[i])
+        if kept[i]
+        else Played(i, tuple(replace(turn, trained=False) for turn in turns[i]), mean)
+        for i in group
+    ]
 
 
 @dataclass
@@ -74,13 +91,15 @@ def evaluate(
     overrides: Overrides = AS_ASKED,
     keep: Callable[[Task], bool] = lambda task: True,
     group: int = 1,
+    opening: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
     drawn: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Scored]:
     """Play the first ``prompts`` tasks of a split ``group`` times each, and score them.
 
-    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played; ``drawn``: they
-    are drawn by the seed, in whole clusters, in place of the first.
+    ``overrides``: what goes before the game's own; ``keep``: the tasks of the split that are played; ``opening``: what
+    becomes of a dialogue's opening messages; ``drawn``: tasks are drawn by the seed, in whole clusters, in place of the
+    first.
     """
     kept = Kept()
     referee = LocalReferee(
@@ -95,6 +114,7 @@ def evaluate(
         drawn=drawn,
         overrides=overrides,
         keep=keep,
+        opening=opening,
     )
     for step in range(referee.n_steps):
         play(referee, policy, step)

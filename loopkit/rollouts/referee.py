@@ -13,13 +13,17 @@ from loopkit.contracts import Split
 from loopkit.errors import RefereeError, UsageError
 from loopkit.records import AS_ASKED, Done, Message, Overrides, Rollout, Scored, Slot, StepMetrics, Task, Turn
 from loopkit.rollouts.metrics import step_metrics
-from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, score
+from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, kept, score
 from loopkit.rollouts.thoughts import parted
 
 PLAIN = re.compile(r"[\w./:@+ -]{1,100}", re.ASCII)
 """What a client may call a rollout (which has no "/"), a metric or a timing: records and pages show it."""
 MOST_NUMBERS = 1000
 """Metrics, or timings, of a step."""
+
+
+Rates = Mapping[str, float | None]
+"""Detector -> its rate in a step; None: not measured."""
 
 
 class Recorder(Protocol):
@@ -38,8 +42,9 @@ class Recorder(Protocol):
 class LocalReferee:
     """A Referee in this process. ``order`` "shuffled" (training) reshuffles clusters each epoch; "listed" plays the
     split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``overrides``: what goes before
-    the game's own; ``keep``: the tasks of the split that are posed; ``drawn``: those listed are drawn by the seed,
-    in whole clusters, in place of the first of the split.
+    the game's own; ``keep``: the tasks of the split that are posed; ``drawn``: those listed are drawn by the seed, in
+    whole clusters, in place of the first of the split. ``opening``: what becomes of a dialogue's opening messages.
+    ``stop`` is asked after each step, of the watched rates so far; ``past`` holds those on record.
     """
 
     def __init__(
@@ -56,9 +61,13 @@ class LocalReferee:
         drawn: bool = False,
         overrides: Overrides = AS_ASKED,
         keep: Callable[[Task], bool] = lambda task: True,
+        opening: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
+        stop: Callable[[Sequence[Rates]], bool] | None = None,
+        past: Sequence[Rates] = (),
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
-        self.overrides = overrides
+        self.overrides, self._opening = overrides, opening
+        self._stop, self._rates = stop, list(past)
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = [task for task in setup.game.tasks(split) if keep(task)]
         if not tasks:
@@ -69,6 +78,7 @@ class LocalReferee:
             self.n_steps = len(self._plan)
         else:
             self._plan = plan(tasks, n_steps, prompts_per_step, seed, split)
+        self._planned = self.n_steps
         self._open: dict[int, dict[str, Rollout]] = {}
         self._settled: dict[int, dict[str, Scored]] = {}
         self._counts: dict[int, Counter[tuple[str, tuple[str, ...]]]] = {}
@@ -82,10 +92,20 @@ class LocalReferee:
                 del books[s]
         self._closed = set(range(step))
         self.recorder.drop(step)
+        self._rates = self._rates[:step]
+        self._end()
+
+    def _end(self) -> None:
+        """``n_steps``: as planned, or what has been played once an intervention says to stop."""
+        stopped = self._stop is not None and bool(self._rates) and self._stop(self._rates)
+        self.n_steps = len(self._rates) if stopped else self._planned
 
     def slots(self, step: int) -> list[Slot]:
         """(P,) slots; in evaluation the last step may be shorter."""
-        return [Slot(key, self.overrides.opening(task.messages)) for key, task in self._slots(step).items()]
+        return [
+            Slot(key, self.overrides.opening(tuple(self._opening(task.messages))))
+            for key, task in self._slots(step).items()
+        ]
 
     def _slots(self, step: int) -> dict[str, Task]:
         if not 0 <= step < self.n_steps:
@@ -153,6 +173,10 @@ class LocalReferee:
         self._counts.update(counts)
         return [self._settled[_step(id_)][id_].rewards[PAID] for id_ in ids]
 
+    def kept(self, ids: Sequence[str]) -> list[bool]:
+        """(B,) settled rollouts -> (B,) whether a trainer learns from them: unless an intervention drops them."""
+        return kept(self.setup, [self._settled[_step(id_)][id_] for id_ in ids])
+
     def close(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
         """Record a step; closing it again is not an error, so that a lost answer may be asked for twice."""
         if step in self._closed:
@@ -175,12 +199,14 @@ class LocalReferee:
             if kept[scored.rollout.slot] > self.group_size:
                 surplus.append(scored.rollout.id)
         scored_all = sorted(settled.values(), key=lambda s: s.order)
-        self.recorder.record(
-            step_metrics(self.setup, step, scored_all, metrics, missing, surplus), scored_all, timings or {}
-        )
+        measured = step_metrics(self.setup, step, scored_all, metrics, missing, surplus)
+        self.recorder.record(measured, scored_all, timings or {})
         self._closed.add(step)  # only now: had recording failed, the books would still be here to close again
         for books in (self._open, self._settled, self._counts, self._keys):
             books.pop(step, None)
+        if self._stop is not None:
+            self._rates.append({name: rate.value if rate else None for name, rate in measured.rates.items()})
+            self._end()
 
     def _book(self, id_: str) -> dict[str, Rollout]:
         return self._open.setdefault(_step(id_), {})

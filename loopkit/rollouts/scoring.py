@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ from loopkit import seeding
 from loopkit.contracts import CORE_CLUES as CORE_CLUES
 from loopkit.contracts import Draw, ExploitDetector, Game, RewardChannel
 from loopkit.errors import ContractError, LoopkitError, PluginError, RunError
+from loopkit.interventions import Flag, Intervention
+from loopkit.interventions import kept as kept_by
+from loopkit.interventions import paid as paid_by
 from loopkit.records import Assessment, Done, Json, Message, Rollout, Scored, Turn
 from loopkit.rollouts.thoughts import parted
 from loopkit.system.notices import asking, notice, some
@@ -38,6 +42,8 @@ class Setup:
     paid: RewardChannel
     shadow: Mapping[str, RewardChannel]
     detectors: Mapping[str, ExploitDetector]
+    interventions: Mapping[str, Intervention] = field(default_factory=dict)
+    """What the arm does besides paying its channel, by name, in the order in which it is done."""
 
     @property
     def headline(self) -> str:
@@ -123,6 +129,9 @@ def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int],
         name: ask(f"detector {name!r}: flags()", rollouts, partial(flag, name, detector, clues), tries)
         for name, detector in setup.detectors.items()
     }
+    for name, one in setup.interventions.items():
+        watched = flags[one.watched] if one.watched else [None] * len(rollouts)
+        columns[PAID] = _intervened(name, one, columns[PAID], watched, draws)
     return [
         Scored(
             rollout,
@@ -133,6 +142,27 @@ def score(setup: Setup, rollouts: Sequence[Rollout], occurrences: Sequence[int],
         )
         for i, rollout in enumerate(rollouts)
     ]
+
+
+def _intervened(
+    name: str, one: Intervention, rewards: Sequence[float], flags: Sequence[Flag], draws: Sequence[Draw]
+) -> list[float]:
+    """What an intervention makes of (B,) rewards: finite numbers."""
+    out = paid_by(name, one, rewards, flags, draws)
+    for reward in out:
+        _in_range(f"intervention {name!r}: reward", reward, -sys.float_info.max, sys.float_info.max)
+    return out
+
+
+def kept(setup: Setup, scored: Sequence[Scored]) -> list[bool]:
+    """(B,) whether a trainer learns from each rollout: unless an intervention of the arm drops it."""
+    out = [True] * len(scored)
+    for name, one in setup.interventions.items():
+        if "keep" in one.changes():
+            flags = [s.flags[one.watched] if one.watched else None for s in scored]
+            draws = [channel_draw(s.rollout, s.occurrence) for s in scored]
+            out = [a and b for a, b in zip(out, kept_by(name, one, flags, draws), strict=True)]
+    return out
 
 
 def channel_draw(rollout: Rollout, occurrence: int) -> Draw:

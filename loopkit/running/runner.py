@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,16 @@ from loopkit.checks import Report, check_game
 from loopkit.contracts import Policy, PolicyRef, Trainer
 from loopkit.errors import RunError, UsageError, require
 from loopkit.experiment import digests, registration
+from loopkit.experiment.arms import changed_options
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
 from loopkit.experiment.resolve import GGUF, paying, require_there, roles_of, scheme_of, set_up, start_policy
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
 from loopkit.experiment.verifying import verify
+from loopkit.interventions import Intervention
 from loopkit.parts.judges import JUDGES, Judge
-from loopkit.records import StepMetrics
+from loopkit.records import Message, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.halves import shown
@@ -40,6 +42,8 @@ from loopkit.system.files import to_json, write_whole
 
 ERROR = "error.txt"
 CHECK = "check.json"
+INSTRUCTED = "start-instructed"
+"""The evaluation of a start policy that is asked as the arm's interventions ask it in training."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def run_one(
         if run.read_eval(spec.game, spec.run.eval_split, checkpoint_of(spec)) is None:
             plugins.tell("run_started", directory=str(directory), spec=spec.model_dump(mode="json"))
             setup = opened(spec, plugins, directory)
+            instruct(spec, run, setup, start, tell)
             ref = start if spec.arm == BASE else train(spec, run, plugins, start, setup)
             evaluate_run(spec, run, setup, ref, checkpoint_of(spec), tell)
             plugins.tell("run_finished", directory=str(directory))
@@ -211,7 +216,9 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup
     """A run's trainer, and the source it learns from."""
     settings = spec.run
     cls = plugins.trainer(spec.trainer)
-    trainer = cls(cls.Options.model_validate(spec.trainer_options), start, spec.seed)
+    parts = setup.interventions
+    options = changed_options(plugins, spec.trainer, spec.trainer_options, parts, f"arms.{spec.arm}")
+    trainer = cls(options, start, spec.seed)
     source: Any
     if spec.rollouts is not None:
         source = RecordedRollouts(
@@ -233,14 +240,46 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup
             recorder=run,
             overrides=settings.overrides(),
             keep=(lambda task: not shown(task)) if settings.unseen else (lambda task: True),
+            opening=partial(_opening, parts),
+            stop=partial(_stops, parts) if any("stop" in one.changes() for one in parts.values()) else None,
+            past=[{n: r and r["value"] for n, r in step["rates"].items()} for step in run.steps()],
         )
     return trainer, source
 
 
+def _opening(parts: Mapping[str, Intervention], messages: Sequence[Message]) -> Sequence[Message]:
+    """A training prompt's opening messages, as the arm's interventions leave them."""
+    for one in parts.values():
+        messages = one.prompt(messages)
+    return messages
+
+
+def _stops(parts: Mapping[str, Intervention], rates: Sequence[Mapping[str, float | None]]) -> bool:
+    """Whether an intervention ends training, after the steps whose rates these are."""
+    return any(one.stop([step.get(one.watched) for step in rates]) for one in parts.values())
+
+
+def instruct(spec: RunSpec, run: RunDir, setup: Setup, start: PolicyRef, tell: Listener) -> None:
+    """Play the start policy with the prompt that training will have, where an intervention works by instruction alone:
+    whether it follows it is measured before it is trained."""
+    if not any(one.by_instruction for one in setup.interventions.values()):
+        return
+    if run.read_eval(spec.game, spec.run.eval_split, INSTRUCTED) is None:
+        evaluate_run(spec, run, setup, start, INSTRUCTED, tell, opening=partial(_opening, setup.interventions))
+
+
 def evaluate_run(
-    spec: RunSpec, run: RunDir, setup: Setup, ref: PolicyRef, checkpoint: str, tell: Listener, run_name: str = ""
+    spec: RunSpec,
+    run: RunDir,
+    setup: Setup,
+    ref: PolicyRef,
+    checkpoint: str,
+    tell: Listener,
+    run_name: str = "",
+    opening: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
 ) -> None:
-    """Play a policy on the spec's game and held-out split, and keep it under ``eval/``."""
+    """Play a policy on the spec's game and held-out split, and keep it under ``eval/``. ``opening``: what becomes of
+    the opening messages; an arm's interventions do not change them here."""
     from loopkit.policy.conditions import under
     from loopkit.policy.load import load
 
@@ -255,6 +294,7 @@ def evaluate_run(
         batch=settings.eval_batch,
         overrides=settings.eval_overrides(),
         group=settings.eval_samples,
+        opening=opening,
         drawn=settings.eval_draw == "seed",
         progress=lambda done, total: tell(Event(name, "evaluate", done, total)),
     )
@@ -316,7 +356,8 @@ def check(spec: RunSpec, setup: Setup, out: Path) -> Report:
             ) from error
     game = setup.game
     channels = {**setup.shadow, spec.channel: setup.paid}
-    report = check_game(game, channels=channels, detectors=setup.detectors, name=spec.game, n_tasks=12, fuzz=60,
+    own = {name: detector for name, detector in setup.detectors.items() if not detector.asked_for}
+    report = check_game(game, channels=channels, detectors=own, name=spec.game, n_tasks=12, fuzz=60,
                         new_process=not spec.judges)  # fmt: skip
     report.raise_if_failed()
     write_whole(file, to_json(report.json()))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from loopkit.checks import Report, check_game
-from loopkit.checks.report import GAME_RULES, RULES, TRAINER_RULES
+from loopkit.checks.report import GAME_RULES, INTERVENTION_RULES, RULES, TRAINER_RULES
 from tests.checks.broken_games import BROKEN, CONFIGURED
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,11 @@ def main() -> None:
     from tests.checks.broken_trainers import BROKEN_TRAINERS
     from tests.checks.test_trainers import check
 
-    for title, rules in (("game checks", GAME_RULES), ("trainer checks", TRAINER_RULES)):
+    for title, rules in (
+        ("game checks", GAME_RULES),
+        ("trainer checks", TRAINER_RULES),
+        ("intervention checks", INTERVENTION_RULES),
+    ):
         lines = [f"| `{name}` | {rule.proves} | {rule.cure} |" for name, rule in rules.items()]
         _write(title, ["| check | what it proves | the cure |", "|---|---|---|", *lines], CHECKS)
     _write("games", rows((n, c, part, lambda g=g: check_game(g)) for n, (g, c, part) in BROKEN.items()))  # type: ignore[misc]
