@@ -138,7 +138,7 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
         unseen.append(f"{long} turns to their end: of each, the first {READ:,} characters are read")
     detectors: dict[str, ExploitDetector] = dict(GENERIC)
     del detectors["length"]  # its mean, in characters, is among the numbers
-    if any(holds_code(one["said"]) for one in clues):
+    if any(holds_code(r.said) for r in rows):
         detectors |= CODE_SIGNS
     if not any(r.prompt for r in rows):
         del detectors["copies-prompt"]
