@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
         Tiny,
         Trainer,
     )
+    from loopkit.elsewhere.watched import watch  # noqa: F401
     from loopkit.errors import LoopkitError  # noqa: F401
     from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
     from loopkit.front.compared import compare  # noqa: F401
@@ -66,6 +67,7 @@ _HOMES = {
     "parts.channels": ("Audit", "Placebo", "pay"),
     "checks": ("check_game", "check_intervention", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
+    "elsewhere.watched": ("watch",),
     "front.compared": ("compare",),
     "front.designed": ("study",),
     "front.evaluations": ("evaluate",),

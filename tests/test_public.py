@@ -20,6 +20,7 @@ NAMES = [
     "Probe", "Range", "Referee", "RefereeClient", "Reporting", "RewardChannel", "Rollout", "RolloutSet", "RunSpec",
     "SimpleGame", "Slot", "StepMetrics", "Task", "Tiny", "Trainer", "Turn", "check_game", "check_intervention",
     "check_trainer", "compare", "evaluate", "hookimpl", "pay", "play", "probe", "read", "rule", "run", "serve", "study",
+    "watch",
 ]  # fmt: skip
 """What third parties build on. Taking a name away, or giving it another meaning, is a breaking change."""
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pyarrow", "pydantic", "rich", "structlog", "tabulate")

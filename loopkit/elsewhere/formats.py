@@ -6,6 +6,7 @@
   output, as its batch inference writes them; or the table of generated samples (global_step, text, reward).
 - ``verifiers``: ``traces.jsonl`` (version 1), or the rows of version 0 (prompt and completion as messages, answer).
 - ``inspect``: the samples of an Inspect log.
+- ``loopkit``: the rollouts of a run directory of loopkit's.
 - ``messages``, ``responses``, ``atif``, ``traj``: whole dialogues (``dialogues``).
 - ``rows``: anything else with a column of completions, one a row or several.
 """
@@ -148,6 +149,8 @@ def told(row: Mapping[str, Json]) -> str:
         return "responses"
     if row.get("object") == "response" and isinstance(row.get("output"), list):
         return "responses"
+    if {"slot", "said", "replies"} <= keys:
+        return "loopkit"
     if {"step", "prompt", "completion"} <= keys:
         return "trl"
     if {"input", "output", "score"} <= keys and keys & {"gts", "step"}:
@@ -239,5 +242,5 @@ def _whole(parse: Callable[[str, Mapping[str, Json]], Iterable[Logged]]) -> Pars
 FORMATS: Mapping[str, Parse] = {
     "trl": _table, "verl": _table, "openrlhf": _table, "verifiers": _verifiers, "inspect": _whole(dialogues.inspect),
     "messages": _whole(dialogues.messages), "responses": _whole(dialogues.responses), "atif": _whole(dialogues.atif),
-    "traj": _whole(dialogues.trajectory), "rows": _table,
+    "traj": _whole(dialogues.trajectory), "loopkit": _whole(dialogues.recorded), "rows": _table,
 }  # fmt: skip

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from loopkit.contracts import SPLITS, Game
 from loopkit.elsewhere.findings import Audit, Found, Number, assemble, number, paid_column
@@ -16,7 +17,9 @@ from loopkit.elsewhere.formats import Log
 from loopkit.elsewhere.judging import Judged
 from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError
-from loopkit.records import Done, Message, Rollout, Scored, Task, Turn
+from loopkit.experiment.resolve import build_game, channels_of, detectors_of
+from loopkit.records import Done, Json, Message, Rollout, Scored, Task, Turn
+from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import score_columns
 from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, all_clues, readable, score
 from loopkit.stats.rates import share
@@ -102,6 +105,15 @@ def judge(setup: Setup, rows: Sequence[Logged], seed: int, paid: str | None) -> 
     return Judged(scored, [rows[place].step for place in matches.places], lost)
 
 
+def set_up(name: str, options: Mapping[str, Json], data: str | None = None) -> Setup:
+    """A game as logs are judged by it: every channel at its defaults, every detector, other distributions' too."""
+    plugins = registry.load()
+    built = build_game(plugins, name, {**options, **({} if data is None else {"data": data})})
+    others = {n: plugins.build(plugins.detectors(name)[n]) for n in detectors_of(plugins, built, name)}
+    paid = next(iter(built.channels.values()))
+    return Setup(built, paid, channels_of(plugins, built, name), {**built.detectors, **others})
+
+
 def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit:
     """The game's detectors and every shadow channel on the rows that are its rollouts.
 
@@ -143,6 +155,7 @@ def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit
                    numbers=[*scores, *base.numbers])  # fmt: skip
 
 
+@lru_cache(maxsize=2)  # a training that is watched asks at every step
 def _tasks(game: Game) -> dict[Key, list[tuple[str, Task]]]:
     out: dict[Key, list[tuple[str, Task]]] = {}
     for split in SPLITS:

@@ -19,6 +19,7 @@ from loopkit.elsewhere.findings import paid_column
 from loopkit.elsewhere.formats import Columns, Log, read
 from loopkit.elsewhere.judging import Judged
 from loopkit.elsewhere.parts import Logged
+from loopkit.elsewhere.recorded import Elsewhere
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.rundir import RunDir, read_spec
@@ -100,17 +101,19 @@ class Import:
         """Write a run's directory: its steps as they come, then what it is measured by."""
         kept = list(steps)
         numbers = [step for step, *_ in kept]
-        wanted = self._ending(len(kept))
-        ending = rest or [one for _, scored, _ in kept[len(kept) - wanted :] for one in scored]
-        if not ending:
+        wanted = ending(len(kept), self.last)
+        at_end = rest or [one for _, scored, _ in kept[len(kept) - wanted :] for one in scored]
+        if isinstance(self.setup.game, Elsewhere):  # its tasks are what was logged
+            self.setup.game.known |= {one.rollout.task.id: one.rollout.task for _, scored, _ in kept for one in scored}
+        if not at_end:
             raise UsageError(f"{run.path}: no rollout of it could be judged ({self._lacking(run.arm)}).")
-        spec = self.spec(run, (numbers[-1] + 1) if numbers else 1, len(ending), trainer)
+        spec = self.spec(run, (numbers[-1] + 1) if numbers else 1, len(at_end), trainer)
         directory = RunDir(self.out / spec.name, prompts=True)
         directory.begin(spec, keeping.manifest(read_from=str(run.path)))
         if run.arm != BASE:
             for step, scored, metrics in kept:
                 keeping.keep_step(directory, self.setup, step, scored, metrics)
-        keeping.keep_end(directory, self.setup, spec, spec.run.eval_split, checkpoint_of(spec), ending)
+        keeping.keep_end(directory, self.setup, spec, spec.run.eval_split, checkpoint_of(spec), at_end)
         self.specs.append(spec)
         if rest or len(kept) < 2 or run.arm == BASE:
             return
@@ -121,12 +124,6 @@ class Import:
             self.notes.append(
                 f"{_name(run)}: its first logged step is {numbers[0]} of {numbers[-1]}, no start policy's"
             )
-
-    def _ending(self, logged: int) -> int:
-        """How many steps a run with so many logged ones is measured by."""
-        if self.last is not None:
-            return min(self.last, logged)
-        return max(1, min(max(LEAST, math.ceil(SHARE * logged)), logged // 2))
 
     def base(self) -> None:
         """The start policy by seed: the first step of the runs of each seed, where no arm ``base`` was given."""
@@ -184,6 +181,13 @@ class Import:
     def _lacking(self, arm: str) -> str:
         counts = self.without.get(arm, Counter())
         return "; ".join(f"{n} of {self.rows[arm]} rows lack {what}" for what, n in counts.items()) or "it has none"
+
+
+def ending(logged: int, last: int | None = None) -> int:
+    """How many steps a run with so many logged ones is measured by; ``last``: as many as that, if it has them."""
+    if last is not None:
+        return min(last, logged)
+    return max(1, min(max(LEAST, math.ceil(SHARE * logged)), logged // 2))
 
 
 def _of_arm(scored: Scored, arm: str) -> Scored:

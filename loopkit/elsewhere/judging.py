@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from loopkit.records import Assessment, Done, Json, Message, Rollout, Scored, Ta
 from loopkit.rewards import libraries, source
 from loopkit.rewards.columns import PROMPTS, REFERENCES, first_of
 from loopkit.rewards.columns import asked as of_prompt
-from loopkit.rewards.reward import Reward, reward
-from loopkit.rewards.signatures import Table
+from loopkit.rewards.reward import Part, Reward, reward
+from loopkit.rewards.signatures import Table, calling
 from loopkit.rollouts.scoring import PAID, Setup, all_clues, flag
 from loopkit.rollouts.thoughts import parted
 from loopkit.seeding import digest
@@ -37,11 +37,14 @@ def is_function(named: str) -> bool:
     return ":" in named
 
 
-def criteria_of(**given: Json) -> Criteria:
-    """Validated, with the hashes of the functions' code. Raises UsageError."""
-    named = [given[key] for key in ("reward", "trusted") if is_function(given.get(key) or "")]
-    made: Criteria = validate(Criteria, {**given, "code": {n: source.fingerprint(n) for n in named}}, "compare")
-    return made
+def criteria_of(made: Collection[str] = (), **given: Json) -> Criteria:
+    """Validated, with the hashes of the functions' code, but for those that were ``made`` where no file shows them.
+
+    Raises UsageError.
+    """
+    named = [n for key in ("reward", "trusted") if is_function(n := given.get(key) or "") and n not in made]
+    criteria: Criteria = validate(Criteria, {**given, "code": {n: source.fingerprint(n) for n in named}}, "compare")
+    return criteria
 
 
 def asked(row: Logged) -> str:
@@ -60,25 +63,31 @@ class Judged:
 
 
 class Judge:
-    """Judges rows as ``options`` say. ``data``: further columns that a function needs, by prompt."""
+    """Judges rows as ``options`` say. ``data``: further columns that a function needs, by prompt. ``functions``: those
+    that were given themselves, by what ``options`` calls them.
+    """
 
-    def __init__(self, options: Criteria, data: Rows | None = None) -> None:
+    def __init__(
+        self, options: Criteria, data: Rows | None = None, functions: Mapping[str, Callable[..., Json]] | None = None
+    ) -> None:
         self.options = options
+        self.functions = dict(functions or {})
         self.game = Elsewhere(options)
         self.data = data or {}
         paid = self.game.channels["loophole"]
         self.setup = Setup(self.game, paid, self.game.channels, self.game.detectors)
 
-    def judge(self, rows: Sequence[Logged], seed: int, paid: str | None) -> Judged:
-        """Rows of one run. ``paid``: the column that its trainer was paid by, where that is known.
+    def judge(self, rows: Sequence[Logged], seed: int, paid: str | None, *, plain: bool = False) -> Judged:
+        """Rows of one run. ``paid``: the column that its trainer was paid by, where that is known. ``plain``: by what
+        was said alone, without the reward in question and the trusted one.
 
         A row in which the reward in question has no number is left out, and counted. Raises UsageError for a value
         beyond its range.
         """
         without = Counter[str]()
-        named = self.options.reward or paid or ""
+        named, fair = ("", "") if plain else (self.options.reward or paid or "", self.options.trusted)
         rewards = self._values(named, rows, "reward", self.options.reward_range)
-        trusted = self._values(self.options.trusted, rows, "trusted", self.options.trusted_range)
+        trusted = self._values(fair, rows, "trusted", self.options.trusted_range)
         if any(v is not None for v in rewards):
             kept = [i for i, v in enumerate(rewards) if v is not None]
             if len(kept) < len(rows):
@@ -86,8 +95,8 @@ class Judge:
         else:
             kept = list(range(len(rows)))
             without["a reward" if not named else f"the column {named}"] = len(rows)
-        if self.options.trusted and (lost := sum(trusted[i] is None for i in kept)):
-            without[f"the trusted score {self.options.trusted}"] = lost
+        if fair and (lost := sum(trusted[i] is None for i in kept)):
+            without[f"the trusted score {fair}"] = lost
         labels = [self._label(rows[i]) for i in kept]
         if self.options.label and (lost := sum(v is None for v in labels)):
             without[f"the label {self.options.label}"] = lost
@@ -101,6 +110,10 @@ class Judge:
         of_log = [r.numbers.get(paid) for r in rows] if paid else rewards
         for name, values in ((PAID, of_log), ("loophole", rewards), ("control", trusted)):
             whole = [v for i in kept if (v := values[i]) is not None]
+            if len(whole) == len(kept):
+                columns[name] = whole
+        for name in sorted({n for i in kept for n in rows[i].numbers} - columns.keys()):  # each part of the pay
+            whole = [v for i in kept if (v := rows[i].numbers.get(name)) is not None]
             if len(whole) == len(kept):
                 columns[name] = whole
         scored = [
@@ -132,10 +145,7 @@ class Judge:
         if not named:
             return [None] * len(rows)
         in_log = any(named in r.numbers for r in rows)
-        if is_function(named) and not in_log:
-            values = self._called(named, rows)
-        else:
-            values = [r.numbers.get(named) for r in rows]
+        values = self.called(named, rows) if is_function(named) and not in_log else [r.numbers.get(named) for r in rows]
         for row, value in zip(rows, values, strict=True):
             if value is not None and not ends[0] <= value <= ends[1]:
                 raise UsageError(
@@ -144,12 +154,17 @@ class Judge:
                 )
         return values
 
-    def _called(self, named: str, rows: Sequence[Logged]) -> list[float | None]:
+    def called(self, named: str, rows: Sequence[Logged]) -> list[float | None]:
+        """(B,) what a function pays rows; None where it scores none. Raises as rewards do, naming the row."""
         given = [self._row(row) for row in rows]
         columns = tuple(dict.fromkeys(name for row in given for name in row))
         reference = next((n for n in REFERENCES if n in columns), "")
         chat = any(isinstance(row["prompt"], list) for row in given)
-        function: Reward = reward(named, Table(columns, chat, "prompt", reference), libraries.find)
+        table = Table(columns, chat, "prompt", reference)
+        if named in self.functions:
+            function = Reward(named, (Part(named, 1.0, calling(named, self.functions[named], table)),))
+        else:
+            function = reward(named, table, libraries.find)
         said = ["\n".join(t + s for t, s in zip(r.thoughts or [""] * len(r.said), r.said, strict=True)) for r in rows]
         return function.asked(given, said, list(range(len(rows))))
 

@@ -32,6 +32,18 @@ def spec_of(
     )  # fmt: skip
 
 
+def spec_of_game(
+    arm: str, seed: int, setup: Setup, game: str, steps: int, n: int, *, trainer: str = UNKNOWN, model: str = UNKNOWN
+) -> RunSpec:
+    """The same of a run whose rollouts are those of a game: it is paid by the channel of the arm's name, if any."""
+    known = spec_of(arm, seed, Criteria.model_validate({}), steps, n, trainer=trainer, model=model)
+    return known.model_copy(update={
+        "game": game, "game_version": type(setup.game).version,
+        "game_options": setup.game.options.model_dump(mode="json"),
+        "channel": arm if arm in setup.shadow else "loophole", "shadow": sorted(setup.shadow),
+    })  # fmt: skip
+
+
 def manifest(**more: Json) -> dict[str, Json]:
     """What a run made elsewhere was recorded with; nothing of what made it is known."""
     return {

@@ -20,8 +20,8 @@ from loopkit.evidence import tables, write
 from loopkit.evidence.results import collect
 from loopkit.evidence.schema import Compared
 from loopkit.evidence.verdicts import UNKNOWN
-from loopkit.experiment.config import BASE, RunSettings, RunSpec, parse_set
-from loopkit.experiment.resolve import build_game, channels_of, detectors_of, set_up
+from loopkit.experiment.config import BASE, RunSpec, parse_set
+from loopkit.experiment.resolve import set_up
 from loopkit.experiment.rundir import read_spec
 from loopkit.front.directories import claim_as
 from loopkit.front.outcome import Result
@@ -158,15 +158,8 @@ class _Comparing:
     def _of_game(self, game: str) -> tuple[Setup, Any, None]:
         if wanted := [k for k in ("reward", "trusted", "label") if self.asked.get(k)]:
             raise UsageError(f"--{wanted[0]}: a game judges by its own detectors and scores. Leave it out, or --game.")
-        options = dict(parse_set(self.game_options, ("game",)).get("game", {}))
-        if self.asked.get("data"):
-            options["data"] = self.asked["data"]
-        built = build_game(self.plugins, game, options)
-        channels = channels_of(self.plugins, built, game)
-        others = {
-            n: self.plugins.build(self.plugins.detectors(game)[n]) for n in detectors_of(self.plugins, built, game)
-        }
-        setup = Setup(built, next(iter(built.channels.values())), channels, {**built.detectors, **others})
+        options = parse_set(self.game_options, ("game",)).get("game", {})
+        setup = games.set_up(game, options, self.asked.get("data"))
         return setup, partial(games.judge, setup), None
 
     def _spec(self, run: Run, steps: int, n: int, trainer: str) -> RunSpec:
@@ -177,19 +170,12 @@ class _Comparing:
             model, by = (known.model, known.trainer) if known else (keeping.UNKNOWN, trainer)
             return keeping.spec_of(arm, seed, self.options, steps, n, trainer=by, model=model)
         game = self.asked.get("game") or (self.first.game if self.first else "")
-        channel = arm if arm in self.setup.shadow or arm in self.setup.game.channels else "loophole"
         if (arm, seed) in self.own:
             spec = self.own[arm, seed].model_copy(update={"arm": arm})
             if not self.held_out:
                 spec = spec.model_copy(update={"run": spec.run.model_copy(update={"eval_split": "train"})})
             return spec
-        settings = {"steps": max(1, steps), "eval_split": "train", "eval_prompts": n}
-        base = keeping.spec_of(arm, seed, Criteria.model_validate({}), steps, n, trainer=trainer)
-        return base.model_copy(update={
-            "game": game, "game_version": type(self.setup.game).version,
-            "game_options": self.setup.game.options.model_dump(mode="json"), "channel": channel,
-            "shadow": sorted(self.setup.shadow), "run": RunSettings.model_validate(settings),
-        })  # fmt: skip
+        return keeping.spec_of_game(arm, seed, self.setup, game, steps, n, trainer=trainer)
 
     def perform(self, out: str | Path | None) -> Comparison:
         """Read every run, and write what they show."""

@@ -110,6 +110,7 @@ def test_what_was_written_is_read_as_an_experiment(compared: Comparison) -> None
     assert "more than" in page  # prompts are kept with the rollouts, as no game can be asked for them
 
 
+@pytest.mark.slow
 def test_the_same_call_again_gives_the_same_bytes(compared: Comparison, logs: Path) -> None:
     before = (compared.directory / "results.json").read_bytes()
     arms = {"loophole": str(logs / "hack-s*" / "completions"), "placebo": str(logs / "luck-s*" / "completions")}
