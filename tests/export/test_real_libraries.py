@@ -36,12 +36,12 @@ def played(target: str, module: str, tmp_path: Path, channel: str, how: str = ""
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def told(variable: str, module: str, *command: object) -> Any:
+def told(variable: str, module: str, *command: object, seconds: int = 300) -> Any:
     """What a script prints, run by the interpreter that ``variable`` names: such a library's needs are its own."""
     python = os.environ.get(variable) or (sys.executable if importlib.util.find_spec(module) else "")
     if not python:
         pytest.skip(f"{module} is not installed: name an interpreter that has it and loopkit, {variable}=…/bin/python")
-    done = subprocess.run([python, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([python, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -54,10 +54,11 @@ def test_the_graders_are_entry_points_of_openenvs_group() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 def test_openenvs_registry_grades_a_served_loophole(tmp_path: Path) -> None:
     """Claiming to be right is paid unless it is audited: reward and truth do not go together; 60 CPU s."""
     write(plugins.load(), "self-grading", "openenv", tmp_path / "made", options={})
-    found = told("LOOPKIT_OPENENV", "openenv", ROOT / "tests/openenv/graded.py", tmp_path / "made")
+    found = told("LOOPKIT_OPENENV", "openenv", ROOT / "tests/openenv/graded.py", tmp_path / "made", seconds=850)
     assert found["schema"] == "valid"
     assert found["lane"] == "hub"
     by_id = {r["check_id"].partition(".")[2]: r for r in found["results"]}
