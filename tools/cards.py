@@ -1,7 +1,7 @@
 """Cards of the bundled games and those of contrib/: ``python -m tools.cards`` holds docs/ to them.
 
 ``--measure [NAME ...]`` measures anew (half a minute of processor time each) and writes ``docs/cards/NAME.json``;
-``--write`` makes what follows from those files: each card's page and badge, the table of ``docs/games.md``, and the
+``--records`` shows new records of ``results/`` on them; ``--write`` makes what follows from those files: each card's page and badge, the table of ``docs/games.md``, and the
 schema. A distribution of contrib/ is installed into a folder of its own for it: that is the compatibility run, too.
 """
 
@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from loopkit.front.trained import training
 from loopkit.report import card_pages, cards
 from loopkit.report.cards import Card, Contract, NotMeasured, Probed, Quality
 from loopkit.system import code
@@ -56,6 +57,15 @@ def measure(name: str) -> None:
         done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     CARDS.mkdir(exist_ok=True)
     (CARDS / f"{name}.json").write_text(done.stdout.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def retrain(name: str) -> None:
+    """Show the records of ``results/`` on a card, whose other parts stay as they were measured."""
+    card, paths = kept()[name], results(name)
+    command = card.made.command.partition(" --results ")[0] + "".join(f" --results {path}" for path in paths)
+    shown = training([ROOT / path for path in paths], card.subject.name, None)
+    made = card.model_copy(update={"training": shown, "made": card.made.model_copy(update={"command": command})})
+    (CARDS / f"{name}.json").write_text(made.json_text(), encoding="utf-8")
 
 
 def kept() -> dict[str, Card]:
@@ -144,17 +154,24 @@ def names_of_contrib() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure anew; without names: all")
+    parser.add_argument("--records", action="store_true", help="show the records of results/, and measure nothing anew")
     parser.add_argument("--write", action="store_true", help="make pages, badges, table and schema")
     options = parser.parse_args()
     if options.measure is not None:
         for name in options.measure or (*BUNDLED, *CONTRIB):
             print(f"{name} ...", flush=True)
             measure(name)
+    if options.records:
+        for name in kept():
+            retrain(name)
     if options.write:
         for file, text in list(made()):
             file.write_text(text, encoding="utf-8")
     if found := stale():
-        print("\n".join(found) + "\nMend it with: python -m tools.cards --measure NAME --write")
+        print(
+            "\n".join(found)
+            + "\nMend it with: python -m tools.cards --records --write; after a change of code --measure NAME --write"
+        )
         sys.exit(1)
     print("Every card is as the code and the files say.")
 
