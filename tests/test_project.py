@@ -29,12 +29,17 @@ def test_the_wheel_has_the_marker_the_plugins_and_the_embedded_policy(tmp_path: 
         assert {f"{Path(folder).name}/{s}" for s in sources} <= names
     assert "loopkit/policy/tiny_weights/model.safetensors" in names
     templates = {p.relative_to(ROOT).as_posix() for p in (ROOT / "loopkit/new/template").rglob("*") if p.is_file()}
-    assert len(templates) == 6
+    assert len(templates) == 20
+    templates |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "loopkit/export/templates").rglob("*.j2")}
     assert templates <= names
     assert not [n for n in names if n.startswith(("tests", "docs", "benchmarks")) or "__pycache__" in n]
     points = zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
-    group = points.partition("[loopkit]")[2]
-    assert group.count(" = loopkit_") == len(list((ROOT / "plugins").glob("loopkit_*/__init__.py")))
+    group = points.partition("[loopkit]")[2].partition("[")[0]
+    found = {line.partition(" = ")[2] for line in group.splitlines() if " = loopkit_" in line}
+    # OpenEnv finds the graders by its own group
+    folders = {p.parent.name for p in (ROOT / "plugins").glob("loopkit_*/__init__.py")} - {"loopkit_openenv"}
+    assert found == folders
+    assert points.partition("[openenv.validation.graders]")[2].count(" = loopkit_openenv.") == 3
 
 
 def test_types_are_strict_and_lints_are_on() -> None:
