@@ -107,6 +107,8 @@ def test_what_was_written_is_read_as_an_experiment(compared: Comparison) -> None
     run = RunDir(compared.directory / "loophole-s0")
     assert [line["step"] for line in run.steps()] == list(range(1, STEPS + 1))
     page = compared.report().read_text()
+    assert "<h2>Differences</h2>" in page
+    assert "loophole - placebo" in page
     assert "more than" in page  # prompts are kept with the rollouts, as no game can be asked for them
 
 
