@@ -112,7 +112,8 @@ class _Comparing:
         self.runs = list(self.arms.runs)
         self.notes = list(self.arms.notes)
         own = [run for run in self.runs if run.own]
-        self.held_out = len(own) == len(self.runs) and all(owned.evaluated(run.path) for run in own)
+        trained = len(own) < len(self.runs) or self.asked.get("last") is not None
+        self.held_out = not trained and all(owned.evaluated(run.path) for run in own)
         if self.held_out:
             self._with_bases()
         self.own = {(run.arm, run.seed): read_spec(run.path) for run in self.runs if run.own}

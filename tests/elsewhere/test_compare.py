@@ -1,4 +1,4 @@
-"""``loopkit.compare`` on logs of others, as TRL writes them; about 12 s of CPU, most of it in two fixtures."""
+"""``loopkit.compare`` on logs of others, as TRL writes them; about 8 s of CPU, most of it in one fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``loopkit.watch`` in loops and trainers of others; about 8 s of CPU, and a minute more where TRL trains (slow)."""
+"""``loopkit.watch`` in loops and trainers of others; about 7 s of CPU, and some 30 more where TRL trains (slow)."""
 
 from __future__ import annotations
 
