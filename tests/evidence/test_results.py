@@ -363,7 +363,7 @@ def test_no_fix_is_judged_in_an_unproven_game_or_without_the_loophole(tmp_path: 
     proven, _ = judged(tmp_path / "b", FIXES, {}, seeds="2")
     assert list(proven.mitigations) == ["control", "style-blind"]
     unproven = proven.model_copy(update={"checked": Checked(status="unproven")})
-    assert on_fixes(unproven, ["control"], None) == {}
+    assert on_fixes(unproven, ["control"], None, {}) == {}
 
 
 # --- runs that could not learn ----------------------------------------------------------------------------------------
