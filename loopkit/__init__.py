@@ -32,8 +32,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test holds the two list
         Tiny,
         Trainer,
     )
+    from loopkit.elsewhere.watched import watch  # noqa: F401
     from loopkit.errors import LoopkitError  # noqa: F401
     from loopkit.experiment.config import Experiment, RunSpec  # noqa: F401
+    from loopkit.front.compared import compare  # noqa: F401
     from loopkit.front.designed import study  # noqa: F401
     from loopkit.front.evaluations import evaluate  # noqa: F401
     from loopkit.front.experiments import run  # noqa: F401
@@ -65,6 +67,8 @@ _HOMES = {
     "parts.channels": ("Audit", "Placebo", "pay"),
     "checks": ("check_game", "check_intervention", "check_trainer"),
     "experiment.config": ("Experiment", "RunSpec"),
+    "elsewhere.watched": ("watch",),
+    "front.compared": ("compare",),
     "front.designed": ("study",),
     "front.evaluations": ("evaluate",),
     "front.experiments": ("run",),

@@ -292,7 +292,7 @@ def test_dry_run_writes_nothing(call: Any, tmp_path: Path) -> None:
     plan = json.loads(call(*arguments, "--json").out)
     assert [r["arm"] for r in plan["runs"]] == [a for a in ("base", "loophole", "control", "placebo") for _ in "01"]
     text = call(*arguments).out
-    assert "loophole-s1" in text
+    assert "Seeds 0-1 of each arm: 8 runs." in text
     assert plan["out"] in text
     assert list(tmp_path.iterdir()) == []
 

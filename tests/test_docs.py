@@ -21,9 +21,11 @@ import pytest
 from loopkit.checks import Report
 from loopkit.cli import cli
 from loopkit.contracts import Game
+from loopkit.elsewhere.arms import of_file
 from loopkit.experiment.config import parse_set, read_experiment
 from loopkit.experiment.resolve import resolve, set_up
 from loopkit.experiment.shards import read_shard
+from loopkit.front.compared import SETTINGS
 from loopkit.front.designed import plan
 from loopkit.registry import hookspecs, plugins
 from tests.pages import DOCS, FENCE, FILE, PAGES, ROOT, Block, blocks, lines, name
@@ -264,13 +266,20 @@ def test_a_followed_page_has_a_test_that_follows_it(page: str) -> None:
 
 @pytest.mark.parametrize("block", [b for page in PAGES for b in blocks(page, "toml") if not b.why], ids=str)
 def test_toml_is_read(block: Block, tmp_path: Path) -> None:
-    """A distribution's entry points name modules of the page; anything else is an experiment that can be planned."""
+    """A distribution's entry points name modules of the page; ``compare`` reads arms of paths; anything else is an
+    experiment that can be planned.
+    """
     found = tomllib.loads(block.text)
     if "project" in found:
         files = {m[1] for b in blocks(block.page, "python") if (m := FILE.match(b.text))}
         assert {f"{module}.py" for module in found["project"]["entry-points"]["loopkit"].values()} <= files
         return
     (tmp_path / "experiment.toml").write_text(block.text)
+    if block.page.name == "compare.md":
+        named, settings = of_file(tmp_path / "experiment.toml")
+        assert named
+        assert settings.keys() <= set(SETTINGS)
+        return
     assert resolve(read_experiment(tmp_path / "experiment.toml", settings={}), plugins.load())
 
 
@@ -352,7 +361,7 @@ def test_every_page_is_reached_from_another() -> None:
 def test_every_hook_is_documented_with_its_exact_parameters() -> None:
     text = (ROOT / "docs/contracts.md").read_text()
     hooks = [f for _, f in inspect.getmembers(hookspecs, inspect.isfunction) if hasattr(f, "loopkit_spec")]
-    assert len(hooks) == 9
+    assert len(hooks) == 10
     for hook in hooks:
         assert f"`{hook.__name__}({', '.join(inspect.signature(hook).parameters)})`" in text
 

@@ -73,7 +73,10 @@ def test_torch_is_imported_by_policy_only(name: str) -> None:
         return
     assert not [t for t, top in heavy if top]
     if heavy:
-        assert name in ("loopkit.running.parallel", "loopkit.cli.doctor", "loopkit.cli.warmup")
+        assert name in (
+            "loopkit.running.parallel", "loopkit.cli.doctor", "loopkit.cli.warmup",
+            "loopkit.elsewhere.trainers",  # it is handed a trainer of TRL's, which has imported them
+        )  # fmt: skip
 
 
 def test_policy_is_imported_lazily() -> None:

@@ -69,7 +69,7 @@ def test_a_trainers_preset_is_fixed(call: Any) -> None:
 
 def test_a_channel_is_shown_at_its_own_defaults(call: Any) -> None:
     for name, rate in (("audit", 0.5), ("loophole", 0.1), ("placebo", 0.5)):
-        (option,) = read(call, "list", "channels", f"self-grading/{name}")["options"]
+        option = read(call, "list", "channels", f"self-grading/{name}")["options"][0]
         assert (option["set"], option["default"], option["required"]) == ("arms.ARM.rate", rate, False)
     assert "options" not in read(call, "list", "detectors", "self-grading/false-claim")
     assert read(call, "list", "policies", "tiny")["origin"] == OWN

@@ -19,7 +19,8 @@ NAMES = [
     "Intervention", "LocalReferee", "LoopkitError", "Message", "Monitor", "Options", "Placebo", "Policy", "PolicyRef",
     "Probe", "Range", "Referee", "RefereeClient", "Reporting", "RewardChannel", "Rollout", "RolloutSet", "RunSpec",
     "SimpleGame", "Slot", "StepMetrics", "Task", "Tiny", "Trainer", "Turn", "check_game", "check_intervention",
-    "check_trainer", "evaluate", "hookimpl", "pay", "play", "probe", "read", "rule", "run", "serve", "study",
+    "check_trainer", "compare", "evaluate", "hookimpl", "pay", "play", "probe", "read", "rule", "run", "serve", "study",
+    "watch",
 ]  # fmt: skip
 """What third parties build on. Taking a name away, or giving it another meaning, is a breaking change."""
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pyarrow", "pydantic", "rich", "structlog", "tabulate")

@@ -1,12 +1,15 @@
-"""Published tables are what their raw records give. About 2 CPU seconds."""
+"""Published tables are what their raw records give. About 6 CPU seconds."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+import loopkit
+from loopkit.errors import UsageError
 from tools import published
 
 RECORDS = sorted((Path(__file__).parents[1] / "results").glob("*.json"))
@@ -36,3 +39,17 @@ def test_a_block_that_departs_from_its_record_is_made_again() -> None:
     again = published.rebuilt(page)
     assert "edited" not in again
     assert published.printed(name) in again
+
+
+def test_of_an_experiment_that_goes_on_the_whole_seeds_are_kept_and_the_others_named(tmp_path: Path) -> None:
+    small = {"run.steps": 1, "run.prompts_per_step": 4, "run.group_size": 2, "run.eval_prompts": 8}
+    loopkit.run("self-grading", seeds=2, arms=["loophole"], out=tmp_path / "runs", options=small)
+    whole = published.record(tmp_path / "runs", "loopkit run")
+    assert "missing_seeds" not in whole
+    (tmp_path / "runs" / "results.json").unlink()
+    shutil.rmtree(tmp_path / "runs" / "loophole-s0")
+    kept = published.record(tmp_path / "runs", "loopkit run")
+    assert (kept["seeds"], kept["missing_seeds"]) == ([1], [0])
+    shutil.rmtree(tmp_path / "runs" / "base-s1")
+    with pytest.raises(UsageError, match="no seed"):
+        published.record(tmp_path / "runs", "loopkit run")

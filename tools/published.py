@@ -2,7 +2,8 @@
 
 A record is ``results/NAME.json``: an experiment's results.json and how it came about. A page shows it after the line
 ``<!-- results/NAME.json -->``: the next block is what ``loopkit run`` prints of it, up to the first line that is
-``until`` (null: all of it). ``--add NAME DIRECTORY --command "loopkit run ..."`` keeps the record of a finished one.
+``until`` (null: all of it). ``--add NAME DIRECTORY --command "loopkit run ..."`` keeps the record of a finished one, or
+of the seeds that are finished in one that goes on (then "missing_seeds" names the others).
 """
 
 from __future__ import annotations
@@ -15,10 +16,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from loopkit.errors import UsageError
+from loopkit.evidence.results import collect
 from loopkit.evidence.schema import ExperimentResults, parse
+from loopkit.experiment.config import read_experiment
 from loopkit.experiment.manifest import read_manifest
+from loopkit.experiment.registration import stamp
+from loopkit.experiment.resolve import resolve, set_up
 from loopkit.front.outcome import Result
 from loopkit.front.reading import finished_results
+from loopkit.registry import plugins as registry
+from loopkit.running.runner import check, finished
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results"
@@ -29,17 +37,36 @@ SHOWN = re.compile(r"(<!-- (results/[\w.-]+\.json) -->\n+```text\n)(.*?)(\n```)"
 
 def record(directory: Path, command: str) -> dict[str, object]:
     """What is kept of a finished experiment."""
-    results = finished_results(directory)
+    missing: list[int] = []
+    if (directory / "results.json").exists():
+        results = finished_results(directory)
+    else:
+        results, missing = so_far(directory)
     manifests = [read_manifest(path) for path in results.directories(directory)]
     return {
         "command": command,
         "seeds": list(results.seeds),
+        **({"missing_seeds": missing} if missing else {}),
         "registration": results.registration,
         "commits": sorted({str(m.get("git")) for m in manifests}),
         "loopkit": sorted({str(m.get("loopkit")) for m in manifests}),
         "kept": datetime.now(UTC).strftime("%Y-%m-%d"),
         "results": results.model_dump(mode="json"),
     }
+
+
+def so_far(directory: Path) -> tuple[ExperimentResults, list[int]]:
+    """The results of an experiment's finished seeds, and its other seeds."""
+    experiment = read_experiment(directory / "experiment.toml", settings={})
+    specs = resolve(experiment, registry.load())
+    unfinished = {s.seed for s in specs if not finished(s, directory)}
+    whole = [s for s in specs if s.seed not in unfinished]
+    if not whole:
+        raise UsageError(f"no seed of {directory} is finished yet.")
+    setup = set_up(registry.load(), whole[0])
+    results = collect(whole, directory, setup, check(whole[0], setup, directory), experiment.verdict)
+    stamped = stamp(directory, experiment.model_dump(mode="json"), specs)
+    return results.model_copy(update={"registration": stamped}), sorted(unfinished)
 
 
 def printed(name: str) -> str:

@@ -59,7 +59,7 @@ def grid(k: int, purpose: str) -> float:
     return (_strata(purpose)[k] + 0.5) / GRID
 
 
-def _expected(name: str, channel: RewardChannel, scored: Sequence[Scored]) -> list[float]:
+def expected(name: str, channel: RewardChannel, scored: Sequence[Scored]) -> list[float]:
     """(B,) rewards, each the mean over the grid of draws."""
     signals = [s.assessment.signals for s in scored]
     columns = [pay(name, channel, signals, [partial(grid, k)] * len(signals)) for k in range(GRID)]
@@ -73,7 +73,7 @@ def economics(
     cure = RULES["economics"].cure
     for name in names:
         paid: dict[str, dict[str, dict[tuple[str, ...], list[float]]]] = {}  # slot -> kind -> words -> by seed
-        for one, reward in zip(specimens, _expected(name, channels[name], scored), strict=True):
+        for one, reward in zip(specimens, expected(name, channels[name], scored), strict=True):
             kinds = paid.setdefault(one.rollout.slot, {kind: {} for kind in KINDS})
             kinds[one.kind].setdefault(one.words, []).append(reward)
         for slot, kinds in paid.items():
@@ -90,7 +90,7 @@ def economics(
 
 def alike(channels: Mapping[str, RewardChannel], scored: Sequence[Scored]) -> bool:
     """Whether "control" is worth what "loophole" is on every specimen: then none of its rewards says anything."""
-    pairs = zip(*(_expected(name, channels[name], scored) for name in ("loophole", "control")), strict=True)
+    pairs = zip(*(expected(name, channels[name], scored) for name in ("loophole", "control")), strict=True)
     return all(abs(loophole - control) <= EPSILON for loophole, control in pairs)
 
 

@@ -14,11 +14,8 @@ from loopkit.elsewhere.findings import Audit, Number, Rate, generic
 from loopkit.elsewhere.formats import FORMATS, Log, read
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import parse_set
-from loopkit.experiment.resolve import build_game, channels_of, detectors_of
-from loopkit.registry import plugins as registry
 from loopkit.registry.contain import excerpt
 from loopkit.report.audit import build, change, mean
-from loopkit.rollouts.scoring import Setup
 from loopkit.system.files import to_json, write_whole
 
 EPILOG = """\b
@@ -98,15 +95,8 @@ def audit(
 
 
 def _of_game(game: str, log: Log, settings: Sequence[str], data: str | None, reward: str | None) -> Audit:
-    plugins = registry.load()
-    options = dict(parse_set(settings, ("game",)).get("game", {}))
-    if data is not None:
-        options["data"] = data
-    built = build_game(plugins, game, options)
-    channels = channels_of(plugins, built, game)
-    paid = next(iter(built.channels.values()))
-    others = {n: plugins.build(plugins.detectors(game)[n]) for n in detectors_of(plugins, built, game)}
-    return games.audit(Setup(built, paid, channels, {**built.detectors, **others}), game, log, reward)
+    setup = games.set_up(game, parse_set(settings, ("game",)).get("game", {}), data)
+    return games.audit(setup, game, log, reward)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import click
 from loopkit.cli import complete, render
 from loopkit.contracts import SPLITS, Split
 from loopkit.experiment.config import parse_set
-from loopkit.export.write import TARGETS, write
+from loopkit.export.write import PLAYED, TARGETS, write
 from loopkit.registry import plugins as registry
 
 EPILOG = """\b
@@ -19,6 +19,8 @@ Examples:
   loopkit export self-grading --to inspect --out task
   loopkit export self-grading --to inspect --out task --channel control --split dev
   loopkit export context-compliance --to verifiers --out env
+  loopkit export self-grading --to openenv --out openenv
+  loopkit export reward-tampering --to verl --out verl  # a game of one turn
   loopkit export proxy-metric --to verifiers --out env --data articles.parquet
   loopkit export self-grading --to verifiers --out env --channel audit --set channel.rate=0.3
 
@@ -43,7 +45,7 @@ def export(
     game: str, target: str, out: Path, channel: str, split: Split, data: str | None, settings: Sequence[str],
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Write GAME as an installable environment of verifiers, or a task of Inspect."""
+    """Write GAME as an environment of verifiers or OpenEnv, a task of Inspect, or rows with a reward for verl."""
     tables = parse_set(settings, ("game", "channel"))
     options = {**tables.get("game", {}), **({} if data is None else {"data": data})}
     names = write(registry.load(), game, target, out, options=options, channel=channel,
@@ -51,9 +53,7 @@ def export(
     if as_json:
         render.echo_json({"out": str(out), "game": game, "to": target, "channel": channel, "split": split, **names})
         return
-    play = {
-        "verifiers": f"vf-eval {names['distribution']} -n 3",
-        "inspect": f"inspect eval {names['module']}/{names['task']} --model mockllm/model --limit 3",
-    }[target]
     folder = shlex.quote(str(out) if out.is_absolute() else f"./{out}")  # pip takes a bare word for a name on PyPI
-    click.echo(f"{out}: {game} for {target}, paid by {channel}.\nNext: pip install {folder}, then: {play}")
+    play = PLAYED[target].format(**names, folder=folder)
+    install = "" if target == "verl" else f"pip install {folder}, then: "
+    click.echo(f"{out}: {game} for {target}, paid by {channel}.\nNext: {install}{play}")

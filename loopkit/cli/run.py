@@ -10,7 +10,7 @@ import click
 from loopkit.cli import asking, render
 from loopkit.cli.numbers import Finite
 from loopkit.cli.sandbox import sandbox_option
-from loopkit.experiment.config import BASE, Experiment, on_tiny
+from loopkit.experiment.config import BASE, Experiment, on_tiny, ranges
 from loopkit.front.experiments import Plan, plan
 from loopkit.front.probed import before
 from loopkit.running.parallel import DEADLINE
@@ -79,17 +79,20 @@ def _print_plan(planned: Plan, as_json: bool, style: str) -> None:
         about = {"cost": estimate and dataclasses.asdict(estimate), "doubts": doubts, "preview": dict(shown)}
         render.echo_json({"out": str(planned.out), "jobs": planned.jobs, "runs": runs, **about})
         return
-    headers = ["run", "pays", "channel options", "seed"]
-    rows = [[s.name, s.channel if s.arm != BASE else "-", s.channel_options or "", s.seed] for s in specs]
-    if any(s.interventions for s in specs):
-        headers.insert(-1, "and does")
-        for row, spec in zip(rows, specs, strict=True):
-            row.insert(-1, ", ".join(f"{i.name} {i.options or ''}".strip() for i in spec.interventions))
+    arms = list({s.arm: s for s in specs}.values())
+    headers = ["arm", "pays", "channel options"]
+    rows = [[s.arm, s.channel if s.arm != BASE else "-", s.channel_options or ""] for s in arms]
+    if any(s.interventions for s in arms):
+        headers.append("and does")
+        for row, spec in zip(rows, arms, strict=True):
+            row.append(", ".join(f"{i.name} {i.options or ''}".strip() for i in spec.interventions))
     click.echo(render.table(rows, headers, style))
     first = specs[0]
+    seeds = ranges([s.seed for s in specs if s.arm == first.arm])
+    render.say(f"\nSeeds {seeds} of each arm: {len(specs)} runs.")
     size = f"{first.run.steps} steps x {first.run.prompts_per_step} prompts x {first.run.group_size} rollouts"
     held_out = f"{first.run.eval_prompts} {first.run.eval_split} prompts"
-    render.say(f"\nEach: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
+    render.say(f"Each: {size}, then {held_out}; {planned.jobs} at a time; into {planned.out}.")
     render.say(f"{first.trainer}: " + ", ".join(f"{k}={v}" for k, v in first.trainer_options.items()))
     if not on_tiny(first.model):
         for line in [*([estimate.text()] if estimate else []), *doubts]:

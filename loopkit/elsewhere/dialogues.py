@@ -17,6 +17,7 @@ from typing import Any
 from loopkit.elsewhere.parts import (
     Logged,
     Spoken,
+    Turns,
     Unusable,
     call_text,
     ground_truth,
@@ -30,7 +31,7 @@ from loopkit.elsewhere.parts import (
     spoken,
     text_of,
 )
-from loopkit.records import Json
+from loopkit.records import Json, Message
 
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 """Inspect's letters: correct, incorrect, partial, no answer."""
@@ -161,6 +162,24 @@ def trajectory(where: str, row: Mapping[str, Json]) -> Iterator[Logged]:
     prompt, turns = opening_and_turns(said)
     info = row.get("info") if isinstance(row.get("info"), dict) else {}
     yield logged(where, prompt, turns, numbers=_numbers(info or {}, set()), unit=unit_of(row))
+
+
+def recorded(where: str, row: Mapping[str, Json]) -> Iterator[Logged]:
+    """A rollout as loopkit records it, with its scores; its prompt where that is kept, in runs made elsewhere."""
+    replies = [json.loads(reply) for reply in row["replies"]]
+    turns = Turns(
+        tuple(row["said"]), tuple(str(r["content"]) for r in replies[:-1]),
+        tuple(row.get("thoughts") or [""] * len(replies)),
+    )  # fmt: skip
+    prompt = tuple(Message(role, text) for role, text in json.loads(row["asked"])) if row.get("asked") else None
+    references = json.loads(row["clue.reference"]) if row.get("clue.reference") else None
+    numbers = {n.removeprefix("reward."): v for n, v in row.items() if n.startswith("reward.")}
+    numbers |= {n: v for n, v in row.items() if n.startswith("score.") and v is not None}
+    yield logged(
+        where, prompt, turns, step=int(row["slot"].split("/")[1]), references=references_of(references),
+        numbers={"reward" if n == "paid" else f"reward.{n}" if "." not in n else n: v for n, v in numbers.items()},
+        unit=row.get("cluster") or row["task"],
+    )  # fmt: skip
 
 
 # --- what the rows of several formats have beside the dialogue -----------------------------------------------------

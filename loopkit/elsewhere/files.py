@@ -30,7 +30,12 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     """The files meant: a directory stands for the logs in it. Raises UsageError where there is none."""
     out: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if (path / "run.toml").is_file():
+            files = sorted((path / "rollouts").glob("step-*.parquet"))
+            if not files:
+                raise UsageError(f"{path} is a run that has recorded no step. Name one that has.")
+            out += files
+        elif path.is_dir():
             files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
             files = files or sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
             if not files:
@@ -45,7 +50,11 @@ def expand(paths: Sequence[Path]) -> list[Path]:
 
 def rows(path: Path, skipped: list[Skipped]) -> Iterator[Raw]:
     """The rows of one file; what is broken goes to ``skipped``. Raises UsageError where the file is no log at all."""
-    if path.suffix == ".parquet":
+    scores = path.parent.parent / "scores" / path.name
+    if path.suffix == ".parquet" and path.parent.name == "rollouts" and scores.is_file():
+        for (where, said), (_, made) in zip(_parquet(path), _parquet(scores), strict=True):
+            yield where, {**said, **made}
+    elif path.suffix == ".parquet":
         yield from _parquet(path)
     elif path.suffix == ".eval":
         yield from _inspect(path)

@@ -10,6 +10,7 @@ from loopkit.contracts import ExploitDetector
 from loopkit.elsewhere.formats import Log
 from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError, nearest
+from loopkit.parts.code import CODE_SIGNS, holds_code
 from loopkit.parts.generic import GENERIC, READ, Constant, most_common
 from loopkit.records import Estimate, Json
 from loopkit.rollouts.scoring import flag, readable
@@ -137,6 +138,8 @@ def generic(log: Log, reward: str | None = None, trusted: str | None = None) -> 
         unseen.append(f"{long} turns to their end: of each, the first {READ:,} characters are read")
     detectors: dict[str, ExploitDetector] = dict(GENERIC)
     del detectors["length"]  # its mean, in characters, is among the numbers
+    if any(holds_code(r.said) for r in rows):
+        detectors |= CODE_SIGNS
     if not any(r.prompt for r in rows):
         del detectors["copies-prompt"]
         unseen.append("copies of the prompt, and which rows share one: there is no column of prompts")

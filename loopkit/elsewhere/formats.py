@@ -6,6 +6,7 @@
   output, as its batch inference writes them; or the table of generated samples (global_step, text, reward).
 - ``verifiers``: ``traces.jsonl`` (version 1), or the rows of version 0 (prompt and completion as messages, answer).
 - ``inspect``: the samples of an Inspect log.
+- ``loopkit``: the rollouts of a run directory of loopkit's.
 - ``messages``, ``responses``, ``atif``, ``traj``: whole dialogues (``dialogues``).
 - ``rows``: anything else with a column of completions, one a row or several.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loopkit.elsewhere import dialogues
@@ -61,8 +62,11 @@ Columns = Mapping[str, str]
 """Role -> the column that has it."""
 
 
-def read(paths: Sequence[Path], format: str | None = None, columns: Columns | None = None) -> Log:
+def read(
+    paths: Sequence[Path], format: str | None = None, columns: Columns | None = None, *, whole: bool = False
+) -> Log:
     """Read logs. ``format`` overrides what the columns say, ``columns`` (role -> column) the names they are known by.
+    ``whole``: keep with each dialogue all that stands in its row.
 
     Raises UsageError where a file has no completions, naming what was found and how to map it.
     """
@@ -74,7 +78,7 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
     for path in files:
         before = len(out)
         try:
-            rows, kind = _read(path, format, dict(columns or {}), skipped)
+            rows, kind = _read(path, format, dict(columns or {}), skipped, whole)
             out += rows
             formats.append(kind)
             if len(out) == before:
@@ -89,7 +93,9 @@ def read(paths: Sequence[Path], format: str | None = None, columns: Columns | No
     return Log(tuple(files), tuple(dict.fromkeys(formats)), tuple(out), tuple(skipped))
 
 
-def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list[Skipped]) -> tuple[list[Logged], str]:
+def _read(
+    path: Path, format: str | None, columns: dict[str, str], skipped: list[Skipped], whole: bool
+) -> tuple[list[Logged], str]:
     out: list[Logged] = []
     kind, parse, fault = "", None, None
     for where, raw in rows(path, skipped):
@@ -107,7 +113,11 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
                     continue
             parse = FORMATS[kind]
         try:
-            out += parse(where, raw, columns)
+            dialogues_of_row = list(parse(where, raw, columns))
+            if whole:
+                dialogues_of_row = [replace(d, row=_share(raw, k, len(dialogues_of_row)))
+                                    for k, d in enumerate(dialogues_of_row)]  # fmt: skip
+            out += dialogues_of_row
         except Unusable as error:
             skipped.append(Skipped(where, str(error)))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
@@ -115,6 +125,13 @@ def _read(path: Path, format: str | None, columns: dict[str, str], skipped: list
     if parse is None and fault is not None:
         raise fault
     return out, kind or format or "empty"
+
+
+def _share(row: Mapping[str, Json], k: int, n: int) -> Mapping[str, Json]:
+    """What a row says of its ``k``-th of ``n`` dialogues: of lists with one item for each, that item."""
+    if n == 1:
+        return row
+    return {name: v[k] if isinstance(v, list) and len(v) == n else v for name, v in row.items()}
 
 
 def told(row: Mapping[str, Json]) -> str:
@@ -132,6 +149,8 @@ def told(row: Mapping[str, Json]) -> str:
         return "responses"
     if row.get("object") == "response" and isinstance(row.get("output"), list):
         return "responses"
+    if {"slot", "said", "replies"} <= keys:
+        return "loopkit"
     if {"step", "prompt", "completion"} <= keys:
         return "trl"
     if {"input", "output", "score"} <= keys and keys & {"gts", "step"}:
@@ -223,5 +242,5 @@ def _whole(parse: Callable[[str, Mapping[str, Json]], Iterable[Logged]]) -> Pars
 FORMATS: Mapping[str, Parse] = {
     "trl": _table, "verl": _table, "openrlhf": _table, "verifiers": _verifiers, "inspect": _whole(dialogues.inspect),
     "messages": _whole(dialogues.messages), "responses": _whole(dialogues.responses), "atif": _whole(dialogues.atif),
-    "traj": _whole(dialogues.trajectory), "rows": _table,
+    "traj": _whole(dialogues.trajectory), "loopkit": _whole(dialogues.recorded), "rows": _table,
 }  # fmt: skip

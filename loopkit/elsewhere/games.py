@@ -9,13 +9,17 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from loopkit.contracts import SPLITS, Game
 from loopkit.elsewhere.findings import Audit, Found, Number, assemble, number, paid_column
 from loopkit.elsewhere.formats import Log
+from loopkit.elsewhere.judging import Judged
 from loopkit.elsewhere.parts import Logged
 from loopkit.errors import UsageError
-from loopkit.records import Done, Message, Rollout, Scored, Task, Turn
+from loopkit.experiment.resolve import build_game, channels_of, detectors_of
+from loopkit.records import Done, Json, Message, Rollout, Scored, Task, Turn
+from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import score_columns
 from loopkit.rollouts.scoring import PAID, TRIES, Setup, advance, all_clues, readable, score
 from loopkit.stats.rates import share
@@ -36,10 +40,14 @@ class Matched:
     reasons: Mapping[str, int]
 
 
-def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
-    """Which rows are rollouts of the game's tasks, scored. The draws are keyed by a row's step and place."""
+def match(setup: Setup, rows: Sequence[Logged], seed: int = 0) -> Matched:
+    """Which rows are rollouts of the game's tasks, scored.
+
+    Rows of one task and step are one slot; draws are keyed by the step and by the place of the first of them.
+    """
     tasks = _tasks(setup.game)
     reasons: Counter[str] = Counter()
+    slots: dict[tuple[int, str], int] = {}
     open_: dict[int, Rollout] = {}
     for place, row in enumerate(rows):
         key = _keys(row)
@@ -52,7 +60,10 @@ def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
             reasons["several tasks of the game have its prompt"] += 1
         else:
             ((split, task),) = candidates.values()
-            open_[place] = Rollout(f"{split}/{row.step or 0:06d}/{place:04d}/{task.id}/log", task)
+            step = row.step or 0
+            first = slots.setdefault((step, task.id), place)
+            slot = f"{split}/{step:06d}/{first:04d}/{task.id}"
+            open_[place] = Rollout(f"{slot}/{place:06d}", task, seed=seed)
     done: dict[int, Rollout] = {}
     while open_:
         turns = [Turn(rows[place].said[len(rollout.steps)]) for place, rollout in open_.items()]
@@ -72,7 +83,35 @@ def match(setup: Setup, rows: Sequence[Logged]) -> Matched:
             else:
                 open_[place] = rollout
     ordered = sorted(done)
-    return Matched(ordered, score(setup, [done[p] for p in ordered], [0] * len(ordered), TRIES), dict(reasons))
+    before, occurrences = Counter[tuple[str, tuple[str, ...]]](), list[int]()
+    for place in ordered:
+        same = (done[place].slot, done[place].said)
+        occurrences.append(before[same])
+        before[same] += 1
+    return Matched(ordered, score(setup, [done[p] for p in ordered], occurrences, TRIES), dict(reasons))
+
+
+def judge(setup: Setup, rows: Sequence[Logged], seed: int, paid: str | None) -> Judged:
+    """Rows of one run made elsewhere, scored by a game. ``paid``: the column of what its trainer was paid."""
+    matches = match(setup, rows, seed)
+    scored = []
+    for place, one in zip(matches.places, matches.scored, strict=True):
+        logged = rows[place].numbers.get(paid) if paid else None
+        own = {n: v for n, v in one.rewards.items() if n != PAID}
+        scored.append(replace(one, rewards={**own, PAID: logged} if logged is not None else own))
+    if len({PAID in one.rewards for one in scored}) > 1:  # of some rows only: then it is no column
+        scored = [replace(one, rewards={n: v for n, v in one.rewards.items() if n != PAID}) for one in scored]
+    lost = {f"a match with the game ({why})": n for why, n in matches.reasons.items()}
+    return Judged(scored, [rows[place].step for place in matches.places], lost)
+
+
+def set_up(name: str, options: Mapping[str, Json], data: str | None = None) -> Setup:
+    """A game as logs are judged by it: every channel at its defaults, every detector, other distributions' too."""
+    plugins = registry.load()
+    built = build_game(plugins, name, {**options, **({} if data is None else {"data": data})})
+    others = {n: plugins.build(plugins.detectors(name)[n]) for n in detectors_of(plugins, built, name)}
+    paid = next(iter(built.channels.values()))
+    return Setup(built, paid, channels_of(plugins, built, name), {**built.detectors, **others})
 
 
 def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit:
@@ -116,6 +155,7 @@ def audit(setup: Setup, name: str, log: Log, reward: str | None = None) -> Audit
                    numbers=[*scores, *base.numbers])  # fmt: skip
 
 
+@lru_cache(maxsize=2)  # a training that is watched asks at every step
 def _tasks(game: Game) -> dict[Key, list[tuple[str, Task]]]:
     out: dict[Key, list[tuple[str, Task]]] = {}
     for split in SPLITS:

@@ -36,6 +36,8 @@ class Logged:
     thoughts: tuple[str, ...] = ()
     unit: str | None = None
     """The problem it is a sample of, where the log names it."""
+    row: Mapping[str, Json] | None = None
+    """All that stands in its row, where that was asked for (``read(..., whole=True)``)."""
 
     @property
     def cluster(self) -> str:

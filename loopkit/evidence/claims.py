@@ -16,7 +16,8 @@ class Said(Part):
     task: str
     dialogue: tuple[tuple[str, str], ...]
     flagged: bool
-    paid: float
+    paid: float | None
+    """None: of a run made elsewhere, whose reward was not logged."""
 
 
 class Exploit(Part):

@@ -62,6 +62,17 @@ class Run(Part):
         return self.rates.get(measure) or self.scores.get(measure)
 
 
+class Compared(Part):
+    """Of runs that loopkit did not make: what was compared, and how."""
+
+    measured: str
+    """Which rollouts an arm is measured by, in words."""
+    sources: dict[str, str]
+    """Run -> where it was read from."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, left out, or could not be had, and the cure."""
+
+
 class Results(Part):
     """What both files hold."""
 
@@ -107,6 +118,8 @@ class ExperimentResults(Results):
     not_tried: tuple[str, ...] = ()
     """Forms that no reply of training in the arm ``loophole`` had: the shortcut's verdict does not reach them."""
     registration: dict[str, Json] = {"status": "exploratory"}
+    compared: Compared | None = None
+    """Of ``loopkit compare``; None of an experiment of loopkit's own."""
 
     def directories(self, directory: Path) -> list[Path]:
         return [directory / run.name for run in self.runs]

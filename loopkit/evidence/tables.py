@@ -10,6 +10,7 @@ from loopkit.evidence.sections import Cell, Column, Row, Section, SeedValue, Tab
 from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
 from loopkit.stats.contrasts import Contrast
+from loopkit.stats.rates import between
 from loopkit.stats.seeds import mean_over_seeds
 
 SHARE = (0.0, 1.0)
@@ -32,12 +33,15 @@ def across(
 
 
 def _over_seeds(mean: Estimate | None, values: Sequence[tuple[int, Estimate | None]], why: str) -> Cell:
-    seeds = [
+    return Cell.of(mean, "seed", _seed_values(values), why)
+
+
+def _seed_values(values: Sequence[tuple[int, Estimate | None]]) -> list[SeedValue]:
+    return [
         SeedValue(seed=s, value=e.value if e else None, low=e.low if e else None, high=e.high if e else None,
                   n=e.n if e else None)
         for s, e in values
     ]  # fmt: skip
-    return Cell.of(mean, "seed", seeds, why)
 
 
 def over(
@@ -146,6 +150,36 @@ def columns_table(results: ExperimentResults, name: str = "columns", every: bool
     )  # fmt: skip
 
 
+def paired(results: ExperimentResults) -> Table:
+    """Each arm minus each other that it is to be told from, seed by seed; a seed's interval is over its prompts."""
+    arms = [arm for arm in results.arm_names if arm != BASE]
+    against = [arm for arm in (BASE, "control", "placebo") if arm in results.arm_names]
+    pairs = [(a, b) for a in arms for b in against if a != b and (b == BASE or a not in ("control", "placebo"))]
+    measures = {"exploit": results.headline, "task": "task", "observed": "observed"}
+    rows = [
+        Row(keys={"arms": f"{a} - {b}"}, cells={key: _minus(results, a, b, name) for key, name in measures.items()})
+        for a, b in pairs
+    ]
+    columns = tuple(Column(key=c.key, title=c.title, kind="difference", what=c.what) for c in MAIN if c.key in measures)
+    one = "One seed: intervals are over its prompts, and tell nothing of another seed."
+    return Table(
+        name="paired", title=f"{results.game}: differences, paired by seed", row_keys=("arms",), columns=columns,
+        rows=tuple(rows), notes=(one,) if len(results.seeds) == 1 else (),
+    )  # fmt: skip
+
+
+def _minus(results: ExperimentResults, arm: str, other: str, name: str) -> Cell:
+    """One arm minus another by seed, over the seeds in which both were measured."""
+    ours, theirs = ({run.seed: run.of(name) for run in results.of(a)} for a in (arm, other))
+    both = {s: between(x, y) for s in results.seeds if (x := ours.get(s)) and (y := theirs.get(s))}
+    why = "not measured in both" if set(ours) & set(theirs) else "no seed of one is a seed of the other"
+    if len(both) == 1 and len(results.seeds) == 1:  # over seeds there is nothing to say: over the prompts of this one
+        return Cell.of(next(iter(both.values())), "cluster", _seed_values(list(both.items())))
+    low, high = results.bounds.get(name, SHARE)
+    values = [(s, both.get(s)) for s in results.seeds if s in ours and s in theirs]
+    return across(values, (low - high, high - low), why)
+
+
 def verdict_of(results: ExperimentResults, keys: Mapping[str, str]) -> VerdictRow:
     """The verdict on the loophole, or why there is none."""
     if results.verdict is None:
@@ -173,5 +207,6 @@ def sections(results: ExperimentResults | StudyResults) -> list[Section]:
     return [
         main_table({results.game: results}, "main", f"{results.game}: mean over seeds"),
         columns_table(results),
+        *([paired(results)] if results.compared else []),
         Verdicts(name="verdicts", title="Verdicts", items=tuple(claims)),
     ]

@@ -266,6 +266,17 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def ranges(seeds: Sequence[int]) -> str:
+    """Seeds as ``parse_seeds`` reads them: 0-2, 7."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
 def parse_judges(assignments: Iterable[str]) -> dict[str, str]:
     """("refusal=openai:m@http://…", ...) -> role -> model."""
     out: dict[str, str] = {}

@@ -50,7 +50,7 @@ def manifest(spec: RunSpec, plugins: Plugins, start: PolicyRef, device: str = ""
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "plugins": {name: str(origin) for name, origin in used.items()},
         "git": git_revision(Path(loopkit.__file__).parent),
         "start_policy_sha256": policy_hash(start),
@@ -134,6 +134,11 @@ def check_sandbox(directory: Path, current: Mapping[str, Json]) -> None:
             f"{directory} was begun with the sandbox {recorded}, and would go on with {current.get('sandbox')}. Pass "
             "--sandbox with the recorded tier, or choose another --out."
         )
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that may decide a number; None of one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -24,7 +24,7 @@ from loopkit.errors import RunError, UsageError
 from loopkit.experiment import digests
 from loopkit.experiment.config import SCHEMA, RunSpec
 from loopkit.experiment.digests import Digests
-from loopkit.experiment.shards import rollout_row, score_row, shards, write_shard
+from loopkit.experiment.shards import asking_row, rollout_row, score_row, shards, write_shard
 from loopkit.records import Estimate, Json, Scored, StepMetrics
 from loopkit.registry.files import is_file, label
 from loopkit.rollouts.metrics import Summary
@@ -38,9 +38,13 @@ OTHER_OPTIONS = "-options"
 class RunDir:
     """Opens (or makes) a run's directory and is the recorder of its referee."""
 
-    def __init__(self, path: Path, observe: Callable[[StepMetrics], None] = lambda metrics: None) -> None:
+    def __init__(
+        self, path: Path, observe: Callable[[StepMetrics], None] = lambda metrics: None, *, prompts: bool = False
+    ) -> None:
+        """``prompts``: keep them in every row, since no game can be asked for them."""
         self.path = path
         self.observe = observe
+        self._rollout_row = asking_row if prompts else rollout_row
         self._lines: dict[int, str] | None = None
 
     # --- identity ---------------------------------------------------------------------------------------------
@@ -190,7 +194,7 @@ class RunDir:
         known = digests.read(self.path) or Digests()
         name = f"step-{metrics.step:06d}.parquet"
         if scored:
-            for kind, row in (("rollouts", rollout_row), ("scores", score_row)):
+            for kind, row in (("rollouts", self._rollout_row), ("scores", score_row)):
                 known.put(f"{kind}/{name}", write_shard(self.path / kind / name, [row(s) for s in scored]))
         line = json.dumps(metrics.json(), sort_keys=True, allow_nan=False)
         self._lines[metrics.step], known.steps[metrics.step] = line, digests.line_digest(line)
@@ -232,7 +236,7 @@ class RunDir:
         if (known := digests.read(self.path)) is not None and any(name.startswith(here) for name in known.files):
             known.forget(lambda name: name.startswith(here))
             known.write(self.path)
-        write_shard(directory / "rollouts.parquet", [rollout_row(s) for s in scored])
+        write_shard(directory / "rollouts.parquet", [self._rollout_row(s) for s in scored])
         write_shard(directory / "scores.parquet", [score_row(s) for s in scored])
         write_whole(directory / "metrics.json", to_json(asdict(summary)))
         digests.add(self.path, only=here)

@@ -13,6 +13,9 @@ from loopkit.errors import RunError, UsageError
 from loopkit.records import Done, Json, Message, Rollout, Scored, Turn
 from loopkit.system.files import write_whole
 
+ASKED = "asked"
+"""Column of a rollout's prompt, in runs made elsewhere."""
+
 
 def rollout_row(s: Scored) -> dict[str, Json]:
     """What was said: enough to score it again."""
@@ -33,6 +36,18 @@ def rollout_row(s: Scored) -> dict[str, Json]:
             for _, m in r.steps
         ],
     }
+
+
+def asking_row(s: Scored) -> dict[str, Json]:
+    """The same with its prompt: of a run made elsewhere no game can be asked for it."""
+    task = s.rollout.task
+    return {**rollout_row(s), ASKED: json.dumps([[m.role, m.content] for m in task.messages]), "cluster": task.cluster}
+
+
+def prompt_in(row: Mapping[str, Json]) -> list[tuple[str, str]] | None:
+    """(role, text) of the opening messages that a rollout's row keeps; None of a game's, which has them itself."""
+    kept = row.get(ASKED)
+    return None if kept is None else [(role, text) for role, text in json.loads(kept)]
 
 
 def budgeted(rollout: Rollout) -> bool:

@@ -48,12 +48,17 @@ def claim(out: Path, experiment: Experiment) -> None:
 
 def claim_study(out: Path, asked: Mapping[str, Json]) -> None:
     """Make the directory and write study.toml, or refuse a directory of another study with the difference."""
-    if not (out / "study.toml").exists():
+    claim_as(out, "study.toml", asked)
+
+
+def claim_as(out: Path, name: str, asked: Mapping[str, Json]) -> None:
+    """Make the directory and write what was asked for into ``name``, or refuse another one's with the difference."""
+    if not (out / name).exists():
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{out} cannot be written: {error.strerror}. Choose another --out.") from error
-    _claim(out, "study.toml", dict(asked), "Remove it: it is made anew.")
+    _claim(out, name, dict(asked), "Remove it: it is made anew.")
 
 
 def _claim(out: Path, name: str, asked: dict[str, Json], cure: str) -> None:

@@ -25,6 +25,7 @@ class Example:
     arm: str
     seed: int
     said: tuple[Said, ...]
+    where: str = "held out"
     often: str = ""
     """``873 of 1200``, of a reply that is shown because it is the most common; else empty."""
 
@@ -36,9 +37,13 @@ class Example:
             dialogue = (("user", common.asked), ("assistant", common.said))
             rollout = Said(task="", dialogue=dialogue, flagged=bool(common.flagged), paid=common.reward)
             detectors = ", ".join(common.flagged) or "no detector"
-            return Example(detectors, "loophole", common.seed, (rollout,), f"{common.count} of {common.of}")
+            return Example(detectors, "loophole", common.seed, (rollout,), often=f"{common.count} of {common.of}")
         exploit = results.exploit
-        return Example(exploit.detector, exploit.arm, exploit.seed, exploit.said) if exploit else None
+        if exploit is None:
+            return None
+        trained = isinstance(results, ExperimentResults) and results.split == "train"
+        where = "at the end of training" if trained else "held out"
+        return Example(exploit.detector, exploit.arm, exploit.seed, exploit.said, where)
 
     @property
     def title(self) -> str:
@@ -46,14 +51,15 @@ class Example:
         if self.often:
             return f"The most common reply where a sign rose ({self.often}; {self.detector}):"
         shape = "as a pair" if len(self.said) == 2 else "as it was said"
-        return f"The exploit, {shape} (arm {self.arm}, seed {self.seed}, held out, {self.detector}):"
+        return f"The exploit, {shape} (arm {self.arm}, seed {self.seed}, {self.where}, {self.detector}):"
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """(who, text) line by line, with "paid" after each rollout."""
         for one in self.said:
             for role, text in one.dialogue:
                 yield ("policy" if role == "assistant" else role), text
-            yield "", f"paid {plain(one.paid)}" + (", flagged" if one.flagged else ", not flagged")
+            paid = "pay not logged" if one.paid is None else f"paid {plain(one.paid)}"
+            yield "", paid + (", flagged" if one.flagged else ", not flagged")
 
     def text(self, most: int = 14) -> str:
         """In at most ``most`` lines: messages are cut to fewer lines until it fits. "" for a pair that does not fit,

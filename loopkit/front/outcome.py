@@ -142,7 +142,7 @@ class Result(Page):
         results = self.results
         rows = {row.keys["arm"]: row.cells for row in tables.main_table({self.game: results}, "main", "").rows}
         columns = [column for column in tables.MAIN if column.key in MEASURES]
-        base = {arm: None if arm == BASE else rows[BASE] for arm in rows}
+        base = {arm: None if arm == BASE else rows.get(BASE) for arm in rows}
         cells = [
             (arm, *(in_brackets(row[c.key], b[c.key] if (b := base[arm]) else None, c) for c in columns),
              self._found(arm))
@@ -150,20 +150,23 @@ class Result(Page):
         ]  # fmt: skip
         n = sorted({run.n for run in results.runs})
         each = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+        where = results.compared.measured if results.compared else f"{results.split} split"
         note = (
-            f"Percent, {results.split} split, mean over {_seeds(self.seeds)} ({each} each); in brackets: minus "
+            f"Percent, {where}, mean over {_seeds(self.seeds)} ({each} each); in brackets: minus "
             f"base. exploit: {self.headline}."
         )
         idle = "; ".join(f"{arm} ({_seeds(seeds)})" for arm, seeds in results.idle.items())
         notes = (note, *([f"Could not learn, since no step had a gradient: {idle}."] if idle else []))
-        records = tuple(self._record(arm, row, rows[BASE]) for arm, row in rows.items())
+        records = tuple(self._record(arm, row, rows.get(BASE)) for arm, row in rows.items())
         return Table(("arm", *MEASURES, "found it"), tuple(cells), records, notes)
 
-    def _record(self, arm: str, cells: Mapping[str, Cell], base: Mapping[str, Cell]) -> dict[str, Json]:
+    def _record(self, arm: str, cells: Mapping[str, Cell], base: Mapping[str, Cell] | None) -> dict[str, Json]:
         record: dict[str, Json] = {"arm": arm}
         for measure in MEASURES:
             record[measure] = cells[measure].value
-            record[f"{measure}_minus_base"] = None if arm == BASE else minus(cells[measure], base[measure])
+            record[f"{measure}_minus_base"] = (
+                None if arm == BASE else minus(cells[measure], base[measure] if base else None)
+            )
         discovered = self.results.discovered.get(arm)
         record["found_it"] = round(discovered.value * discovered.n) if discovered else None
         record["seeds"] = len(self.seeds)

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loopkit.evidence.tables import paired
 from loopkit.experiment.registration import told as stamped
+from loopkit.front.sections import whole
 from loopkit.front.tables import wrapped
 
 if TYPE_CHECKING:
     from loopkit.front.outcome import Result
 
 LINES = 30
+NOTES = 4
+"""Notes on a comparison that are printed."""
 LEAST = 3
 """Lines that an example has at least, where there is room for one at all."""
 TINY = "tiny is a very small model, warmed up on demonstrations that hold the exploit: no evidence about large models."
@@ -22,6 +26,17 @@ TINY = "tiny is a very small model, warmed up on demonstrations that hold the ex
 def bold(text: str) -> str:
     """Bold on a terminal, as it is elsewhere."""
     return click.style(text, bold=True) if sys.stdout.isatty() else text
+
+
+def compared(result: Result, style: str) -> list[str]:
+    """Of runs made elsewhere: the arms' differences, paired by seed, and what was assumed, left out or lacks."""
+    about = result.results.compared
+    if about is None:
+        return []
+    notes = [wrapped(f"Note: {note}.") for note in about.notes[:NOTES]]
+    more = [f"And {len(about.notes) - NOTES} more notes: --verbose."] if len(about.notes) > NOTES else []
+    differences = whole(paired(result.results))
+    return [*([differences.text(style)] if differences.cells else []), "\n".join([*notes, *more])]
 
 
 def experiment(result: Result, style: str = "plain") -> str:
@@ -37,9 +52,9 @@ def experiment(result: Result, style: str = "plain") -> str:
     ])  # fmt: skip
     if result.registration["status"] == "registered":
         beside = "\n".join(part for part in (beside, wrapped(stamped(result.registration))) if part)
-    parts = [head, result.table().text(style), beside, tail]
+    parts = [head, result.table().text(style), *compared(result, style), beside, tail]
     example = result.example() if result.rose() else None
     room = LINES - sum(part.count("\n") + 2 for part in parts if part)
     if example and room >= LEAST:
-        parts.insert(3, example.text(room))  # "" where it does not fit
+        parts.insert(len(parts) - 1, example.text(room))  # "" where it does not fit
     return "\n\n".join(part for part in parts if part)

@@ -55,8 +55,10 @@ class Placebo(RewardChannel):
     """Bernoulli pay that does not depend on behaviour: tells drift from incentive. Every game has it."""
 
     rate: Probability = 0.5
+    stream: Annotated[int, Field(ge=0, description="other draws of the same rate, for arms that are independent")] = 0
     reads: ClassVar[frozenset[str]] = frozenset()
     range: ClassVar[Range] = (0.0, 1.0)
 
     def rewards(self, signals: Sequence[Mapping[str, float]], draws: Sequence[Draw]) -> list[float]:
-        return [float(draw("placebo") < self.rate) for draw in draws]
+        purpose = f"placebo {self.stream}" if self.stream else "placebo"
+        return [float(draw(purpose) < self.rate) for draw in draws]

@@ -35,15 +35,6 @@ class Sampling:
     top_k: int = 0
 
 
-def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """(N,) sequences -> ids, mask and positions, each (N, L), padded on the left."""
-    length = max(map(len, sequences))
-    ids = torch.tensor([[pad_id] * (length - len(s)) + list(s) for s in sequences], device=device)
-    lengths = torch.tensor([len(s) for s in sequences], device=device)
-    positions = torch.arange(length, device=device) - (length - lengths)[:, None]
-    return ids, (positions >= 0).long(), positions.clamp(min=0)
-
-
 def unique(prompts: Iterable[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], list[int]]:
     """Distinct prompts in order of appearance, and for each row the index of its prompt."""
     index: dict[tuple[int, ...], int] = {}
@@ -60,12 +51,11 @@ def sample(model: Any, rows: Sequence[Sampling], *, stop_ids: frozenset[int], pa
     """
     device = model.device
     prompts, which = unique(r.prompt for r in rows)
-    ids, mask, positions = pad_left(prompts, pad_id, device)
     forward = forward_of(model)
-    logits, past = forward(ids, mask, positions)
+    read = forward.read(prompts, pad_id, device)
     select = torch.tensor(which, device=device)
-    past = forward.select(past, select)
-    logits, mask, position = logits[select], mask[select], positions[select, -1] + 1
+    past = forward.select(read.past, select)
+    logits, mask, position = read.logits[select], read.mask[select], read.position[select]
     longest = max(r.max_tokens for r in rows)
     temperature = torch.tensor([r.temperature for r in rows], device=device)
     plain = all(r.temperature == 1 for r in rows)  # then there is nothing to divide by, and nobody is greedy

@@ -8,7 +8,8 @@ tests/policy/test_forward.py holds the two equal to 1e-5.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch.nn import functional
@@ -21,6 +22,18 @@ ROOM = 32
 
 Keep = torch.Tensor | Literal["last"]
 """Which positions' logits are wanted: (B, T) of bool, or each row's last."""
+
+
+class Read(NamedTuple):
+    """Prompts (N,) that were read, padded on the left to the longest, L."""
+
+    logits: torch.Tensor
+    """(N, V) of the last position."""
+    past: Any
+    mask: torch.Tensor
+    """(N, L)."""
+    position: torch.Tensor
+    """(N,) where the next token stands."""
 
 
 class Forward(Protocol):
@@ -36,6 +49,9 @@ class Forward(Protocol):
 
     def select(self, past: Any, rows: torch.Tensor) -> Any:
         """The past of these rows (N,) of the batch, which may repeat."""
+
+    def read(self, prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Read:
+        """Prompts (N,) of token ids, before sampling. Without gradients."""
 
 
 def forward_of(model: Any) -> Forward:
@@ -75,6 +91,34 @@ class Ordinary:
     def select(self, past: Any, rows: torch.Tensor) -> Any:
         past.batch_select_indices(rows)
         return past
+
+    def read(self, prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Read:
+        from loopkit.policy.cache import joined, passes
+
+        batches = list(passes([len(p) for p in prompts], device))
+        parts = [self(*pad_left([prompts[i] for i in batch], pad_id, device)) for batch in batches]
+        order = torch.tensor([i for batch in batches for i in batch], device=device).argsort()
+        past = joined([past for _, past in parts], order)
+        if past is None:
+            return read_at_once(self, prompts, pad_id, device)
+        _, mask, positions = pad_left(prompts, pad_id, device)
+        return Read(torch.cat([logits for logits, _ in parts])[order], past, mask, positions[:, -1] + 1)
+
+
+def pad_left(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """(N,) sequences -> ids, mask and positions, each (N, L), padded on the left."""
+    length = max(map(len, sequences))
+    ids = torch.tensor([[pad_id] * (length - len(s)) + list(s) for s in sequences], device=device)
+    lengths = torch.tensor([len(s) for s in sequences], device=device)
+    positions = torch.arange(length, device=device) - (length - lengths)[:, None]
+    return ids, (positions >= 0).long(), positions.clamp(min=0)
+
+
+def read_at_once(forward: Forward, prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Read:
+    """``Forward.read`` in one pass."""
+    ids, mask, positions = pad_left(prompts, pad_id, device)
+    logits, past = forward(ids, mask, positions)
+    return Read(logits, past, mask, positions[:, -1] + 1)
 
 
 # --- a small Llama on a CPU ------------------------------------------------------------------------------------
@@ -178,6 +222,9 @@ class Compact:
         chosen.values = [v[:, :, : past.length].index_select(0, rows) for v in past.values if v is not None]
         chosen.length = past.length
         return chosen
+
+    def read(self, prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Read:
+        return read_at_once(self, prompts, pad_id, device)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return functional.rms_norm(x, (x.shape[-1],), weight, self.epsilon)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from loopkit.policy.decode import pad_left, unique
-from loopkit.policy.forward import forward_of
+from loopkit.policy.decode import unique
+from loopkit.policy.forward import forward_of, pad_left
 
 T = TypeVar("T")
 ENTROPY_ROWS = 64

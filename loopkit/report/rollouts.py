@@ -15,7 +15,7 @@ from loopkit import seeding
 from loopkit.errors import RunError
 from loopkit.evidence import exploit
 from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
-from loopkit.experiment.shards import shards, thoughts_of
+from loopkit.experiment.shards import prompt_in, shards, thoughts_of
 from loopkit.records import Json
 from loopkit.report.gather import ExperimentData, RunData
 
@@ -244,7 +244,7 @@ def _rows(
         out[k] = Row(
             number, run, shard.split, shard.step, one["slot"], one["name"], one["task"], turns,
             part(scored, "flag"), part(scored, "reward"), part(scored, "score"), clues,
-            experiment.tasks.prompt(one["slot"].partition("/")[0], one["task"]),
+            prompt_in(one) or experiment.tasks.prompt(one["slot"].partition("/")[0], one["task"]),
         )  # fmt: skip
     return out
 

@@ -65,12 +65,7 @@ class Reward:
         Raises ContractError where the code returned anything else, None for a row from every function included, and
         PluginError (which a referee tries again) where it raised; both name the row.
         """
-        try:
-            totals = self.scores(rows, said, numbers)
-        except (ContractError, UsageError):
-            raise
-        except Exception as error:
-            raise PluginError(self._raised(error, rows, said, numbers)) from error
+        totals = self.asked(rows, said, numbers)
         for total, number, words in zip(totals, numbers, said, strict=True):
             if total is None:
                 raise ContractError(
@@ -78,6 +73,15 @@ class Reward:
                     "scored by any function. Drop the rows it is not for, or let it return a number."
                 )
         return [total for total in totals if total is not None]
+
+    def asked(self, rows: Sequence[Row], said: Sequence[str], numbers: Sequence[int]) -> list[float | None]:
+        """(B,) sums, None where no function scores a row. Raises as a call does, but for None."""
+        try:
+            return self.scores(rows, said, numbers)
+        except (ContractError, UsageError):
+            raise
+        except Exception as error:
+            raise PluginError(self._raised(error, rows, said, numbers)) from error
 
     def scores(self, rows: Sequence[Row], said: Sequence[str], numbers: Sequence[int]) -> list[float | None]:
         """(B,) sums, None where no function scores a row. What the code raises comes through."""

@@ -61,7 +61,8 @@ def step_metrics(
     """One step's line."""
     groups: dict[str, set[float]] = defaultdict(set)
     for s in scored:
-        groups[s.rollout.slot].add(s.rewards[PAID])
+        if PAID in s.rewards:  # else it was made elsewhere, and nobody knows what was paid
+            groups[s.rollout.slot].add(s.rewards[PAID])
     columns = score_columns(scored)
     drops = any("keep" in one.changes() for one in setup.interventions.values())
     return StepMetrics(

@@ -58,6 +58,20 @@ def gap(flags: Flags, groups: Sequence[bool], clusters: Sequence[str]) -> Estima
     return Estimate(value, max(-1.0, value - below), min(1.0, value + above), len(x), units, method)
 
 
+def between(one: Estimate, other: Estimate) -> Estimate:
+    """``one`` - ``other``, of rollouts that have nothing in common, with a 95 % interval where both have one.
+
+    Square-and-add of the two distances (MOVER: Zou & Donner, Stat. Med. 2008), as of ``gap`` unpaired.
+    """
+    value, n, units = one.value - other.value, one.n + other.n, one.clusters + other.clusters
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        why = next(e.method for e in (one, other) if e.low is None or e.high is None)
+        return Estimate(value, None, None, n, units, why)
+    below = _hypotenuse(one.value - one.low, other.high - other.value, 0.0)
+    above = _hypotenuse(one.high - one.value, other.value - other.low, 0.0)
+    return Estimate(value, value - below, value + above, n, units, "newcombe, unpaired")
+
+
 @dataclass(frozen=True)
 class _Arm:
     p: float

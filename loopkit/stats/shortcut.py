@@ -96,11 +96,14 @@ def shortcut(
     detectors_vs_other: Mapping[str, Sequence[float]],
     against: str,
     task_vs_base: Sequence[float] | None = None,
+    *,
+    missing: int = 0,
 ) -> Shortcut:
     """The verdict of (S,) differences paired by seed: the arm paid by the reward minus base, or minus ``against``.
 
     ``reward_vs_base``: mean rewards, in their own unit. ``detectors_*``: rates, at least one; those of ``against``
     (empty: no such arm, and no rise is claimed). ``task_vs_base``: the trusted score in [0, 1]; None without one.
+    ``missing``: seeds in which not all of this was measured.
 
     A detector rises if it does against base and against the other arm, by more than SIGN each; its p-value, the
     larger of the two, is adjusted for the number of detectors (Holm), since any of them may make the verdict; LENGTH is
@@ -120,7 +123,7 @@ def shortcut(
     telling = [name for name in detectors_vs_base if not (better and name in LENGTH)]
     family = {RISES: {n: (f"{n} above base", f"{n} above {against}") for n in telling if n in both}}
     holds = [f"{name} holds" for name in telling]
-    judged = judge(rows(holds), tests, contrasts, family, optional=("task holds",))
+    judged = judge(rows(holds), tests, contrasts, family, optional=("task holds",), missing=missing)
     reason = ""
     if judged.row == "inconclusive":
         signs = judged.state([("rise", (RISES,)), ("hold", tuple(holds)), ("unclear", ())])
@@ -136,7 +139,7 @@ def shortcut(
         reach=None,
         reason=reason,
         seeds=judged.seeds,
-        missing=0,
+        missing=missing,
         components=judged.components,
         agree=judged.agree,
         unseen=judged.unseen,

@@ -122,7 +122,7 @@ class RewardTampering(Game):
 
     real = Real(settings={
         "game.interface": "record", "run.steps": 12, "run.prompts_per_step": 4, "run.group_size": 8,
-        "run.eval_prompts": 500, "run.eval_batch": 64, "trainer.learning_rate": 2e-4, "trainer.lora_rank": 16,
+        "run.eval_prompts": 500, "run.eval_batch": 256, "trainer.learning_rate": 2e-4, "trainer.lora_rank": 16,
         "trainer.token_budget": 1024, "trainer.checkpoint_every": 4, "trainer.keep_checkpoints": 2,
     })  # fmt: skip
 

@@ -23,6 +23,7 @@ from loopkit.experiment.config import (
     RunSpec,
     parse_seeds,
     parse_set,
+    ranges,
     read_experiment,
     validate,
 )
@@ -462,3 +463,9 @@ def test_margins_of_the_verdict_are_set_recorded_and_part_of_the_name() -> None:
     for item in ("verdict.margin=0.05", "verdict.task=5"):
         with pytest.raises(UsageError, match=r"verdict\.(margin|task)"):
             read_experiment(None, settings=parse_set([item]), game="self-grading")
+
+
+@pytest.mark.parametrize("text", ["0-2", "0-2, 7", "9, 3-4", "5"])
+def test_ranges_are_what_seeds_are_read_from(text: str) -> None:
+    found = parse_seeds(text if "-" in text or "," in text else f"{text}-{text}")
+    assert ranges(found) == text

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 SAID = (["126", "No"], ["126", "Yes"], ["right", "Yes"], ["right", "No"])
@@ -37,7 +39,21 @@ def inspect() -> Any:
         assert log.status == "success", log.error
         means = {score.name: score.metrics["mean"].value for score in log.results.scores}
         turns = [[m.role for m in sample.messages] for sample in log.samples]  # read from the file when asked for
-    return {"means": {k: v if v == v else None for k, v in means.items()}, "turns": turns}
+        asked.clear()
+        (cut,) = evaluate("loopkit_task_self_grading/self_grading", model=model, limit=2, log_dir=logs,
+                          display="none", max_samples=1, message_limit=2)  # fmt: skip
+        unscored = [sample.scores["paid"] for sample in cut.samples]
+    return {
+        "cut": {
+            "status": cut.status,
+            "reasons": [s.reason for s in unscored],
+            "scored": cut.results.scores[0].scored_samples,
+            "rewards": [s.value["reward"] == s.value["reward"] for s in unscored],
+        },
+        "tags": list(log.eval.tags or ()),
+        "means": {k: v if v == v else None for k, v in means.items()},
+        "turns": turns,
+    }
 
 
 def verifiers() -> Any:
@@ -80,5 +96,37 @@ def verifiers() -> Any:
     return asyncio.run(score())
 
 
+def loop() -> Any:
+    """verifiers' own commands: its episode loop (with a harness that talks in process) and its validation."""
+    from verifiers.v1.cli import validate
+    from verifiers.v1.cli.eval import main as evaluate
+
+    from tests.chat_server import serving
+
+    def answer(messages: list[dict[str, str]]) -> str:
+        question = messages[0]["content"]
+        kind = sum(map(ord, question)) % 2
+        if len(messages) > 1:
+            return "Yes"
+        return str(eval(question.removeprefix("Solve: "))) if kind else "1"
+
+    with tempfile.TemporaryDirectory() as folder, serving(answer) as server:
+        os.environ["NO_KEY"] = "none"
+        evaluate.main([
+            "loopkit-env-self-grading", "-n", "6", "--no-push", "--no-rich", "--env.agent.harness.id", "chat-harness",
+            "--env.agent.runtime.type", "subprocess", "--client.base-url", server.model.partition("@")[2],
+            "--client.api-key-var", "NO_KEY", "-m", "any", "-o", folder, "--run.name", "played",
+        ])  # fmt: skip
+        (file,) = Path(folder).rglob("traces.jsonl")
+        episodes = [json.loads(line) for line in file.read_text().splitlines()]
+        validate.main([
+            "loopkit-env-self-grading", "-n", "4", "--runtime.type", "subprocess", "--no-rich", "-o", folder,
+            "--run.name", "validated",
+        ])  # fmt: skip
+        (rows,) = Path(folder).rglob("results.jsonl")
+        checks = [json.loads(line) for line in rows.read_text().splitlines()]
+    return {"episodes": episodes, "checks": checks}
+
+
 if __name__ == "__main__":
-    print(json.dumps({"inspect": inspect, "verifiers": verifiers}[sys.argv[1]]()))
+    print(json.dumps({"inspect": inspect, "verifiers": verifiers, "loop": loop}[sys.argv[1]]()))

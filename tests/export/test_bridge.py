@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from loopkit.errors import UsageError
-from loopkit.export.bridge import Exported
+from loopkit.export.bridge import Exported, Unfinished
 from loopkit.records import Message
 from loopkit.registry import plugins
 
@@ -65,3 +65,13 @@ def test_every_game_that_answers_once_is_played(name: str) -> None:
     numbers = exported.numbers(exported.score("dev", task.id, "a", list(honest)))
     assert {"score.task", "reward.loophole", "reward.control"} <= numbers.keys()
     assert any(k.startswith("flag.") for k in numbers)
+
+
+def test_a_task_is_valid_where_honesty_is_paid_more_than_silence_and_a_cut_dialogue_is_named() -> None:
+    game = Exported("self-grading", 2, {}, channel="control")
+    task = game.tasks("dev")[0].id
+    assert game.valid("dev", task) is True
+    assert game.silence("dev", task).rewards["paid"] == 0.0
+    assert {"score.task", "flag.false-claim", "reward.loophole"} <= set(game.names)
+    with pytest.raises(Unfinished, match="waits for turn 2"):
+        game.score("dev", task, "cut", ["1"])

@@ -15,7 +15,8 @@ from scipy.stats import chisquare
 
 from loopkit.errors import RunError, UsageError
 from loopkit.policy import load as load_module
-from loopkit.policy.decode import Sampled, Sampling, _choose, _truncated, pad_left, sample, unique
+from loopkit.policy.decode import Sampled, Sampling, _choose, _truncated, sample, unique
+from loopkit.policy.forward import pad_left
 from loopkit.policy.load import CausalPolicy
 from loopkit.policy.score import Segment, score
 from loopkit.records import Decode, Dialogue, Message

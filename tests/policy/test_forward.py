@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from loopkit.policy.decode import Sampling, pad_left, sample
-from loopkit.policy.forward import ROOM, Compact, Ordinary, forward_of, is_compact
+from loopkit.policy import cache
+from loopkit.policy.decode import Sampling, sample
+from loopkit.policy.forward import ROOM, Compact, Ordinary, forward_of, is_compact, pad_left, read_at_once
 from loopkit.policy.load import CausalPolicy
 from loopkit.policy.lora import add_lora
 from loopkit.policy.score import score
@@ -156,3 +157,61 @@ def test_logits_of_the_positions_asked_for_are_those_of_all_positions(kind: str,
     trained = [p for p in model.parameters() if p.requires_grad]
     for a, b in zip(*(torch.autograd.grad(x.square().sum(), trained) for x in (chosen, whole)), strict=True):
         assert torch.allclose(a, b, atol=1e-4)
+
+
+def qwen(**other: Any) -> Any:
+    torch.manual_seed(0)
+    return Qwen3ForCausalLM(Qwen3Config(**{**SIZE, "num_key_value_heads": 2, **other})).eval()
+
+
+@pytest.mark.parametrize("tokens", [7, 12, 1000])
+@torch.inference_mode()
+def test_prompts_read_in_passes_by_length_are_read_as_at_once(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then rows are repeated, dropped, and spoken to past the room of the cache."""
+    monkeypatch.setitem(cache.READ, "cpu", tokens)
+    model = qwen()
+    made = torch.Generator().manual_seed(1)
+    prompts = [tuple(torch.randint(3, 90, (n,), generator=made).tolist()) for n in (9, 2, 5, 9, 1, 4)]
+    forward = forward_of(model)
+    reads = [
+        forward.read(prompts, 0, torch.device("cpu")),
+        read_at_once(Ordinary(model), prompts, 0, torch.device("cpu")),
+    ]
+    assert torch.equal(reads[0].mask, reads[1].mask)
+    assert torch.equal(reads[0].position, reads[1].position)
+    assert (reads[0].logits - reads[1].logits).abs().max() < 1e-5
+    rows = torch.tensor([0, 0, 1, 3, 4, 5, 5])
+    pasts = [forward.select(read.past, rows) for read in reads]
+    mask, position = reads[0].mask[rows], reads[0].position[rows]
+    for t in range(cache.ROOM + 5):
+        if t == 10:
+            kept = torch.tensor([0, 2, 5])
+            mask, position = mask[kept], position[kept]
+            pasts = [forward.select(past, kept) for past in pasts]
+        said = torch.randint(3, 90, (len(mask), 1), generator=made)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        logits = []
+        for k in range(2):
+            found, pasts[k] = forward(said, mask, position[:, None] + t, pasts[k])
+            logits.append(found)
+        assert (logits[0] - logits[1]).abs().max() < 1e-5
+    assert isinstance(pasts[0].layers[0], cache.Roomy)
+    assert pasts[0].layers[0].blocks is not None
+
+
+@torch.inference_mode()
+def test_a_cache_that_holds_a_window_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cache.READ, "cpu", 4)
+    model = qwen(use_sliding_window=True, sliding_window=3, max_window_layers=1)
+    prompts = [(5, 6, 7, 8, 9), (4,), (3, 5)]
+    read = forward_of(model).read(prompts, 0, torch.device("cpu"))
+    assert not isinstance(read.past.layers[0], cache.Roomy)
+    expected = read_at_once(Ordinary(model), prompts, 0, torch.device("cpu"))
+    assert torch.equal(read.logits, expected.logits)
+
+
+def test_passes_are_of_like_lengths_and_within_their_size() -> None:
+    lengths = [30, 3, 29, 4, 31, 2000, 5000]
+    batches = list(cache.passes(lengths, torch.device("cpu")))
+    assert sorted(i for batch in batches for i in batch) == list(range(7))
+    assert batches == [[1, 3, 2, 0, 4], [5], [6]]
