@@ -75,7 +75,8 @@ EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "gguf", "accelerate"), "train"),
     **dict.fromkeys(("rouge_score", "nltk", "sacrebleu"), "text"),
     "peft": "peft", "reasoning_gym": "reasoning-gym", "tensorboard": "track", "inspect_ai": "inspect",
-    "verifiers": "verifiers", "trl": "bench", "datasets": "bench",
+    "verifiers": "verifiers", "trl": "bench", "datasets": "bench", "wandb": "wandb", "trackio": "trackio",
+    "openenv": "openenv",
 }  # fmt: skip
 """Package as it is imported -> the extra of loopkit-rl that brings it."""
 

@@ -142,7 +142,9 @@ USAGE: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "check against nothing": (["check", "self-grading", "--least", "nan"], ("--least", "finite")),
     "eval of a seed": (["eval", "--game", "self-grading", "--seed", "-1"], ("-1 is not in the range",)),
     "list": (["list", "gmaes"], ("'gmaes' is not one of",)),
-    "check": (["check", "self-gradin"], ("no game or trainer 'self-gradin'.", "Did you mean 'self-grading'")),
+    "check": (
+        ["check", "self-gradin"], ("no game, trainer or intervention 'self-gradin'.", "Did you mean 'self-grading'"),
+    ),
     "rescore": (["rescore", "nowhere"], ("nowhere: no run directory there",)),
     "warmup setting": (["warmup", "--out", "w", "--set", "stesp=3"], ("no such setting", "'steps'")),
     "warmup value": (["warmup", "--out", "w", "--set", "steps=x"], ("steps is of type int",)),

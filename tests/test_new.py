@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loopkit import check_game
 from loopkit.errors import UsageError
-from loopkit.new import LONGEST, NAME, check_name, game_files, write
+from loopkit.new import KINDS, LONGEST, NAME, check_name, game_files, write
+from loopkit.new import files as new_files
 from loopkit.registry import plugins as registry
 from tests.dists import loopkit
 from tests.test_cli import call, one_paragraph  # noqa: F401
 
 FILES = {
-    ".gitignore", ".github/workflows/test.yml", "README.md", "pyproject.toml", "loopkit_my_game.py",
-    "tests/test_loopkit_my_game.py",
+    ".gitignore", ".github/workflows/release.yml", ".github/workflows/test.yml", "LICENSE", "README.md",
+    "pyproject.toml", "loopkit_my_game.py", "tests/test_loopkit_my_game.py",
 }  # fmt: skip
 NAMES = st.from_regex(NAME, fullmatch=True).filter(lambda name: len(name) <= LONGEST)
 
@@ -32,7 +36,7 @@ NAMES = st.from_regex(NAME, fullmatch=True).filter(lambda name: len(name) <= LON
 def test_a_distribution_holds_all_that_one_needs() -> None:
     files = game_files("my-game")
     assert set(files) == FILES
-    assert not [path for path, text in files.items() if "{{" in text or "{%" in text or not text.endswith("\n")]
+    assert not [path for path, text in files.items() if re.search(r"(?<!\$)\{\{|\{%", text) or not text.endswith("\n")]
     project = tomllib.loads(files["pyproject.toml"])
     assert project["project"]["name"] == "loopkit-my-game"
     assert project["project"]["entry-points"]["loopkit"] == {"my-game": "loopkit_my_game"}
@@ -40,6 +44,46 @@ def test_a_distribution_holds_all_that_one_needs() -> None:
     assert files["README.md"].startswith("# loopkit-my-game\n")
     assert "pytest" in files[".github/workflows/test.yml"]
     assert len(files["loopkit_my_game.py"].splitlines()) <= 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_licence_author_bounds_and_a_release_without_a_token(kind: str) -> None:
+    made = new_files(kind, f"my-{kind}", 'A. "B" Person <a@example.org>')
+    project = tomllib.loads(made["pyproject.toml"])["project"]
+    assert project["license"] == "MIT"
+    assert project["authors"] == [{"name": 'A. "B" Person', "email": "a@example.org"}]
+    assert 'A. "B" Person' in made["LICENSE"]
+    assert "loopkit" in project["keywords"]
+    assert re.fullmatch(r"loopkit-rl>=[\w.]+,<0\.\d+", project["dependencies"][0])
+    assert "authors" not in tomllib.loads(new_files(kind, f"my-{kind}")["pyproject.toml"])["project"]
+    flows = {name: yaml.safe_load(made[f".github/workflows/{name}.yml"]) for name in ("test", "release")}
+    cores = flows["test"]["jobs"]["test"]["strategy"]["matrix"]["core"]
+    assert len(cores) == 2
+    assert cores[1].endswith(f"=={project['dependencies'][0].partition('>=')[2].partition(',')[0]}")
+    assert flows["release"]["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    assert not re.search("password|(?<!id-)token:|secrets", made[".github/workflows/release.yml"])
+    steps = [step.get("run", "") for step in flows["test"]["jobs"]["test"]["steps"]]
+    assert any(step.startswith("loopkit check ") for step in steps)
+    assert any(step.startswith("loopkit card ") for step in steps) == (kind in ("game", "channel", "detector"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["channel", "detector", "intervention"])
+def test_what_is_begun_passes_its_own_tests_once_installed(kind: str, tmp_path: Path) -> None:
+    """5 CPU s each; a trainer's take a minute, and are its protocol's, which tests/checks proves."""
+    write(new_files(kind, f"my-{kind}"), tmp_path / "made")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", tmp_path / "site", tmp_path / "made"], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "tests"],
+        cwd=tmp_path / "made", env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_kind_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'trainer'"):
+        new_files("trainr", "x")
 
 
 @given(NAMES)
@@ -58,6 +102,8 @@ def test_any_name_makes_a_game_of_that_name(name: str) -> None:
 def test_the_files_are_linted_and_formatted(tmp_path: Path) -> None:
     for name in ("my-game", "a", "x" * LONGEST):
         write(game_files(name), tmp_path / name)
+    for kind in KINDS:
+        write(new_files(kind, f"my-{kind}", "Ä. Person <a@example.org>"), tmp_path / f"a-{kind}")
     for command in (["check", "--select", "E,F,W"], ["format", "--check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--no-cache", "--isolated", "--line-length", "120", "."],
@@ -149,6 +195,7 @@ def test_help_has_examples_and_the_next_commands(call: Any) -> None:  # noqa: F8
     text = call("new", "game", "--help").out
     assert "loopkit new game compare" in text
     assert "loopkit run --game compare" in text
+    assert "--arms loophole,control,doubting" in call("new", "channel", "--help").out
 
 
 def test_the_installed_command_finds_its_template(tmp_path: Path) -> None:

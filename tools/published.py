@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +20,11 @@ from pathlib import Path
 from loopkit.errors import UsageError
 from loopkit.evidence.results import collect
 from loopkit.evidence.schema import ExperimentResults, parse
-from loopkit.experiment.config import read_experiment
+from loopkit.experiment.config import BASE, parse_seeds, read_experiment
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.registration import stamp
-from loopkit.experiment.resolve import resolve, set_up
+from loopkit.experiment.resolve import set_up
+from loopkit.experiment.rundir import read_spec
 from loopkit.front.outcome import Result
 from loopkit.front.reading import finished_results
 from loopkit.registry import plugins as registry
@@ -58,15 +60,17 @@ def record(directory: Path, command: str) -> dict[str, object]:
 def so_far(directory: Path) -> tuple[ExperimentResults, list[int]]:
     """The results of an experiment's finished seeds, and its other seeds."""
     experiment = read_experiment(directory / "experiment.toml", settings={})
-    specs = resolve(experiment, registry.load())
-    unfinished = {s.seed for s in specs if not finished(s, directory)}
-    whole = [s for s in specs if s.seed not in unfinished]
+    begun = [read_spec(path.parent) for path in sorted(directory.glob("*/run.toml"))]
+    done = Counter(s.seed for s in begun if finished(s, directory))
+    arms = [BASE, *experiment.arms]
+    seeds = [seed for seed in parse_seeds(experiment.seeds) if done[seed] == len(arms)]
+    whole = [s for arm in arms for seed in seeds for s in begun if (s.arm, s.seed) == (arm, seed)]
     if not whole:
         raise UsageError(f"no seed of {directory} is finished yet.")
     setup = set_up(registry.load(), whole[0])
     results = collect(whole, directory, setup, check(whole[0], setup, directory), experiment.verdict)
-    stamped = stamp(directory, experiment.model_dump(mode="json"), specs)
-    return results.model_copy(update={"registration": stamped}), sorted(unfinished)
+    stamped = stamp(directory, experiment.model_dump(mode="json"), whole)
+    return results.model_copy(update={"registration": stamped}), sorted({*parse_seeds(experiment.seeds)} - {*seeds})
 
 
 def printed(name: str) -> str:

@@ -33,7 +33,7 @@ COMMANDS = {
     "export": ("loopkit.cli.export:export", "Write a game for verifiers, Inspect, OpenEnv or verl."),
     "list": ("loopkit.cli.listing:list_", "List games, trainers, channels, detectors or policies, with their origin."),
     "check": ("loopkit.cli.check:check", "Check that a game or trainer keeps its contract."),
-    "new": ("loopkit.cli.new:new", "Begin a game of your own: a distribution that trains before you edit a line."),
+    "new": ("loopkit.cli.new:new", "Begin a game, channel, detector, trainer or intervention of your own."),
     "doctor": ("loopkit.cli.doctor:doctor", "Say what is installed, which plugins failed and why."),
     "warmup": ("loopkit.cli.warmup:warmup", "Warm up the embedded policy on games' demonstrations."),
     "rescore": ("loopkit.cli.rescore:rescore", "Rebuild the scores of recorded rollouts."),

@@ -113,7 +113,7 @@ def _plan(game: Game, split: Split) -> dict[str, Json]:
     """OpenEnv's runtime plan: one episode, played by an honest specimen of the split's first task."""
     task = game.tasks(split)[0]
     words = game.specimens(task, partial(seeding.uniform, "plan", task.id))["honest"][0]
-    reset = {"episode_id": "loopkit-plan", "seed": 0, "options": {"split": split, "index": 0}}
+    reset = {"episode_id": "loopkit-plan", "seed": 0, "options": {"split": split}}
     return {"plan_schema_version": "1", "reset": reset, "actions": [{"message": text} for text in words]}
 
 
