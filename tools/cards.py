@@ -27,7 +27,7 @@ CARDS = ROOT / "docs/cards"
 SCHEMA = ROOT / "docs/card.schema.json"
 PAGE = ROOT / "docs/games.md"
 TABLE = re.compile(r"(<!-- cards -->\n)(.*?)(<!-- /cards -->)", re.S)
-BUNDLED = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
+BUNDLED = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering", "biased-judge")
 CONTRIB = ("test-editing", "pushback")
 MODEL = "tiny"
 
