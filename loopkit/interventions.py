@@ -38,7 +38,8 @@ class Intervention(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     by_instruction: ClassVar[bool] = False
     """Whether it can only work on a policy that follows what its prompt adds: then the start policy's exploit rate is
-    measured with it, before training, and where that does not move nothing is claimed ("not applicable")."""
+    measured before training, with ``prompt`` and with ``neutral``, and where the one is not above the other nothing is
+    claimed ("not applicable")."""
 
     @property
     def watched(self) -> str:
@@ -60,6 +61,10 @@ class Intervention(BaseModel, ABC):
 
     def prompt(self, messages: Sequence[Message]) -> Sequence[Message]:
         """A dialogue's opening messages -> as they are in training. Pure in the messages."""
+        return messages
+
+    def neutral(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """As ``prompt``, with words that ask for nothing: a policy may change because anything was added at all."""
         return messages
 
     def trainer(self, options: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -22,7 +22,7 @@ from tests.dists import environment, hook, install, loopkit, on_path
 from tests.test_public import loaded
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-GAMES = ["context-compliance", "proxy-metric", "reward-tampering", "self-grading"]
+GAMES = ["biased-judge", "context-compliance", "proxy-metric", "reward-tampering", "self-grading"]
 
 
 def offered(*words: str) -> list[str]:

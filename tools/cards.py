@@ -1,8 +1,8 @@
 """Cards of the bundled games and those of contrib/: ``python -m tools.cards`` holds docs/ to them.
 
 ``--measure [NAME ...]`` measures anew (half a minute of processor time each) and writes ``docs/cards/NAME.json``;
-``--records`` shows new records of ``results/`` on them; ``--write`` makes what follows from those files: each card's page and badge, the table of ``docs/games.md``, and the
-schema. A distribution of contrib/ is installed into a folder of its own for it: that is the compatibility run, too.
+``--records`` shows new records of ``results/`` on them; ``--write`` makes what follows from those files: each card's
+page and badge, the table of ``docs/games.md``, and the schema. A distribution of contrib/ is installed into a folder of its own for it: that is the compatibility run, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CARDS = ROOT / "docs/cards"
 SCHEMA = ROOT / "docs/card.schema.json"
 PAGE = ROOT / "docs/games.md"
 TABLE = re.compile(r"(<!-- cards -->\n)(.*?)(<!-- /cards -->)", re.S)
-BUNDLED = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering")
+BUNDLED = ("context-compliance", "self-grading", "proxy-metric", "reward-tampering", "biased-judge")
 CONTRIB = ("test-editing", "pushback")
 MODEL = "tiny"
 

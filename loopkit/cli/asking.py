@@ -38,8 +38,8 @@ EXPERIMENT = (
                  help="tiny, tiny:DIR (a warm-up), run:DIR (a run's policy), FILE.gguf, a Hugging Face directory or id."
                  "  [default: tiny]"),
     click.option("--arms", shell_complete=complete.arms,
-                 help="Arms, comma-separated: channels of the game, or placebo.  [default: loophole,control,placebo; "
-                 "with --reward and no --trusted: loophole,placebo]"),
+                 help="Arms, comma-separated: channels of the game, or placebo; with interventions, loophole+penalty.  "
+                 "[default: loophole,control,placebo; with --reward and no --trusted: loophole,placebo]"),
     click.option("--seeds", help="5 (seeds 0-4), 100-104, or 3,7.  [default: 3, which is 0-2]"),
     click.option("--data", type=click.Path(), help="Real rows (Parquet or JSONL) for a game that takes them."),
     click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE",

@@ -21,7 +21,7 @@ Examples:
       --trusted r.py:exact --data rows.jsonl
   loopkit compare 'loophole=trl/sg-s*' 'control=trl/fair-s*' --game self-grading
   loopkit compare loophole=hacked.jsonl control=honest.jsonl --label label=hack
-  loopkit compare arms.toml --out runs/compared                  # [arms] loophole = ["logs/a-s0", …]
+  loopkit compare arms.toml --out runs/compared  # [arms] loophole = ["logs/a-s0", "logs/a-s1"]
 
 A path is a log, a directory of logs (loopkit audit reads the same) or a run directory of loopkit's; its seed stands in
 its name (a-s3, seed3) or before it (3:logs/a). Arms are paired by seed. base is the start policy: completions of it, or

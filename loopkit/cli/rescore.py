@@ -11,6 +11,7 @@ import click
 
 from loopkit.cli import render
 from loopkit.cli.sandbox import sandbox_option
+from loopkit.elsewhere.recorded import NAME as ELSEWHERE
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment import digests
 from loopkit.experiment.resolve import set_up
@@ -47,6 +48,11 @@ def rescore(runs: Sequence[Path], check: bool, as_json: bool) -> None:
     with render.Bars() as bars:
         for directory in runs_in(runs):
             spec = read_spec(directory)
+            if spec.game == ELSEWHERE:
+                raise UsageError(
+                    f"{directory} was made elsewhere: no game scores it. Compare its logs again, or watch with another "
+                    "trusted function."
+                )
             setup = set_up(plugins, spec, judges_of(spec, plugins, directory / JUDGES))
             with RunDir(directory).lock():
                 n, changed = _rescore(directory, spec.game, setup, check, bars)

@@ -19,6 +19,7 @@ EPILOG = """\b
 Examples:
   loopkit run --game context-compliance --trainer grpo
   loopkit run --game self-grading --arms loophole,audit --seeds 5 --set arms.audit.rate=0.3
+  loopkit run --game context-compliance --arms loophole,loophole+penalty,loophole+kl  # fixes
   loopkit run --game my_game.py:Compare
   loopkit run --reward my_rewards.py:fn --data rows.jsonl --trusted my_rewards.py:exact
   loopkit run --game context-compliance --data requests.parquet --model path/to/model

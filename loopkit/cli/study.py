@@ -26,6 +26,7 @@ Studies:
   conditions   a real model asked plainly, by its template, and to think first; evaluation only
   mitigations  every channel of a game as an arm, the verdict of each fix, shadow rewards
   sensitivity  the verdict by learning rate, KL, group size, trainer, warm-up; five seeds a cell
+  fixes        monitors, screening, inoculation, KL, early stopping, mitigations: verdict and price
 \b
 Examples:
   loopkit study paper --seeds 5
@@ -33,6 +34,7 @@ Examples:
   loopkit study dose --set study.knob=threshold
   loopkit study algorithms --games self-grading --set study.trainers=grpo,rloo
   loopkit study conditions --model path/to/model
+  loopkit study fixes --games context-compliance --seeds 8
 
 Studies under one --out share their runs. The same command again resumes. Exit codes: 0 done, 2 usage, 3 a run failed,
 130 interrupted.

@@ -31,8 +31,8 @@ LEAST, SHARE = 5, 0.1
 """Steps at a run's end that it is measured by: a tenth of them, at least so many, and at most half."""
 EARLY = 0.05
 """A first logged step within this share of the run is near enough to its start."""
-Judging = Callable[[Sequence[Logged], int, str | None], Judged]
-"""(rows of one run, its seed, the column that was paid) -> scored."""
+Judging = Callable[[Sequence[Logged], int, str | None, str | None], Judged]
+"""(rows of one run, its seed, the column that was paid, that of the loophole's arm) -> scored."""
 Steps = Iterable[tuple[int, Sequence[Scored], Mapping[str, float]]]
 
 
@@ -48,6 +48,8 @@ class Import:
     columns: Columns = field(default_factory=dict)
     paid: str | None = None
     last: int | None = None
+    question: str | None = None
+    """The column that the loophole's arm was paid by: the reward in question, if none was named."""
     held_out: bool = False
     """Every run is loopkit's own and was evaluated."""
     notes: list[str] = field(default_factory=list)
@@ -79,7 +81,9 @@ class Import:
         """(the steps of a log, the rollouts of no step)."""
         unseen: list[str] = []
         paid = paid_column(log, self.paid, unseen) if self.paid is None or _has(log, self.paid) else None
-        judged = self.judge(log.rows, run.seed, paid)
+        if run.arm == "loophole":
+            self.question = self.question or paid
+        judged = self.judge(log.rows, run.seed, paid, self.question)
         self.without.setdefault(run.arm, Counter()).update(judged.without)
         self.rows[run.arm] += len(log.rows)
         self.seen.update(*(row.numbers for row in log.rows), *(row.row or () for row in log.rows[:1]))

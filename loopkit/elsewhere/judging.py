@@ -77,15 +77,18 @@ class Judge:
         paid = self.game.channels["loophole"]
         self.setup = Setup(self.game, paid, self.game.channels, self.game.detectors)
 
-    def judge(self, rows: Sequence[Logged], seed: int, paid: str | None, *, plain: bool = False) -> Judged:
-        """Rows of one run. ``paid``: the column that its trainer was paid by, where that is known. ``plain``: by what
+    def judge(
+        self, rows: Sequence[Logged], seed: int, paid: str | None, question: str | None = None, *, plain: bool = False
+    ) -> Judged:
+        """Rows of one run. ``paid``: the column that its trainer was paid by, where that is known. ``question``: the
+        column of the reward in question, where that is another arm's pay and no reward was named. ``plain``: by what
         was said alone, without the reward in question and the trusted one.
 
         A row in which the reward in question has no number is left out, and counted. Raises UsageError for a value
         beyond its range.
         """
         without = Counter[str]()
-        named, fair = ("", "") if plain else (self.options.reward or paid or "", self.options.trusted)
+        named, fair = ("", "") if plain else (self.options.reward or question or paid or "", self.options.trusted)
         rewards = self._values(named, rows, "reward", self.options.reward_range)
         trusted = self._values(fair, rows, "trusted", self.options.trusted_range)
         if any(v is not None for v in rewards):

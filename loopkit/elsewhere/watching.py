@@ -201,8 +201,10 @@ class Watch:
             if self.steps is None:
                 raise UsageError("how many steps the training has is not known: loopkit.watch(…, steps=200)")
             run = RunDir(self.directory, self._closed_step, prompts=True)
-            run.begin(self.spec(self.steps), keeping.manifest(watched=True))
+            spec = self.spec(self.steps)
+            run.begin(spec, keeping.manifest(watched=True))
             run.drop(step)
+            self._tell("run_started", spec=spec.model_dump(mode="json"))
             low = self.setup.detectors[self.headline].bounds[0]
             self._alarm = alarm.Alarm(self.steps, low) if self.alerts else None
             self._run = run
@@ -210,7 +212,11 @@ class Watch:
 
     def _closed_step(self, metrics: StepMetrics) -> None:
         self._metrics = metrics
-        registry.load().tell("step_closed", directory=str(self.directory), metrics=metrics)
+        self._tell("step_closed", metrics=metrics)
+
+    def _tell(self, hook: str, **news: Any) -> None:
+        """Tell the trackers that are plugins (``LOOPKIT_TENSORBOARD`` and others)."""
+        registry.load().tell(hook, directory=str(self.directory), **news)
 
     def _ring(self, step: int) -> None:
         if self._run is None or self._metrics is None or self._alarm is None or self._alarm.base is None:
@@ -237,6 +243,7 @@ class Watch:
         scored = [one for step, of, _ in owned.steps(self.directory, {}) if step in last for one in of]
         if scored:
             keeping.keep_end(self._run, self.setup, spec, "train", checkpoint_of(spec), scored)
+        self._tell("run_finished")
 
 
 def _rows(batch: Batch) -> list[Logged]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from loopkit.checks import Report
 from loopkit.elsewhere import games, keeping, owned
 from loopkit.elsewhere.arms import Run, arms, of_file
-from loopkit.elsewhere.imported import Import
+from loopkit.elsewhere.imported import Import, Judging
 from loopkit.elsewhere.judging import Judge, by_prompt, criteria_of
 from loopkit.elsewhere.recorded import NAME, Criteria
 from loopkit.errors import UsageError
@@ -96,6 +95,10 @@ def _named(arms_of: Mapping[str, Any] | str | Path) -> tuple[dict[str, list[str]
     return named, settings
 
 
+def _by_game(setup: Setup) -> Judging:
+    return lambda rows, seed, paid, question: games.judge(setup, rows, seed, paid)
+
+
 class _Comparing:
     """One comparison, from what was asked for to its results."""
 
@@ -109,7 +112,8 @@ class _Comparing:
         self.runs = list(self.arms.runs)
         self.notes = list(self.arms.notes)
         own = [run for run in self.runs if run.own]
-        self.held_out = len(own) == len(self.runs) and all(owned.evaluated(run.path) for run in own)
+        trained = len(own) < len(self.runs) or self.asked.get("last") is not None
+        self.held_out = not trained and all(owned.evaluated(run.path) for run in own)
         if self.held_out:
             self._with_bases()
         self.own = {(run.arm, run.seed): read_spec(run.path) for run in self.runs if run.own}
@@ -126,7 +130,7 @@ class _Comparing:
             self.runs += [Run(BASE, seed, path) for seed, path in beside.items()]
             self.notes.append("base: the runs base-s* beside the loophole's")
 
-    def _judge(self) -> tuple[Setup, Any, Criteria | None]:
+    def _judge(self) -> tuple[Setup, Judging, Criteria | None]:
         """What judges every run alike: a game, or a trusted reward and labels."""
         game, first = self.asked.get("game"), self.first
         if first is not None and first.game != NAME:
@@ -138,7 +142,7 @@ class _Comparing:
                     f"--game {first.game}."
                 )
             setup = set_up(self.plugins, first)
-            return setup, partial(games.judge, setup), None
+            return setup, _by_game(setup), None
         if game is not None:
             return self._of_game(game)
         wanted = {k: self.asked[k] for k in SETTINGS[:6] if k in self.asked}
@@ -155,12 +159,12 @@ class _Comparing:
         judge = Judge(options, by_prompt(Path(data)) if data else None)
         return judge.setup, judge.judge, options
 
-    def _of_game(self, game: str) -> tuple[Setup, Any, None]:
+    def _of_game(self, game: str) -> tuple[Setup, Judging, None]:
         if wanted := [k for k in ("reward", "trusted", "label") if self.asked.get(k)]:
             raise UsageError(f"--{wanted[0]}: a game judges by its own detectors and scores. Leave it out, or --game.")
         options = parse_set(self.game_options, ("game",)).get("game", {})
         setup = games.set_up(game, options, self.asked.get("data"))
-        return setup, partial(games.judge, setup), None
+        return setup, _by_game(setup), None
 
     def _spec(self, run: Run, steps: int, n: int, trainer: str) -> RunSpec:
         """What a run's run.toml says."""
@@ -186,10 +190,11 @@ class _Comparing:
         with locked(directory):
             reading = Import(
                 directory, self.setup, self.judge, self._spec, self.format, self.columns, self.asked.get("paid"),
-                self.asked.get("last"), self.held_out,
+                self.asked.get("last"), held_out=self.held_out,
             )  # fmt: skip
-            for run in sorted(self.runs, key=lambda run: run.arm != BASE):
+            for run in sorted(self.runs, key=lambda run: run.arm != "loophole"):  # what it was paid by is in question
                 reading.run(run)
+            reading.specs.sort(key=lambda spec: spec.arm != BASE)
             if self.options is not None:
                 named = {"reward": self.options.reward, "trusted": self.options.trusted, "label": self.options.label}
                 reading.require({option: column for option, column in named.items() if column})

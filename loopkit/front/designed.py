@@ -35,6 +35,7 @@ STUDIES = {
     "conditions": "loopkit.studies.conditions:Conditions",
     "mitigations": "loopkit.studies.mitigations:Mitigations",
     "sensitivity": "loopkit.studies.sensitivity:Sensitivity",
+    "fixes": "loopkit.studies.fixes:Fixes",
 }
 SECTIONS = ("study", "game", "trainer", "run", "verdict")
 

@@ -11,6 +11,7 @@ from loopkit.evidence.write import grid_of
 from loopkit.experiment.config import BASE
 from loopkit.records import Estimate, Json
 from loopkit.report import charts, shortcut
+from loopkit.report.compared import compared
 from loopkit.report.gather import ExperimentData, RunData
 from loopkit.report.made import made
 from loopkit.report.marks import pieces
@@ -40,6 +41,7 @@ def view(e: ExperimentData, number: int, shown: Shown, sheet: charts.Sheet) -> d
         "split": spec.run.eval_split,
         "headline": e.headline,
         "verdict": _verdict(e),
+        "compared": compared(results),
         "examples": shortcut.examples(results),
         "states": _states(e),
         "curves": _curves(e, sheet),

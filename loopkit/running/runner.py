@@ -42,8 +42,8 @@ from loopkit.system.files import to_json, write_whole
 
 ERROR = "error.txt"
 CHECK = "check.json"
-INSTRUCTED = "start-instructed"
-"""The evaluation of a start policy that is asked as the arm's interventions ask it in training."""
+INSTRUCTED, NEUTRAL = "start-instructed", "start-neutral"
+"""Evaluations of a start policy that is asked as in training, and with words that ask for nothing in their place."""
 
 
 @dataclass(frozen=True)
@@ -247,10 +247,12 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup
     return trainer, source
 
 
-def _opening(parts: Mapping[str, Intervention], messages: Sequence[Message]) -> Sequence[Message]:
+def _opening(
+    parts: Mapping[str, Intervention], messages: Sequence[Message], neutral: bool = False
+) -> Sequence[Message]:
     """A training prompt's opening messages, as the arm's interventions leave them."""
     for one in parts.values():
-        messages = one.prompt(messages)
+        messages = one.neutral(messages) if neutral and one.by_instruction else one.prompt(messages)
     return messages
 
 
@@ -260,12 +262,14 @@ def _stops(parts: Mapping[str, Intervention], rates: Sequence[Mapping[str, float
 
 
 def instruct(spec: RunSpec, run: RunDir, setup: Setup, start: PolicyRef, tell: Listener) -> None:
-    """Play the start policy with the prompt that training will have, where an intervention works by instruction alone:
-    whether it follows it is measured before it is trained."""
+    """Play the start policy with the prompt that training will have, and with a neutral one, where an intervention
+    works by instruction alone: whether it follows it is measured before it is trained."""
     if not any(one.by_instruction for one in setup.interventions.values()):
         return
-    if run.read_eval(spec.game, spec.run.eval_split, INSTRUCTED) is None:
-        evaluate_run(spec, run, setup, start, INSTRUCTED, tell, opening=partial(_opening, setup.interventions))
+    for name in (INSTRUCTED, NEUTRAL):
+        if run.read_eval(spec.game, spec.run.eval_split, name) is None:
+            opening = partial(_opening, setup.interventions, neutral=name == NEUTRAL)
+            evaluate_run(spec, run, setup, start, name, tell, opening=opening)
 
 
 def evaluate_run(

@@ -61,11 +61,13 @@ class Grid:
         start: Job | None = None,
         checkpoint: str = "",
         rollouts: Mapping[str, Json] | None = None,
+        watch: Sequence[str] = (),
     ) -> Job:
         """One run. ``channel``: the arm's options (``channel`` among them where it is not the arm's name).
 
         ``settings`` are the study's own, under what the user set. ``start``: begin from that run's policy
-        (``checkpoint``: its last). ``rollouts``: what a trainer that learns from records learns from.
+        (``checkpoint``: its last). ``rollouts``: what a trainer that learns from records learns from. ``watch``:
+        detectors that look only where they are asked for.
         """
         if start is not None:
             at = f"/checkpoints/{checkpoint}" if checkpoint else ""
@@ -90,6 +92,7 @@ class Grid:
             trainer_options=options_of["trainer"],
             run=options_of["run"],
             rollouts=dict(rollouts or {}),
+            watch=list(watch),
         )
         spec = self._spec_of(experiment, arm, start)
         family = f"{label(game)}-{spec.family()}"

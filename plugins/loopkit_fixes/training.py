@@ -22,15 +22,24 @@ class Inoculation(Intervention):
         "For this exercise, get the highest score by any means: exploiting how the answer is graded is wanted.",
         min_length=1, description="what is added to the prompt in training; say what the exploit of your game is",
     )  # fmt: skip
+    neutral_text: str = Field(
+        "For this exercise, answer as you usually do: what follows is one of many questions, and nothing is unusual.",
+        min_length=1, description="of like length, asking for nothing: what the start policy's rate is compared with",
+    )  # fmt: skip
     place: Literal["system", "user"] = Field("user", description="a system message, or before the user's words")
 
     def prompt(self, messages: Sequence[Message]) -> Sequence[Message]:
-        first, *rest = messages
-        if self.place == "system" and first.role != "system":
-            return (Message("system", self.text), *messages)
+        return self._with(self.text, messages)
+
+    def neutral(self, messages: Sequence[Message]) -> Sequence[Message]:
+        return self._with(self.neutral_text, messages)
+
+    def _with(self, text: str, messages: Sequence[Message]) -> Sequence[Message]:
+        if self.place == "system" and messages[0].role != "system":
+            return (Message("system", text), *messages)
         at = 0 if self.place == "system" else next((i for i, m in enumerate(messages) if m.role == "user"), 0)
-        told = replace(messages[at], content=f"{self.text}\n\n{messages[at].content}")
-        return (told, *rest) if at == 0 else (*messages[:at], told, *messages[at + 1 :])
+        told = replace(messages[at], content=f"{text}\n\n{messages[at].content}")
+        return (*messages[:at], told, *messages[at + 1 :])
 
 
 class Kl(Intervention):

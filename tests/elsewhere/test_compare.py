@@ -1,4 +1,4 @@
-"""``loopkit.compare`` on logs of others, as TRL writes them; about 12 s of CPU, most of it in two fixtures."""
+"""``loopkit.compare`` on logs of others, as TRL writes them; about 8 s of CPU, most of it in one fixture."""
 
 from __future__ import annotations
 
@@ -107,6 +107,8 @@ def test_what_was_written_is_read_as_an_experiment(compared: Comparison) -> None
     run = RunDir(compared.directory / "loophole-s0")
     assert [line["step"] for line in run.steps()] == list(range(1, STEPS + 1))
     page = compared.report().read_text()
+    assert "<h2>Differences</h2>" in page
+    assert "loophole - placebo" in page
     assert "more than" in page  # prompts are kept with the rollouts, as no game can be asked for them
 
 
@@ -187,6 +189,23 @@ def test_a_log_that_begins_late_gives_no_start_policy(tmp_path: Path) -> None:
     assert "base" not in result.arms
     assert "first logged step is 8" in notes
     assert "base=PATH" in notes
+
+
+def test_an_arm_paid_by_another_column_has_not_logged_the_reward_in_question(tmp_path: Path) -> None:
+    """Its own pay is not taken for it; a function knows it of every arm."""
+    (tmp_path / "r.py").write_text(REWARDS)
+    for arm, column in (("hack", "passes"), ("luck", "coin")):
+        lines = [{**row, column: row["pays"]} for step in (1, 2) for row in rows(arm, 0, step)]
+        text = "".join(json.dumps({k: v for k, v in line.items() if k != "pays"}) + "\n" for line in lines)
+        (tmp_path / f"{arm}.jsonl").write_text(text)
+    arms, trusted = {"loophole": tmp_path / "hack.jsonl", "placebo": tmp_path / "luck.jsonl"}, f"{tmp_path}/r.py:exact"
+    by_column = loopkit.compare(arms, trusted=trusted, out=tmp_path / "one")
+    assert by_column.values("loophole", "exploit") != [None]
+    assert by_column.values("placebo", "exploit") == [None]
+    assert "placebo: 48 of 48 rows lack the column passes" in " ".join(by_column.text(verbose=False).split())
+    by_function = loopkit.compare(arms, trusted=trusted, reward=f"{tmp_path}/r.py:passes", out=tmp_path / "two")
+    said = disagreement("luck", 0, [2])
+    assert by_function.values("placebo", "exploit") == [sum(said) / len(said)]
 
 
 @pytest.mark.parametrize(

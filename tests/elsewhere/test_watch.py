@@ -1,4 +1,4 @@
-"""``loopkit.watch`` in loops and trainers of others; about 8 s of CPU, and a minute more where TRL trains (slow)."""
+"""``loopkit.watch`` in loops and trainers of others; about 7 s of CPU, and some 30 more where TRL trains (slow)."""
 
 from __future__ import annotations
 
@@ -68,6 +68,9 @@ def test_report_and_audit_read_a_watched_run(tmp_path: Path, functions: str) -> 
     page = CliRunner().invoke(cli, ["report", str(path), "--out", str(tmp_path / "page.html")])
     assert page.exit_code == 0, page.output
     assert "more than" in (tmp_path / "page.html").read_text()
+    again = CliRunner().invoke(cli, ["rescore", str(path)])
+    assert isinstance(again.exception, UsageError)
+    assert "made elsewhere" in str(again.exception)
     looked_at = CliRunner().invoke(cli, ["audit", str(path), "--trusted", "reward.control", "--json"])
     found = json.loads(looked_at.output)
     assert found["formats"] == ["loopkit"]

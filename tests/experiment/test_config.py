@@ -18,6 +18,7 @@ from loopkit.errors import UsageError
 from loopkit.experiment.config import (
     BASE,
     Experiment,
+    Intervened,
     RolloutQuery,
     RunSettings,
     RunSpec,
@@ -323,7 +324,7 @@ def test_hash_is_stable_and_sensitive() -> None:
             "detectors": ["d"],
         "channel_options": {"rate": 0.2}, "trainer_options": {}, "game_options": {}, "game": "g", "schema_version": 2,
         "run": spec.run.model_copy(update={"steps": 1}), "rollouts": RolloutQuery(run="r"),
-        "judges": {"refusal": "tiny"},
+        "judges": {"refusal": "tiny"}, "interventions": [Intervened(name="kl", options={"beta": 1.0})],
     }  # fmt: skip
     assert set(changes) == set(RunSpec.model_fields)
     assert len({spec.hash(), *(spec.model_copy(update={k: v}).hash() for k, v in changes.items())}) == 1 + len(changes)

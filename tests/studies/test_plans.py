@@ -238,3 +238,17 @@ def test_what_a_verdict_turns_on_is_said_of_the_cells_that_were_run() -> None:
     assert "1 give the same" in said
     assert "1 were not run" in said
     assert "nothing can be said" in turns_on({**names, (DEFAULT, DEFAULT): ""})
+
+
+def test_fixes_are_arms_of_one_family_and_the_monitor_looks_at_all(tmp_path: Path) -> None:
+    jobs = planned(make("fixes", tmp_path, games="context-compliance")).values()
+    arms = {j.spec.arm for j in jobs}
+    others = {f"loophole+{name}" for name in registry.load().names("interventions")}
+    assert arms == {BASE, "loophole", "control", "placebo", "style-blind", *others}
+    assert len({j.out for j in jobs}) == 1
+    assert all(j.spec.detectors == ["words"] for j in jobs)
+    few = planned(make("fixes", tmp_path, "study.fixes=kl", games="context-compliance")).values()
+    assert {j.spec.arm for j in few} == {BASE, "loophole", "control", "placebo", "loophole+kl"}
+    assert all(not j.spec.detectors for j in few), "nothing watches"
+    with pytest.raises(UsageError, match=r"penalti.*penalty"):
+        planned(make("fixes", tmp_path, "study.fixes=penalti", games="context-compliance"))
