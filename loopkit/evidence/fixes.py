@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from loopkit.evidence.schema import ExperimentResults
-from loopkit.experiment.config import RunSpec
+from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard
 from loopkit.interventions import Intervention
@@ -16,8 +16,8 @@ from loopkit.running.runner import INSTRUCTED, NEUTRAL, checkpoint_of
 from loopkit.stats.contrasts import minus
 
 FOLLOWS = 0.05
-"""How far an instruction must raise the start policy's exploit rate above that under a neutral text, on average over
-seeds, to count as followed; and in every seed, the difference must lie beyond its 95 % interval over prompts."""
+"""How far an instruction must raise the start policy's exploit rate above that of base, and above that under a neutral
+text, on average over seeds, to count as followed; in every seed, beyond the 95 % interval over prompts."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ def _not_followed(results: ExperimentResults, specs: Sequence[RunSpec], out: Pat
                 RunDir(out / spec.name).read_eval(spec.game, spec.run.eval_split, e) for e in (INSTRUCTED, NEUTRAL)
             )
         )
-        if not told or not neutral:
+        plain = next((run.rates.get(results.headline) for run in results.of(BASE) if run.seed == spec.seed), None)
+        if not told or not neutral or not plain:
             return f"seed {spec.seed} lacks the start policy's exploit rate with or without the instruction"
-        above.append(minus(told, neutral))
+        above.append(min((minus(told, other) for other in (plain, neutral)), key=lambda one: one.value))
     mean = fmean(one.value for one in above)
     sure = all(one.low is not None and one.low > 0 for one in above)
     if mean >= FOLLOWS and sure:
         return ""
     return (
         f"the start policy does not follow the instruction: before training its exploit rate with it is "
-        f"{100 * mean + 0.0:+.1f} points above that with a neutral text in its place (asked for: at least "
-        f"+{100 * FOLLOWS:.0f}, and in every seed beyond the interval)"
+        f"{100 * mean + 0.0:+.1f} points above that without it, or with a neutral text in its place (the "
+        f"smaller difference; asked for: at least +{100 * FOLLOWS:.0f}, and in every seed beyond the interval)"
     )

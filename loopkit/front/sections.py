@@ -12,7 +12,7 @@ from loopkit.experiment.config import BASE
 from loopkit.front.tables import Table
 from loopkit.records import Json
 
-BRIEF = ("task", "observed", "exploit", "discovered")
+BRIEF = ("task", "observed", "exploit", "monitor", "tokens", "seconds", "discovered")
 """Of a table that has them, the columns that are shown in brief."""
 MOST_ONSETS = 5
 """Seeds whose onsets are spelled out in brief."""

@@ -32,10 +32,14 @@ def found(made: list[RunSpec], out: Path) -> dict[str, Intervening]:
     runs = tuple(
         Run(arm=s.arm, seed=s.seed, n=4, scores={}, rates={}, rewards={}, discovery=None) for s in made
     )  # fmt: skip
+    base = tuple(
+        Run(arm="base", seed=seed, n=4, scores={}, rates={HEADLINE: rate(0.1)}, rewards={}, discovery=None)
+        for seed in (0, 1)
+    )
     results = ExperimentResults(
         game="self-grading", trainer="grpo", model="tiny", split="test", axis="specification", headline=HEADLINE,
-        onset_detector=HEADLINE, seeds=(0, 1), runs=runs, arms={}, discovered={}, checked=Checked(status="proven"),
-        verdict=None,
+        onset_detector=HEADLINE, seeds=(0, 1), runs=(*base, *runs), arms={}, discovered={},
+        checked=Checked(status="proven"), verdict=None,
     )  # fmt: skip
     return intervening(results, made, out, {s.arm: built(plugins.load(), s) for s in made})
 
@@ -68,6 +72,7 @@ def rate(value: float) -> Estimate:
         ((0.13, 0.13), (0.1, 0.1), False),
         ((0.5, 0.11), (0.1, 0.1), False),  # in one seed no more than chance
         ((0.05, 0.05), (0.3, 0.3), False),
+        ((0.12, 0.12), (0.0, 0.0), False),  # any added words lower it, and these less
     ],
 )
 def test_an_instruction_counts_where_the_start_policy_follows_it(
