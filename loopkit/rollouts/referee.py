@@ -44,7 +44,7 @@ class LocalReferee:
     split once, in order, in ``ceil(prompts / prompts_per_step)`` steps (evaluation). ``overrides``: what goes before
     the game's own; ``keep``: the tasks of the split that are posed; ``drawn``: those listed are drawn by the seed, in
     whole clusters, in place of the first of the split. ``opening``: what becomes of a dialogue's opening messages.
-    ``stop`` is asked after each step, of the watched rates so far; ``past`` holds those on record.
+    ``stop`` is asked after each step, of the watched rates so far; ``past`` gives those on record.
     """
 
     def __init__(
@@ -63,11 +63,12 @@ class LocalReferee:
         keep: Callable[[Task], bool] = lambda task: True,
         opening: Callable[[Sequence[Message]], Sequence[Message]] = lambda messages: messages,
         stop: Callable[[Sequence[Rates]], bool] | None = None,
-        past: Sequence[Rates] = (),
+        past: Callable[[], Sequence[Rates]] = tuple,
     ) -> None:
         self.setup, self.seed, self.split, self.recorder = setup, seed, split, recorder
         self.overrides, self._opening = overrides, opening
-        self._stop, self._rates = stop, list(past)
+        self._stop, self._past = stop, past
+        self._rates: list[Rates] = []
         self.n_steps, self.prompts_per_step, self.group_size = n_steps, prompts_per_step, group_size
         tasks = [task for task in setup.game.tasks(split) if keep(task)]
         if not tasks:
@@ -92,7 +93,8 @@ class LocalReferee:
                 del books[s]
         self._closed = set(range(step))
         self.recorder.drop(step)
-        self._rates = self._rates[:step]
+        if self._stop is not None:  # read after what is damaged was dropped
+            self._rates = list(self._past())[:step]
         self._end()
 
     def _end(self) -> None:

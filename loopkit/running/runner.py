@@ -242,7 +242,7 @@ def _parts(spec: RunSpec, run: RunDir, plugins: Plugins, start: PolicyRef, setup
             keep=(lambda task: not shown(task)) if settings.unseen else (lambda task: True),
             opening=partial(_opening, parts),
             stop=partial(_stops, parts) if any("stop" in one.changes() for one in parts.values()) else None,
-            past=[{n: r and r["value"] for n, r in step["rates"].items()} for step in run.steps()],
+            past=lambda: [{n: r and r["value"] for n, r in step["rates"].items()} for step in run.steps()],
         )
     return trainer, source
 

@@ -139,7 +139,7 @@ def test_early_stop_ends_a_run_and_a_resumed_one_at_the_same_step() -> None:
         step += 1
     assert (step, source.n_steps) == (3, 3)
     past = [{"long": recorder.steps[i][0].rates["long"].value} for i in range(3)]  # type: ignore[union-attr]
-    resumed = referee(recorder, one, stop=stop, past=past)
+    resumed = referee(recorder, one, stop=stop, past=lambda: past)
     assert resumed.n_steps == 6, "until it is asked to resume"
     resumed.resume(3)
     assert resumed.n_steps == 3
