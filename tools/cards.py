@@ -1,7 +1,7 @@
 """Cards of the bundled games and those of contrib/: ``python -m tools.cards`` holds docs/ to them.
 
 ``--measure [NAME ...]`` measures anew (half a minute of processor time each) and writes ``docs/cards/NAME.json``;
-``--records`` shows new records of ``results/`` on them. ``--write`` makes what follows from those files: each card's
+``--records`` shows new records of ``results/`` on them; ``--write`` makes what follows from those files: each card's
 page and badge, the table of ``docs/games.md``, and the schema. A distribution of contrib/ is installed into a folder
 of its own for it: that is the compatibility run, too.
 """

@@ -233,7 +233,7 @@ def test_a_detector_nobody_asked_for_breaks_no_run(
         specs(plugins)
         assert len(plugins.problems) == 1
         out, err = call(capsys, "run", "--game", "self-grading", "--dry-run")
-        assert "loophole-s0" in out
+        assert "loophole" in out
         assert "Some plugins have problems (watch): see `loopkit doctor`." in err
 
 
@@ -362,7 +362,8 @@ def test_a_thousand_names_bury_nobody(tmp_path: Path, capsys: pytest.CaptureFixt
         assert len(json.loads(call(capsys, "list", "games", "--json")[0])) == 1000 + len(own)
         with pytest.raises(UsageError) as unknown:
             plugins.get("games", "?")
-        assert str(unknown.value).endswith(f"bulk-0029 and {970 + len(own)} more.")
+        before = sum(name < "bulk-" for name in own)
+        assert str(unknown.value).endswith(f"bulk-{29 - before:04} and {970 + len(own)} more.")
 
 
 def test_registering_asks_only_names_that_could_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
