@@ -44,6 +44,8 @@ def test_the_search_finds_what_it_is_for() -> None:
 AGES = {
     "loopkit/checks/trainers.py": ["p.stat().st_mtime_ns"],  # whether a trainer touched its start: equal, or not
     "loopkit/front/outcome.py": ["page.stat().st_mtime_ns", "results.stat().st_mtime_ns"],  # which sentence is printed
+    "loopkit/front/compared.py": ["f.stat().st_mtime_ns"],  # whether a log is the one that was read before
+    "loopkit/new/__init__.py": ["datetime.now"],  # the year of the licence
     "loopkit/system/notices.py": ["datetime.now"],  # the time that a line of the log shows
     "loopkit/cli/register.py": ["datetime.now"],  # the time that a registration says it was made
     "loopkit/rewards/child.py": ["time.time", "time.time"],  # whether a reward asks for the time
