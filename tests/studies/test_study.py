@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from loopkit.evidence import schema
+from tests.runs import without_digests
 
 SMALL = [
     "--seeds", "2", "--set", "run.steps=2", "--set", "run.prompts_per_step=4", "--set", "run.group_size=2",
@@ -144,6 +145,7 @@ def test_runs_of_other_weights_are_not_mixed_in(tmp_path: Path) -> None:
     manifest = next((tmp_path / "runs").glob("self-grading-*/loophole-s1/manifest.json"))
     data = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**data, "start_policy_sha256": "f" * 64}))
+    without_digests(manifest.parent)  # else it is refused as damaged, sooner
     done = study(tmp_path, *arguments, code=2)
     assert "weights of the start policy differ" in " ".join(done.stderr.split())
 
