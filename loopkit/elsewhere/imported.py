@@ -22,10 +22,9 @@ from loopkit.elsewhere.parts import Logged
 from loopkit.elsewhere.recorded import Elsewhere
 from loopkit.errors import UsageError, nearest
 from loopkit.experiment.config import BASE, RunSpec
-from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.rundir import RunDir, checkpoint_of, read_spec
 from loopkit.records import Scored
 from loopkit.rollouts.scoring import PAID, Setup
-from loopkit.running.runner import checkpoint_of
 
 LEAST, SHARE = 5, 0.1
 """Steps at a run's end that it is measured by: a tenth of them, at least so many, and at most half."""

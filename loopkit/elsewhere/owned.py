@@ -9,11 +9,10 @@ from pathlib import Path
 from loopkit.elsewhere.keeping import task_of
 from loopkit.errors import UsageError
 from loopkit.experiment.config import BASE, RunSpec
-from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.rundir import RunDir, checkpoint_of, read_spec
 from loopkit.experiment.shards import prompt_in, read_shard, shards, thoughts_of
 from loopkit.experiment.verifying import verify
 from loopkit.records import Assessment, Done, Json, Message, Rollout, Scored, Task, Turn
-from loopkit.running.runner import checkpoint_of
 
 Tasks = Mapping[str, Task]
 
@@ -38,7 +37,7 @@ def held_out(run: Path, tasks: Tasks) -> list[Scored]:
     """The rollouts of a run's own evaluation."""
     verify([run])
     spec = read_spec(run)
-    folder = RunDir(run).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+    folder = RunDir(run).own_eval_dir(spec)
     return _read(folder / "rollouts.parquet", folder / "scores.parquet", tasks)
 
 

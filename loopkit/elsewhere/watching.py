@@ -24,12 +24,11 @@ from loopkit.elsewhere.judging import Judged
 from loopkit.elsewhere.parts import Logged, number_of, prompt_of, references_of, turns_of
 from loopkit.errors import UsageError
 from loopkit.experiment.config import RunSpec
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, checkpoint_of
 from loopkit.records import Json, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rewards.columns import first_of
 from loopkit.rollouts.scoring import Setup
-from loopkit.running.runner import checkpoint_of
 
 WAITING = 64
 """Batches that may wait to be judged; of more, those are dropped that come last, and that is said."""

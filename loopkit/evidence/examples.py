@@ -14,7 +14,6 @@ from loopkit.experiment.config import RunSpec
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard, thoughts_of
 from loopkit.records import Json
-from loopkit.running.runner import checkpoint_of
 
 RECURS = 3
 """Times a reply is said before it is called common."""
@@ -31,7 +30,7 @@ def examples(detectors: Sequence[str], specs: Sequence[RunSpec], out: Path, game
     """
     rows: list[tuple[RunSpec, dict[str, Json], dict[str, Json]]] = []
     for spec in specs:
-        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        folder = RunDir(out / spec.name).own_eval_dir(spec)
         shards = read_shard(folder / "rollouts.parquet"), read_shard(folder / "scores.parquet")
         rows += [(spec, rollout, scored) for rollout, scored in zip(*shards, strict=True)]
     prompts = {t.id: t.messages[-1].content for t in game.tasks(specs[0].run.eval_split)}

@@ -12,7 +12,7 @@ from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard
 from loopkit.interventions import Intervention
-from loopkit.running.runner import INSTRUCTED, NEUTRAL, checkpoint_of
+from loopkit.running.runner import INSTRUCTED, NEUTRAL
 from loopkit.stats.contrasts import minus
 
 FOLLOWS = 0.05
@@ -52,7 +52,7 @@ def _one(
 
 
 def _unseen(spec: RunSpec, out: Path, headline: str, monitors: Sequence[str]) -> float | None:
-    folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+    folder = RunDir(out / spec.name).own_eval_dir(spec)
     rows = [row for row in read_shard(folder / "scores.parquet") if row.get(f"flag.{headline}") is not None]
     hidden = [row[f"flag.{headline}"] and not any(row.get(f"flag.{m}") for m in monitors) for row in rows]
     return fmean(hidden) if hidden else None

@@ -25,13 +25,12 @@ from loopkit.evidence.verdicts import PLACEBO, margins_of, record
 from loopkit.evidence.windows import recorded
 from loopkit.experiment.arms import built
 from loopkit.experiment.config import BASE, RunSpec, VerdictSettings
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, checkpoint_of
 from loopkit.experiment.verifying import verify
 from loopkit.records import Estimate, Json
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
-from loopkit.running.runner import checkpoint_of
 from loopkit.stats import seeds as over_seeds
 from loopkit.stats.mitigation import told
 from loopkit.stats.onset import Discovery

@@ -18,7 +18,6 @@ from loopkit.experiment.rundir import RunDir
 from loopkit.experiment.shards import read_shard
 from loopkit.records import Json
 from loopkit.rollouts.scoring import Setup
-from loopkit.running.runner import checkpoint_of
 from loopkit.stats.mitigation import UNMEASURED, UNSEEN, Mitigation, paired
 from loopkit.stats.shortcut import Shortcut, shortcut
 from loopkit.stats.verdict import Levels, Margins, Verdict, verdict
@@ -189,7 +188,7 @@ def _observed_is_paid(specs: Sequence[RunSpec], out: Path, setup: Setup) -> bool
         return setup.game.reporting.observed_is_paid
     seen = False
     for spec in specs:
-        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        folder = RunDir(out / spec.name).own_eval_dir(spec)
         for row in read_shard(folder / "scores.parquet"):
             observed, paid = row.get("score.observed"), row.get("reward.loophole")
             if observed is None or paid is None or abs(observed - paid) > 1e-9:
@@ -224,7 +223,7 @@ def _one_answer(specs: Sequence[RunSpec], out: Path) -> float:
     """The share of an arm's held-out replies that are the most common one, mean over seeds; 0 of none kept."""
     shares = []
     for spec in specs:
-        folder = RunDir(out / spec.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        folder = RunDir(out / spec.name).own_eval_dir(spec)
         file = folder / "rollouts.parquet"
         replies = Counter("\n".join(row["said"]) for row in read_shard(file)) if file.exists() else Counter[str]()
         if replies:

@@ -22,7 +22,7 @@ import tomli_w
 from loopkit.contracts import Split
 from loopkit.errors import RunError, UsageError
 from loopkit.experiment import digests
-from loopkit.experiment.config import SCHEMA, RunSpec
+from loopkit.experiment.config import BASE, SCHEMA, RunSpec
 from loopkit.experiment.digests import Digests
 from loopkit.experiment.shards import asking_row, rollout_row, score_row, shards, write_shard
 from loopkit.records import Estimate, Json, Scored, StepMetrics
@@ -229,6 +229,10 @@ class RunDir:
     def eval_dir(self, game: str, split: Split, checkpoint: str) -> Path:
         return self.evals(game) / f"{split}-{checkpoint}"
 
+    def own_eval_dir(self, spec: RunSpec) -> Path:
+        """Where the run's own evaluation lies, which comes last; ``spec``: its own."""
+        return self.eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+
     def write_eval(self, game: str, split: Split, checkpoint: str, scored: Sequence[Scored], summary: Summary) -> None:
         """Keep an evaluation; ``metrics.json`` comes last, but for the digests, and says that it is whole."""
         directory = self.eval_dir(game, split, checkpoint)
@@ -291,6 +295,11 @@ def _is_of(name: str, step: int) -> bool:
     """Whether a file is of a step from ``step`` on, or of a trainer that keeps its own beside the checkpoints."""
     at = digests.step_of(name)
     return at >= step if at is not None else name.startswith("checkpoints/")
+
+
+def checkpoint_of(spec: RunSpec) -> str:
+    """The checkpoint a finished run is evaluated at."""
+    return "start" if spec.arm == BASE else f"step-{spec.run.steps:06d}"
 
 
 def read_summary(path: Path) -> Summary:

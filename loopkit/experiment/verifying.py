@@ -75,9 +75,8 @@ def seal(run: Path) -> int:
 
 def _evaluation(run: Path) -> Path:
     """The folder of a run's own evaluation, which comes last."""
-    spec = RunDir(run).spec()
-    checkpoint = "start" if spec.arm == BASE else f"step-{spec.run.steps:06d}"
-    return RunDir(run).eval_dir(spec.game, spec.run.eval_split, checkpoint)
+    kept = RunDir(run)
+    return kept.own_eval_dir(kept.spec())
 
 
 def _holes(run: Path) -> list[str]:

@@ -15,7 +15,6 @@ from loopkit.experiment.rundir import RunDir, read_spec
 from loopkit.experiment.shards import read_shard
 from loopkit.parts.data import read_rows
 from loopkit.records import Estimate, Json
-from loopkit.running.runner import checkpoint_of
 from loopkit.stats.corrected import sampled
 from loopkit.system.files import write_whole
 
@@ -83,7 +82,7 @@ def _rollouts(directory: Path, results: ExperimentResults) -> Iterator[Seen]:
     """The rollouts of each run's own evaluation."""
     for run in results.runs:
         spec = read_spec(directory / run.name)
-        folder = RunDir(directory / run.name).eval_dir(spec.game, spec.run.eval_split, checkpoint_of(spec))
+        folder = RunDir(directory / run.name).own_eval_dir(spec)
         spoken, scored = (read_shard(folder / f"{kind}.parquet") for kind in ("rollouts", "scores"))
         for one, other in zip(spoken, scored, strict=True):
             key = seeding.digest(run.name, one["slot"], one["name"], one["occurrence"])

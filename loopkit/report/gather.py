@@ -22,12 +22,12 @@ from loopkit.evidence.schema import read as read_results
 from loopkit.experiment import digests
 from loopkit.experiment.config import BASE, Experiment, RunSpec
 from loopkit.experiment.resolve import build_game
-from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.rundir import RunDir, checkpoint_of, read_spec
 from loopkit.experiment.verifying import NOT_VERIFIABLE, verify
 from loopkit.records import Json, Task
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
-from loopkit.running.runner import ERROR, checkpoint_of
+from loopkit.running.runner import ERROR
 from loopkit.stats.onset import Discovery
 
 TUNING = "tuning.md"

@@ -24,7 +24,7 @@ from loopkit.experiment.config import BASE, RunSpec
 from loopkit.experiment.manifest import check_sandbox, check_start, manifest, read_manifest
 from loopkit.experiment.recorded import RecordedRollouts, select
 from loopkit.experiment.resolve import GGUF, paying, require_there, roles_of, scheme_of, set_up, start_policy
-from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir
+from loopkit.experiment.rundir import OTHER_OPTIONS, RunDir, checkpoint_of
 from loopkit.experiment.verifying import verify
 from loopkit.interventions import Intervention
 from loopkit.parts.judges import JUDGES, Judge
@@ -61,11 +61,6 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-
-
-def checkpoint_of(spec: RunSpec) -> str:
-    """The checkpoint a finished run is evaluated at."""
-    return "start" if spec.arm == BASE else f"step-{spec.run.steps:06d}"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import ClassVar
 from loopkit.evidence import tables
 from loopkit.evidence.sections import Cell, Group, Onsets, Section, SeedValue, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
+from loopkit.experiment.rundir import checkpoint_of
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
-from loopkit.running.runner import Evaluation, checkpoint_of
+from loopkit.running.runner import Evaluation
 from loopkit.stats.seeds import discovered, few
 from loopkit.stats.times import catalysis
 from loopkit.studies.study import Study

@@ -17,14 +17,14 @@ from loopkit.evidence.schema import ExperimentResults
 from loopkit.experiment.config import BASE, TRAINED, Experiment, RunSpec, VerdictSettings, validate
 from loopkit.experiment.manifest import read_manifest
 from loopkit.experiment.resolve import resolve, set_up
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, checkpoint_of
 from loopkit.records import Estimate, Json
 from loopkit.registry.files import label
 from loopkit.registry.plugins import Plugins
 from loopkit.rollouts.metrics import Summary
 from loopkit.rollouts.scoring import Setup
 from loopkit.running.parallel import Job
-from loopkit.running.runner import Evaluation, checkpoint_of
+from loopkit.running.runner import Evaluation
 from loopkit.stats.onset import Discovery
 
 Settings = Mapping[str, Mapping[str, Json]]

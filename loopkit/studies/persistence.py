@@ -14,9 +14,10 @@ from loopkit.evidence import tables
 from loopkit.evidence.sections import Cell, Column, Curve, Line, Point, Row, Section, Table, VerdictRow, Verdicts
 from loopkit.experiment.config import BASE
 from loopkit.experiment.resolve import build_game
+from loopkit.experiment.rundir import checkpoint_of
 from loopkit.records import Estimate, Json
 from loopkit.running.parallel import Job
-from loopkit.running.runner import Evaluation, checkpoint_of
+from loopkit.running.runner import Evaluation
 from loopkit.stats.persistence import MATCH, Pair, Persistence, persistence
 from loopkit.stats.seeds import few
 from loopkit.studies.study import Study

@@ -12,9 +12,10 @@ from loopkit.contracts import Options
 from loopkit.evidence import tables
 from loopkit.evidence.sections import Cell, Column, Row, Section, Table
 from loopkit.experiment.config import BASE
+from loopkit.experiment.rundir import checkpoint_of
 from loopkit.records import Estimate, Json
 from loopkit.running.parallel import Job
-from loopkit.running.runner import Evaluation, checkpoint_of
+from loopkit.running.runner import Evaluation
 from loopkit.studies.study import Study
 
 TEACHERS = {"all": "loophole", "unflagged": "loophole", "control": "control"}

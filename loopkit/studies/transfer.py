@@ -9,8 +9,9 @@ from typing import ClassVar
 from loopkit.evidence import tables
 from loopkit.evidence.sections import Cell, Column, Matrix, Row, Section, Table
 from loopkit.experiment.config import BASE
+from loopkit.experiment.rundir import checkpoint_of
 from loopkit.running.parallel import Job
-from loopkit.running.runner import Evaluation, checkpoint_of
+from loopkit.running.runner import Evaluation
 from loopkit.stats.contrasts import Contrast, contrast, holm
 from loopkit.stats.verdict import small
 from loopkit.studies.study import Study

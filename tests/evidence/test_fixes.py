@@ -12,12 +12,12 @@ from loopkit.evidence.schema import Checked, ExperimentResults, Run
 from loopkit.experiment.arms import built
 from loopkit.experiment.config import Experiment, RunSpec
 from loopkit.experiment.resolve import resolve
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, checkpoint_of
 from loopkit.experiment.shards import write_shard
 from loopkit.records import Estimate
 from loopkit.registry import plugins
 from loopkit.rollouts.metrics import Summary
-from loopkit.running.runner import INSTRUCTED, NEUTRAL, checkpoint_of
+from loopkit.running.runner import INSTRUCTED, NEUTRAL
 from loopkit.studies.fixes import UNSHOWN, _in_family
 
 HEADLINE = "false-claim"

@@ -17,12 +17,12 @@ from loopkit.evidence.schema import ExperimentResults as Results
 from loopkit.evidence.verdicts import on_fixes
 from loopkit.experiment.config import BASE, Experiment, RunSpec, VerdictSettings
 from loopkit.experiment.resolve import resolve, set_up
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, checkpoint_of
 from loopkit.front.outcome import Result
 from loopkit.records import Estimate, Json, StepMetrics
 from loopkit.registry import plugins as registry
 from loopkit.rollouts.metrics import Summary
-from loopkit.running.runner import checkpoint_of, finished
+from loopkit.running.runner import finished
 from loopkit.system.files import to_json
 from tests.runs import flag_step, without_digests
 

@@ -16,13 +16,12 @@ from loopkit.evidence import write
 from loopkit.evidence.results import collect
 from loopkit.experiment.config import BASE, RunSpec, read_experiment
 from loopkit.experiment.resolve import resolve, set_up
-from loopkit.experiment.rundir import RunDir
+from loopkit.experiment.rundir import RunDir, checkpoint_of
 from loopkit.records import Dialogue, Scored, StepMetrics, Turn
 from loopkit.registry import plugins
 from loopkit.rollouts.metrics import summary
 from loopkit.rollouts.playing import evaluate, play
 from loopkit.rollouts.referee import LocalReferee
-from loopkit.running.runner import checkpoint_of
 from loopkit.system.files import write_whole
 
 Says = Callable[[RunSpec, int | None, Dialogue], str]

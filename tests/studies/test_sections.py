@@ -12,11 +12,10 @@ from loopkit.evidence.schema import StudyResults
 from loopkit.evidence.sections import Table
 from loopkit.evidence.write import rows_of
 from loopkit.experiment.config import BASE
-from loopkit.experiment.rundir import RunDir, read_spec
+from loopkit.experiment.rundir import RunDir, checkpoint_of, read_spec
 from loopkit.records import Estimate, StepMetrics
 from loopkit.rollouts.metrics import Summary
 from loopkit.running.parallel import Job
-from loopkit.running.runner import checkpoint_of
 from loopkit.studies.grid import merged
 from loopkit.studies.study import Study
 from tests.runs import flag_step
